@@ -1,0 +1,151 @@
+/**
+ * The history of entities. An entity says at revision 1 who made it; each later
+ * revision has an audit entry, and the entries form a chain of digests that
+ * ends in the entity as it stands: neither can be altered unnoticed.
+ *
+ * @module
+ */
+import { sha256Hex } from "./digest.ts";
+import { AppError } from "./errors.ts";
+import * as keys from "./kv/keys.ts";
+import type { AuditEntry, Entity, EntityKind } from "./kv/records.ts";
+import type { Writes } from "./kv/transact.ts";
+import type { Caller } from "./operation.ts";
+import { isoTime } from "./time.ts";
+
+/** Fields whose values must not be repeated in the history, where erasing could not reach them. */
+const PERSONAL = new Set([
+  "name",
+  "email",
+  "phone",
+  "notes",
+  "contact",
+  "billTo",
+  "message",
+  "secretHash",
+]);
+
+/** Fields that every change changes. */
+const BOOKKEEPING = new Set(["revision", "updatedAt", "chain"]);
+
+/** What changes, and who does it. */
+export interface Change<T extends Entity> {
+  entity: EntityKind;
+  /** The use case, such as `invoice.void`. */
+  action: string;
+  key: keys.Key<T>;
+  before: T;
+  /** The fields that get new values. */
+  fields: Partial<T>;
+  by: Caller;
+  /** Milliseconds UTC. */
+  now: number;
+}
+
+/** What a new entity starts with. */
+export function newEntity(id: string, { actor, requestId }: Caller, now: number): Entity {
+  const at = isoTime(now);
+  return {
+    id,
+    revision: 1,
+    createdAt: at,
+    createdBy: actor,
+    createdIn: requestId,
+    updatedAt: at,
+    chain: null,
+  };
+}
+
+/**
+ * Writes the next revision of an entity and its audit entry.
+ *
+ * @returns The entity as it is now; `before` itself, and nothing written, when
+ * no field has a new value.
+ */
+export function putChange<T extends Entity>(
+  writes: Writes,
+  { entity, action, key, before, fields, by, now }: Change<T>,
+): T {
+  const at = isoTime(now);
+  const revised: T = { ...before, ...fields, revision: before.revision + 1, updatedAt: at };
+  const changed = changedFields(before, revised);
+  if (changed.length === 0) return before;
+  const previousDigest = before.chain ?? sha256Hex(canonical(before));
+  const after: T = { ...revised, chain: digestAfter(previousDigest, revised) };
+  const entry: AuditEntry = {
+    entity,
+    entityId: before.id,
+    revision: after.revision,
+    at,
+    by: by.actor,
+    requestId: by.requestId,
+    action,
+    fields: changed,
+    changes: Object.fromEntries(
+      changed.filter((field) => !PERSONAL.has(field)).map((
+        field,
+      ) => [field, [valueOf(before, field), valueOf(after, field)]]),
+    ),
+    previousDigest,
+    digest: digestAfter(previousDigest, after),
+  };
+  writes.set(key, after);
+  writes.set(keys.audit(entity, before.id, after.revision), entry);
+  return after;
+}
+
+/**
+ * Whether a history leads, entry by entry, to the entity as it stands.
+ *
+ * @param entries The whole history, oldest first.
+ */
+export function isChainIntact(entity: Entity, entries: AuditEntry[]): boolean {
+  if (entries.length !== entity.revision - 1) return false;
+  const last = entries.at(-1);
+  if (!last) return entity.chain === null;
+  const isLinked = entries.every((entry, i) =>
+    entry.revision === i + 2 && (i === 0 || entry.previousDigest === entries[i - 1]!.digest)
+  );
+  return isLinked && last.digest === entity.chain &&
+    last.digest === digestAfter(last.previousDigest, entity);
+}
+
+/**
+ * Refuses to change another revision than the one that the caller saw.
+ *
+ * @param expected From If-Match; null when the caller does not mind.
+ * @throws {AppError} `stale_revision`
+ */
+export function expectRevision({ revision }: Entity, expected: number | null): void {
+  if (expected !== null && expected !== revision) {
+    throw new AppError("stale_revision", `It is at revision ${revision}, not ${expected}`);
+  }
+}
+
+function digestAfter(previous: string, entity: Entity): string {
+  return sha256Hex(previous + canonical(entity));
+}
+
+/** JSON with sorted fields and without the digest itself. */
+function canonical(entity: Entity): string {
+  return JSON.stringify(sorted({ ...entity, chain: null }));
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map(([k, v]) => [k, sorted(v)]),
+  );
+}
+
+function changedFields(before: Entity, after: Entity): string[] {
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])].filter((field) =>
+    !BOOKKEEPING.has(field) &&
+    JSON.stringify(sorted(valueOf(before, field))) !== JSON.stringify(sorted(valueOf(after, field)))
+  );
+}
+
+function valueOf(entity: Entity, field: string): unknown {
+  return Object.entries(entity).find(([name]) => name === field)?.[1] ?? null;
+}

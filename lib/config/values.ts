@@ -1,0 +1,98 @@
+/**
+ * What the text of a variable may say: each function here returns the value that
+ * the text stands for, or `undefined` if it stands for none.
+ *
+ * @module
+ */
+import { type Currency, isCurrency } from "../money.ts";
+
+/** A secret key is at least as long as the digests made with it. */
+export const SECRET_KEY_BYTES_MIN = 32;
+
+/** A URL may have * and more in its host; a host has not. */
+const HOST = /^(?:[a-z\d._-]+|\[[a-f\d:.]+\])$/;
+
+/** One of `words`, exactly. */
+export function oneOf<T extends string>(...words: T[]): (value: string) => T | undefined {
+  return (value) => words.find((word) => word === value);
+}
+
+/** A text that matches `pattern`. */
+export function matching(pattern: RegExp): (value: string) => string | undefined {
+  return (value) => pattern.test(value) ? value : undefined;
+}
+
+/** A whole number in decimal digits. */
+export function integer(min: number, max: number): (value: string) => number | undefined {
+  return (value) => {
+    const number = /^\d{1,9}$/.test(value) ? Number(value) : NaN;
+    return number >= min && number <= max ? number : undefined;
+  };
+}
+
+/** Several, separated by commas, without repetitions; none if `value` is empty. */
+export function list<T>(
+  parse: (value: string) => T | undefined,
+): (value: string) => T[] | undefined {
+  return (value) => {
+    const items = value.split(",").map((item) => item.trim()).filter((item) => item !== "");
+    const parsed = items.map(parse).filter((item) => item !== undefined);
+    return parsed.length === items.length ? [...new Set(parsed)] : undefined;
+  };
+}
+
+/** An http(s) URL that is nothing but an origin. */
+export function origin(value: string): string | undefined {
+  const url = URL.parse(value);
+  if (!url || !/^https?:$/.test(url.protocol) || !HOST.test(url.hostname)) return undefined;
+  return url.href === `${url.origin}/` && !/[?#]/.test(value) ? url.origin : undefined;
+}
+
+/** An origin as browsers send it, so that comparing is enough. */
+export function exactOrigin(value: string): string | undefined {
+  return origin(value) === value ? value : undefined;
+}
+
+/** A host name or an address, without a port, as a URL has it. */
+export function hostName(value: string): string | undefined {
+  const name = value.toLowerCase();
+  return HOST.test(name) && URL.parse(`http://${name}/`)?.host === name ? name : undefined;
+}
+
+/** What `Deno.openKv` takes. */
+export function kvPath(value: string): string | undefined {
+  if (!/^[a-z][a-z\d+.-]+:\/\//i.test(value)) return value;
+  return /^https?:$/.test(URL.parse(value)?.protocol ?? "") ? value : undefined;
+}
+
+/** Bytes in base64, or in its variant for URLs. */
+export function secretKey(value: string): Uint8Array<ArrayBuffer> | undefined {
+  if (!/^[\w+/-]+={0,2}$/.test(value)) return undefined;
+  try {
+    const text = atob(value.replaceAll("-", "+").replaceAll("_", "/"));
+    const bytes = Uint8Array.from(text, (char) => char.charCodeAt(0));
+    return bytes.length >= SECRET_KEY_BYTES_MIN ? bytes : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A currency that prices may be in. */
+export function currency(value: string): Currency | undefined {
+  return isCurrency(value) ? value : undefined;
+}
+
+/** A country or territory of ISO 3166. */
+export function region(value: string): string | undefined {
+  const names = new Intl.DisplayNames("en", { type: "region", fallback: "none" });
+  return /^[A-Z]{2}$/.test(value) && names.of(value) ? value : undefined;
+}
+
+/** A time zone that this Deno knows. */
+export function timeZone(value: string): string | undefined {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: value }).resolvedOptions().timeZone && value;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * Every variable: its meaning, its default and its check. README.md and
+ * .env.example are tested against this list.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { CURRENCIES } from "../money.ts";
+import {
+  currency,
+  exactOrigin,
+  hostName,
+  integer,
+  kvPath,
+  list,
+  matching,
+  oneOf,
+  origin,
+  region,
+  SECRET_KEY_BYTES_MIN,
+  secretKey,
+  timeZone,
+} from "./values.ts";
+
+/** Defaults that differ. */
+interface Fallbacks {
+  development: string;
+  /** That of development, if it is left out. */
+  test?: string;
+  /** If it is left out, production must set the variable, and not to `development`. */
+  production?: string;
+}
+
+/** What is to know about a variable. */
+interface Variable {
+  /** A sentence or two, Markdown. */
+  meaning: string;
+  /** What holds when it is unset; `undefined` if that may be. */
+  fallback?: string | Fallbacks;
+  /** A good value, or for a secret where to get one. */
+  example: string;
+  /** Its value is never printed. */
+  isSecret?: true;
+}
+
+const DESCRIPTIONS = z.registry<Variable>();
+
+/** A variable whose text `parse` understands; what it has to be is `expected`. */
+function variable<T>(parse: (text: string) => T | undefined, expected: string, about: Variable) {
+  return z.string().transform((text, context): T => {
+    const value = parse(text);
+    if (value !== undefined) return value;
+    context.addIssue({ code: "custom", message: `must be ${expected}` });
+    return z.NEVER;
+  }).register(DESCRIPTIONS, about);
+}
+
+/** The same, for one that may stay unset. */
+function optional<T>(parse: (text: string) => T | undefined, expected: string, about: Variable) {
+  return variable(parse, expected, about).optional().register(DESCRIPTIONS, about);
+}
+
+/** Public by nature, so that a laptop needs no configuration; production refuses it. */
+export const DEVELOPMENT_SECRET_KEY = btoa("development only, 32 bytes long!");
+
+const API_KEY_LENGTH_MIN = 24;
+const MAKE_KEY = "openssl rand -base64 32";
+
+/** The environment, in the order in which README.md shows it. */
+export const ENVIRONMENT = z.object({
+  APP_ENV: variable(oneOf("development", "test", "production"), "development, test or production", {
+    meaning:
+      "Where it runs: `development`, `test` or `production`. Deno Deploy implies, and allows only, `production`.",
+    fallback: "development",
+    example: "production",
+  }),
+  APP_VERSION: variable(matching(/^[\w.+-]{1,64}$/), "1 to 64 letters, digits, dots or hyphens", {
+    meaning: "The build, as shown by the health page. On Deno Deploy it is the revision.",
+    fallback: "dev",
+    example: "2026.11.0",
+  }),
+  HOST: variable(matching(/^[\w.:-]{1,253}$/), "a host name or an IP address", {
+    meaning: "The address to listen on.",
+    fallback: { development: "127.0.0.1", production: "0.0.0.0" },
+    example: "0.0.0.0",
+  }),
+  PORT: variable(integer(0, 65_535), "a whole number from 0 to 65535", {
+    meaning: "The port to listen on.",
+    fallback: "8000",
+    example: "8080",
+  }),
+  PUBLIC_URL: variable(origin, "an http or https URL with a host and nothing after it", {
+    meaning: "The only source of absolute links and callback addresses; https in production.",
+    fallback: { development: "http://localhost:$PORT" },
+    example: "https://shop.example.com",
+  }),
+  ALLOWED_HOSTS: variable(list(hostName), "host names without ports, separated by commas", {
+    meaning:
+      "More host names that requests may be addressed to, separated by commas. The one of `PUBLIC_URL` is always allowed.",
+    fallback: "",
+    example: "www.example.com,shop.example.com",
+  }),
+  CORS_ORIGINS: variable(
+    list(exactOrigin),
+    "exact origins, as browsers send them, separated by commas",
+    {
+      meaning: "Origins whose pages may call the API from a browser, separated by commas.",
+      fallback: "",
+      example: "https://example.com,https://www.example.com",
+    },
+  ),
+  TRUSTED_PROXY_HOPS: variable(integer(0, 10), "a whole number from 0 to 10", {
+    meaning: "How many proxies in front of the program are ours, and tell the visitor's address.",
+    fallback: "0",
+    example: "1",
+  }),
+  KV_PATH: optional(kvPath, "a file, :memory: or an http(s) URL", {
+    meaning:
+      "The store: a file, `:memory:`, or the URL of a KV Connect server. Unset on Deno Deploy it is the assigned database.",
+    fallback: { development: ".data/wetech.kv", test: ":memory:" },
+    example: "/var/lib/wetech/wetech.kv",
+  }),
+  DENO_KV_ACCESS_TOKEN: optional(String, "the token of the KV Connect server", {
+    meaning: "The token for the KV Connect server; required when `KV_PATH` is a URL.",
+    example: "copy it from the settings of the KV Connect server",
+    isSecret: true,
+  }),
+  SECRET_KEY: variable(secretKey, `at least ${SECRET_KEY_BYTES_MIN} bytes in base64`, {
+    meaning:
+      `At least 32 random bytes in base64, for keyed hashes and signatures: \`${MAKE_KEY}\`.`,
+    fallback: { development: DEVELOPMENT_SECRET_KEY },
+    example: MAKE_KEY,
+    isSecret: true,
+  }),
+  SECRET_KEY_PREVIOUS: optional(secretKey, `at least ${SECRET_KEY_BYTES_MIN} bytes in base64`, {
+    meaning: "The `SECRET_KEY` before the last rotation: what it signed stays valid.",
+    example: "the SECRET_KEY until now",
+    isSecret: true,
+  }),
+  BOOTSTRAP_API_KEY: optional(
+    matching(new RegExp(`^[\\x21-\\x7e]{${API_KEY_LENGTH_MIN},256}$`)),
+    `${API_KEY_LENGTH_MIN} to 256 characters without spaces`,
+    {
+      meaning:
+        "An API key with every scope, to make the first ones with; unset it again afterwards. Optional in production.",
+      fallback: { development: "dev-bootstrap-api-key-000", production: "" },
+      example: MAKE_KEY,
+      isSecret: true,
+    },
+  ),
+  DEFAULT_CURRENCY: variable(currency, `one of ${CURRENCIES.join(", ")}`, {
+    meaning: "The currency of prices when nobody says.",
+    fallback: "TZS",
+    example: "KES",
+  }),
+  DEFAULT_REGION: variable(region, "the two capital letters of a country in ISO 3166", {
+    meaning: "The country of telephone numbers that are written without a country code.",
+    fallback: "TZ",
+    example: "KE",
+  }),
+  TIME_ZONE: variable(timeZone, "a time zone of the IANA database", {
+    meaning: "The time zone of business days: due dates and invoice years.",
+    fallback: "Africa/Dar_es_Salaam",
+    example: "Africa/Nairobi",
+  }),
+  INVOICE_SERIES: variable(matching(/^[A-Z]{1,8}$/), "1 to 8 capital letters", {
+    meaning: "What invoice numbers start with.",
+    fallback: "INV",
+    example: "INV",
+  }),
+  INVOICE_DUE_DAYS: variable(integer(1, 365), "a whole number from 1 to 365", {
+    meaning: "Days from the issue of an invoice until it is due.",
+    fallback: "14",
+    example: "30",
+  }),
+  LOG_LEVEL: variable(oneOf("debug", "info", "warn", "error"), "debug, info, warn or error", {
+    meaning: "The least severe record that is logged: `debug`, `info`, `warn` or `error`.",
+    fallback: "info",
+    example: "debug",
+  }),
+  LOG_FORMAT: variable(oneOf("json", "pretty"), "json or pretty", {
+    meaning: "`json` for machines, `pretty` for people.",
+    fallback: { development: "pretty", production: "json" },
+    example: "json",
+  }),
+  SLOW_REQUEST_MS: variable(integer(1, 600_000), "a whole number from 1 to 600000", {
+    meaning: "A request that takes longer, in milliseconds, is logged as slow.",
+    fallback: "1000",
+    example: "500",
+  }),
+});
+
+/** What a variable is called. */
+export type Name = keyof typeof ENVIRONMENT.shape;
+
+/** The texts of the variables that are set. */
+export type Texts = Partial<Record<Name, string>>;
+
+/** Every name, in order. */
+// An object literal has no other keys than its type says.
+export const NAMES = Object.keys(ENVIRONMENT.shape) as readonly Name[];
+
+/** What is to know about the variable `name`. */
+export function about(name: Name): Variable {
+  // variable() and optional() register all of them.
+  return DESCRIPTIONS.get(ENVIRONMENT.shape[name])!;
+}

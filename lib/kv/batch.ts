@@ -1,0 +1,235 @@
+/**
+ * Several transactions decided over one shared view and committed as one
+ * atomic: each sees the writes of those before it. Pure but for `decide`.
+ *
+ * @module
+ */
+import { AppError } from "../errors.ts";
+import type { Meter } from "../log.ts";
+import { decode, encode } from "./codec.ts";
+import { isDurable, type Key, keyText, logPart } from "./keys.ts";
+import type { KvPort } from "./store.ts";
+import type { Receipt } from "./records.ts";
+import type { Operation, Writes } from "./transact.ts";
+
+/** A key and its text. */
+export interface TextKey {
+  key: Key<unknown>;
+  text: string;
+}
+
+/** A transaction, its types forgotten. */
+export interface Transaction {
+  operation: Operation;
+  receipt: TextKey;
+  reads: TextKey[];
+  decide: (values: unknown[], writes: Writes) => unknown;
+  meter: Meter;
+  hotKey: string | undefined;
+}
+
+/** How a transaction ended, if the batch it is in is committed. */
+export type Outcome = { result: unknown; isReplay: boolean } | { error: unknown };
+
+/** An entry as read; `bytes` is null where there is nothing. */
+export interface Seen {
+  key: Key<unknown>;
+  versionstamp: string | null;
+  bytes: Uint8Array | null;
+}
+
+/** What is at each key, by the key's text. */
+export type View = Map<string, Seen>;
+
+/** A write that will be part of the atomic; `bytes` is null for a deletion. */
+interface Mutation {
+  key: Key<unknown>;
+  bytes: Uint8Array | null;
+  value: unknown;
+  expireIn: number | undefined;
+}
+
+/**
+ * Limits as the runtime counts them, with room to spare: 1,000 mutations,
+ * 819,200 B of payload in which a value's key counts twice, 81,920 B of keys.
+ */
+const MUTATIONS_MAX = 900;
+const PAYLOAD_BYTES_MAX = 700_000;
+const KEY_BYTES_MAX = 70_000;
+/** Deno KV refuses more than 65,536. */
+const VALUE_BYTES_MAX = 65_536;
+/** Bytes of a log entry's part, under the same limit. */
+const LOG_PART_BYTES = 60_000;
+/** The backup ships and prunes the log; this is the net below that. */
+const LOG_KEEP_MS = 7 * 24 * 3_600_000;
+/** Expired entries are only garbage: some room for clocks that differ. */
+export const EXPIRY_GRACE_MS = 10 * 60_000;
+
+const encoder = new TextEncoder();
+
+/** One atomic in the making. */
+export class Batch {
+  readonly #view: View;
+  readonly #now: number;
+  readonly #mutations = new Map<string, Mutation>();
+  readonly #decoded = new Map<string, unknown>();
+  #keyBytes = 0;
+  #payloadBytes = 0;
+
+  /** Starts from what was read, at a time in milliseconds UTC. */
+  constructor(view: View, now: number) {
+    this.#view = view;
+    this.#now = now;
+  }
+
+  /** Whether there is nothing to commit. */
+  get isEmpty(): boolean {
+    return this.#mutations.size === 0;
+  }
+
+  /**
+   * Lets one transaction decide. Its outcome holds only if the batch is
+   * committed, for it may rest on the writes of others.
+   *
+   * @returns `null` when its writes do not fit any more: nothing of it was taken.
+   */
+  decide(transaction: Transaction): Outcome | null {
+    const own = new Map<string, Mutation>();
+    let result: unknown;
+    try {
+      const found = this.#value(transaction.receipt) as Receipt | null;
+      if (found && !found.isAborted && found.exp > this.#now) {
+        return replay(found, transaction.operation);
+      }
+      result = transaction.decide(
+        transaction.reads.map((key) => this.#value(key)),
+        collector(own),
+      );
+      if (own.size > 0) this.#putReceipt(own, transaction, result);
+    } catch (error) {
+      return { error };
+    }
+    if (this.#take(own)) return { result, isReplay: false };
+    if (!this.isEmpty) return null;
+    return { error: new AppError("internal", "A transaction writes more than one atomic holds") };
+  }
+
+  /** Turns the batch into an atomic: checks on all that was read, the writes, the log entry. */
+  build(kv: KvPort): Deno.AtomicOperation {
+    const atomic = kv.atomic();
+    for (const { key, versionstamp } of this.#view.values()) atomic.check({ key, versionstamp });
+    for (const { key, bytes, expireIn } of this.#mutations.values()) {
+      if (bytes === null) atomic.delete(key);
+      else atomic.set(key, bytes, expireIn === undefined ? {} : { expireIn });
+    }
+    logParts(this.#mutations, this.#now).forEach((bytes, part) =>
+      atomic.set([...logPart(part), kv.commitVersionstamp()], bytes, {
+        expireIn: LOG_KEEP_MS,
+      })
+    );
+    return atomic;
+  }
+
+  #value({ text }: TextKey): unknown {
+    const written = this.#mutations.get(text);
+    if (written) return written.bytes === null ? null : written.value;
+    if (!this.#decoded.has(text)) {
+      const bytes = this.#view.get(text)?.bytes ?? null;
+      this.#decoded.set(text, bytes === null ? null : decode(bytes));
+    }
+    return this.#decoded.get(text);
+  }
+
+  #putReceipt(own: Map<string, Mutation>, { operation, receipt }: Transaction, result: unknown) {
+    const { fingerprint, keepMs } = operation;
+    const value: Receipt = {
+      fingerprint,
+      result,
+      isAborted: false,
+      at: this.#now,
+      exp: this.#now + keepMs,
+    };
+    collector(own).set(receipt.key, value, { expireIn: keepMs + EXPIRY_GRACE_MS });
+  }
+
+  #take(own: Map<string, Mutation>): boolean {
+    let keyBytes = 0;
+    let payloadBytes = 0;
+    for (const [text, { bytes }] of own) {
+      // JSON text is never shorter than the encoded key, but for a few bytes a part.
+      const size = text.length * 3 + 16;
+      keyBytes += size;
+      // Twice as a mutation, and once more with the value in the log.
+      payloadBytes += 3 * size + 2 * (bytes?.length ?? 0);
+    }
+    const fits = this.#mutations.size + own.size <= MUTATIONS_MAX &&
+      this.#keyBytes + keyBytes <= KEY_BYTES_MAX &&
+      this.#payloadBytes + payloadBytes <= PAYLOAD_BYTES_MAX;
+    if (!fits) return false;
+    this.#keyBytes += keyBytes;
+    this.#payloadBytes += payloadBytes;
+    for (const [text, mutation] of own) this.#mutations.set(text, mutation);
+    return true;
+  }
+}
+
+function replay(found: Receipt, { fingerprint }: Operation): Outcome {
+  if (found.fingerprint === fingerprint) return { result: found.result, isReplay: true };
+  return {
+    error: new AppError(
+      "idempotency_key_reused",
+      "This Idempotency-Key came before with another request",
+    ),
+  };
+}
+
+/** Collects writes into a map by key, the last one of a key winning. */
+function collector(into: Map<string, Mutation>): Writes {
+  return {
+    set(key, value, { expireIn } = {}) {
+      const bytes = encode(value);
+      if (bytes.length > VALUE_BYTES_MAX) {
+        throw new AppError("internal", `Cannot store ${bytes.length} bytes under "${key[0]}"`);
+      }
+      into.set(keyText(key), { key, bytes, value, expireIn });
+    },
+    delete(key) {
+      into.set(keyText(key), { key, bytes: null, value: null, expireIn: undefined });
+    },
+  };
+}
+
+/**
+ * The log entry of a commit: a line of JSON about it, then for each durable key
+ * a line of the key, a tab, and the value's own text, or nothing for a deletion.
+ * Neither JSON text has a raw tab or line break in it. Split where values end up
+ * too large; all parts carry the commit's versionstamp.
+ */
+function logParts(mutations: Map<string, Mutation>, now: number): Uint8Array[] {
+  const lines: Uint8Array[] = [];
+  for (const [text, { key, bytes }] of mutations) {
+    if (!isDurable(key)) continue;
+    lines.push(encoder.encode(`${text}\t`), bytes ?? new Uint8Array(), NEW_LINE);
+  }
+  if (lines.length === 0) return [];
+  const size = lines.reduce((sum, { length }) => sum + length, 0);
+  const parts = Math.ceil((size + 100) / LOG_PART_BYTES);
+  lines.unshift(encoder.encode(JSON.stringify({ at: now, parts })), NEW_LINE);
+  const all = join(lines);
+  return Array.from(
+    { length: parts },
+    (_, i) => all.slice(i * LOG_PART_BYTES, (i + 1) * LOG_PART_BYTES),
+  );
+}
+
+const NEW_LINE = encoder.encode("\n");
+
+function join(pieces: Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    joined.set(piece, at);
+    at += piece.length;
+  }
+  return joined;
+}

@@ -1,0 +1,336 @@
+/**
+ * Group commit: transactions that wait at the same moment are decided one after
+ * another over one shared view and committed as one atomic.
+ *
+ * There is no timer: a batch is what gathered while the one before it was being
+ * committed, so a lone transaction waits for nobody. Each transaction ends by
+ * its own receipt, whatever became of the atomic that it was in.
+ *
+ * @module
+ */
+import { AppError } from "../errors.ts";
+import type { Clock } from "../time.ts";
+import {
+  Batch,
+  EXPIRY_GRACE_MS,
+  type Outcome,
+  type Seen,
+  type TextKey,
+  type Transaction,
+  type View,
+} from "./batch.ts";
+import { decode, encode } from "./codec.ts";
+import { withDeadline } from "./deadline.ts";
+import type { Receipt } from "./records.ts";
+import type { Deadlines, KvPort, StoreOptions } from "./store.ts";
+
+/** The knee of the throughput curve; more per atomic only adds latency. */
+const BATCH_MAX = 64;
+/** Beyond this many the store cannot keep up, and the caller had better come back. */
+const QUEUE_MAX = 2_000;
+/** A batch that keeps losing is split, so that one hot key does not hold up the rest. */
+const SPLIT_AFTER_ATTEMPTS = 3;
+const BACKOFF_MAX_MS = 64;
+const KEYS_PER_READ = 10;
+
+interface Pending extends Transaction {
+  /** By `performance.now()`. */
+  deadline: number;
+  attempts: number;
+  /**
+   * What was checked under its receipt's key by commits that did not say `ok`.
+   * Each of them may have been applied, or may yet be while the key stays so.
+   */
+  inDoubt: Set<string | null>;
+  /** Why the last attempt failed, for the log. */
+  cause: unknown;
+  resolve: (result: unknown) => void;
+  reject: (error: unknown) => void;
+}
+
+/** What became of one attempt; `again` holds the transactions that it did not settle. */
+interface Attempt {
+  again: Pending[];
+  isConflict: boolean;
+}
+
+/** Options of a {@linkcode Committer}. */
+type CommitterOptions = StoreOptions & { deadlines: Deadlines };
+
+/** Decides and commits transactions; see `transact()`. */
+export class Committer {
+  readonly #kv: KvPort;
+  readonly #clock: Clock;
+  readonly #options: CommitterOptions;
+  readonly #lanes = new Map<string, Pending[]>();
+  readonly #underWay = new Set<Promise<void>>();
+  #waiting = 0;
+
+  /** Commits to `kv`. */
+  constructor(kv: KvPort, options: CommitterOptions) {
+    this.#kv = kv;
+    this.#clock = options.clock;
+    this.#options = options;
+  }
+
+  /** Puts a transaction in line. @throws what `transact()` throws. */
+  submit(transaction: Transaction): Promise<unknown> {
+    if (this.#waiting >= QUEUE_MAX) {
+      return Promise.reject(
+        new AppError("unavailable", "Too many writes are waiting", { retryAfterMs: 1_000 }),
+      );
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const deadline = performance.now() + this.#options.deadlines.transactionMs;
+    const pending = {
+      ...transaction,
+      deadline,
+      attempts: 0,
+      inDoubt: new Set<string | null>(),
+      cause: undefined,
+      resolve,
+      reject,
+    };
+    this.#waiting++;
+    const lane = this.#options.isEmbedded ? "" : transaction.hotKey;
+    if (lane === undefined) this.#track(this.#settle([pending]));
+    else this.#join(lane, pending);
+    return promise.finally(() => this.#waiting--);
+  }
+
+  /** Waits until nothing is waiting or under way. */
+  async idle(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+  }
+
+  #track(work: Promise<void>): void {
+    const tracked = work.finally(() => this.#underWay.delete(tracked));
+    this.#underWay.add(tracked);
+  }
+
+  #join(lane: string, pending: Pending): void {
+    const queue = this.#lanes.get(lane);
+    if (queue) {
+      queue.push(pending);
+      return;
+    }
+    const started = [pending];
+    this.#lanes.set(lane, started);
+    this.#track(this.#run(lane, started));
+  }
+
+  async #run(lane: string, queue: Pending[]): Promise<void> {
+    await Promise.resolve(); // let those of this very moment join
+    while (queue.length > 0) await this.#settle(this.#inTime(this.#takeBatch(queue)));
+    this.#lanes.delete(lane);
+  }
+
+  /** Takes from the front what one atomic's checks can guard. */
+  #takeBatch(queue: Pending[]): Pending[] {
+    const keys = new Set<string>();
+    let size = 0;
+    for (; size < Math.min(queue.length, BATCH_MAX); size++) {
+      const { receipt, reads } = queue[size]!;
+      for (const { text } of [receipt, ...reads]) keys.add(text);
+      if (keys.size > this.#options.checksMax && size > 0) break;
+    }
+    return queue.splice(0, size);
+  }
+
+  /** Gives up on those whose time is up, and returns the others. */
+  #inTime(batch: Pending[]): Pending[] {
+    return batch.filter((pending) => {
+      const isInTime = performance.now() < pending.deadline;
+      if (!isInTime) this.#track(this.#giveUp(pending));
+      return isInTime;
+    });
+  }
+
+  /** Brings every transaction of a batch to its end. Never throws. */
+  async #settle(batch: Pending[]): Promise<void> {
+    let waiting = batch;
+    for (let attempt = 1; waiting.length > 0; attempt++) {
+      const { again, isConflict } = await this.#attempt(waiting).catch((error) => {
+        for (const pending of waiting) pending.reject(error); // a defect of ours: nobody may wait for ever
+        return { again: [], isConflict: false };
+      });
+      waiting = this.#inTime(again);
+      if (waiting.length === 0) return;
+      if (isConflict) await this.#backOff(attempt);
+      if (attempt >= SPLIT_AFTER_ATTEMPTS && waiting.length > 1) {
+        const half = Math.ceil(waiting.length / 2);
+        await this.#settle(waiting.slice(0, half));
+        waiting = this.#inTime(waiting.slice(half));
+      }
+    }
+  }
+
+  async #attempt(batch: Pending[]): Promise<Attempt> {
+    const retry = (cause: unknown): Attempt => {
+      for (const pending of batch) pending.cause = cause;
+      return { again: batch, isConflict: true };
+    };
+    let view: View;
+    try {
+      view = await this.#read(batch);
+    } catch (error) {
+      return retry(error);
+    }
+    const { decided, rest, atomic } = this.#decide(batch, view);
+    if (atomic) {
+      try {
+        const { ok } = await this.#commit(atomic, decided);
+        // `false` may be the answer to the client's own repetition of an applied commit.
+        if (!ok) return retry(this.#doubt(decided, view));
+      } catch (error) {
+        if (!isNeverApplied(error)) this.#doubt(decided, view);
+        return retry(error);
+      }
+    }
+    for (const { pending, outcome } of decided) end(pending, outcome);
+    return { again: rest, isConflict: false };
+  }
+
+  #doubt(decided: { pending: Pending }[], view: View): void {
+    for (const { pending } of decided) {
+      pending.inDoubt.add(view.get(pending.receipt.text)!.versionstamp);
+    }
+  }
+
+  #decide(batch: Pending[], view: View) {
+    const writes = new Batch(view, this.#clock());
+    const decided: { pending: Pending; outcome: Outcome }[] = [];
+    for (const pending of batch) {
+      const outcome = writes.decide(pending);
+      if (outcome === null) break;
+      decided.push({ pending, outcome });
+    }
+    return {
+      decided,
+      rest: batch.slice(decided.length),
+      atomic: writes.isEmpty ? null : writes.build(this.#kv),
+    };
+  }
+
+  #commit(
+    atomic: Deno.AtomicOperation,
+    decided: { pending: Pending }[],
+  ): Promise<{ ok: boolean }> {
+    for (const { pending } of decided) pending.meter.kvCommits++;
+    return withDeadline(atomic.commit(), this.#options.deadlines.commitMs, "A commit");
+  }
+
+  /** Reads what the batch needs; what the view holds is what the commit will check. */
+  async #read(batch: Pending[]): Promise<View> {
+    const view: View = new Map();
+    const unread: Seen[] = [];
+    const add = ({ key, text }: TextKey, isAbsent: boolean) => {
+      if (view.has(text)) return;
+      const seen: Seen = { key, versionstamp: null, bytes: null };
+      view.set(text, seen);
+      if (!isAbsent) unread.push(seen);
+    };
+    for (const pending of batch) {
+      pending.meter.kvReads++;
+      if (pending.attempts++ > 0) pending.meter.kvConflicts++;
+      // Nobody has heard of a new id before its first commit.
+      add(pending.receipt, pending.operation.isNew && pending.inDoubt.size === 0);
+      for (const key of pending.reads) add(key, false);
+    }
+    const chunks: Seen[][] = [];
+    for (let i = 0; i < unread.length; i += KEYS_PER_READ) {
+      chunks.push(unread.slice(i, i + KEYS_PER_READ));
+    }
+    const reads = chunks.map(async (chunk) => {
+      const entries = await this.#kv.getMany<Uint8Array[]>(chunk.map(({ key }) => key));
+      entries.forEach(({ versionstamp, value }, i) => {
+        chunk[i]!.versionstamp = versionstamp;
+        chunk[i]!.bytes = value;
+      });
+    });
+    await withDeadline(Promise.all(reads), this.#options.deadlines.readMs, "A read");
+    return view;
+  }
+
+  /**
+   * Ends a transaction whose time is up. If a commit of it may still apply, a
+   * fence takes the place of its receipt, which that commit checks to be absent.
+   */
+  async #giveUp(pending: Pending): Promise<void> {
+    const { cause } = pending;
+    const unavailable = new AppError("unavailable", "The store did not accept the write in time", {
+      cause,
+      retryAfterMs: 1_000,
+    });
+    if (pending.inDoubt.size === 0) return pending.reject(unavailable);
+    const fencedBy = performance.now() + this.#options.deadlines.fenceMs;
+    for (let attempt = 1; performance.now() < fencedBy; attempt++) {
+      try {
+        const outcome = await this.#fence(pending, fencedBy - performance.now());
+        if (outcome === "applied") return;
+        if (outcome === "fenced") return pending.reject(unavailable);
+      } catch {
+        // No answer is no fence: only a commit that said so, or was read back, counts.
+      }
+      await this.#backOff(attempt);
+    }
+    pending.reject(
+      new AppError(
+        "outcome_unknown",
+        "The store did not say whether the write happened; repeat it with the same Idempotency-Key",
+        { cause, retryAfterMs: 2_000 },
+      ),
+    );
+  }
+
+  async #fence(
+    pending: Pending,
+    leftMs: number,
+  ): Promise<"applied" | "fenced" | "open"> {
+    const { operation, receipt } = pending;
+    const { readMs, commitMs } = this.#options.deadlines;
+    const [entry] = await withDeadline(
+      this.#kv.getMany<[Uint8Array]>([receipt.key]),
+      Math.min(readMs, leftMs),
+      "A read",
+    );
+    const now = this.#clock();
+    const found = entry.value && decode<Receipt>(entry.value);
+    if (
+      found && !found.isAborted && found.exp > now && found.fingerprint === operation.fingerprint
+    ) {
+      pending.resolve(found.result);
+      return "applied";
+    }
+    // Whoever wrote here since, no commit in doubt can pass its check any more.
+    if (!pending.inDoubt.has(entry.versionstamp)) return "fenced";
+    const { fingerprint, keepMs } = operation;
+    const fence: Receipt = { fingerprint, isAborted: true, at: now, exp: now + keepMs };
+    const atomic = this.#kv.atomic().check(entry)
+      .set(receipt.key, encode(fence), { expireIn: keepMs + EXPIRY_GRACE_MS });
+    const { ok } = await withDeadline(
+      atomic.commit(),
+      Math.min(commitMs, leftMs),
+      "A fence",
+    );
+    return ok ? "fenced" : "open";
+  }
+
+  /** Full jitter, so that writers which collided once do not collide again. */
+  #backOff(attempt: number): Promise<void> {
+    const ceilingMs = Math.min(2 ** attempt, BACKOFF_MAX_MS);
+    return new Promise((done) => setTimeout(done, this.#options.random() * ceilingMs));
+  }
+}
+
+function end(pending: Pending, outcome: Outcome): void {
+  if ("error" in outcome) return pending.reject(outcome.error);
+  // A receipt found after a commit of our own is most likely ours.
+  if (outcome.isReplay && pending.inDoubt.size === 0) pending.meter.replays++;
+  pending.resolve(outcome.result);
+}
+
+/** A second process on one KV file is refused this way, before anything is written. */
+function isNeverApplied(error: unknown): boolean {
+  return error instanceof Error && error.message.includes("database is locked");
+}

@@ -1,0 +1,176 @@
+/**
+ * The store: one open Deno KV with deadlines on every call, values as bytes,
+ * and the committer behind which all writes go. Opened once a process.
+ *
+ * @module
+ */
+import { AppError } from "../errors.ts";
+import { currentContext } from "../log.ts";
+import type { Clock } from "../time.ts";
+import { decode, encode } from "./codec.ts";
+import { Committer } from "./committer.ts";
+import { withDeadline } from "./deadline.ts";
+import { type Key, type Prefix, probe } from "./keys.ts";
+
+/** What the store needs of a Deno KV; tests put a misbehaving one here. */
+export type KvPort = Pick<
+  Deno.Kv,
+  "getMany" | "list" | "atomic" | "commitVersionstamp" | "close"
+>;
+
+/** How long things may take, in milliseconds. */
+export interface Deadlines {
+  /** One read round trip. */
+  readMs: number;
+  /** One commit. */
+  commitMs: number;
+  /** A whole transaction, all its attempts included. */
+  transactionMs: number;
+  /** From giving up to knowing that the write did not and will not happen. */
+  fenceMs: number;
+}
+
+/** Within what a person or a gateway waits for: under 10 s in all. */
+export const DEADLINES: Deadlines = {
+  readMs: 1_500,
+  commitMs: 2_000,
+  transactionMs: 4_500,
+  fenceMs: 2_000,
+};
+
+/** How the store is opened. */
+export interface StoreOptions {
+  clock: Clock;
+  /** Numbers in [0, 1), for jitter. */
+  random: () => number;
+  /**
+   * An embedded store commits one atomic at a time, so everything that waits is
+   * grouped; a remote one commits in parallel, so only what shares a hot key is.
+   */
+  isEmbedded: boolean;
+  /** How many checks one atomic may have: 100 in the runtime, 10 in a self-hosted KV Connect server. */
+  checksMax: number;
+  deadlines?: Deadlines;
+}
+
+/** One entry of a listing. */
+export interface Listed<T> {
+  key: Key<T>;
+  value: T;
+}
+
+/** Bounds of a listing. */
+export interface ListOptions {
+  /** At most so many entries. */
+  limit: number;
+  /** Newest (highest key) first. */
+  reverse?: boolean;
+  /** Only keys before it (exclusive), in key order. */
+  end?: Key<unknown>;
+  /** Only keys from it on (inclusive), in key order. */
+  start?: Key<unknown>;
+}
+
+/** Keys that Deno KV reads in one call, as one snapshot. */
+const KEYS_PER_READ = 10;
+
+/** An open store. */
+export class Store implements Disposable {
+  /** Where every write goes; use `transact()`. */
+  readonly committer: Committer;
+  readonly #kv: KvPort;
+  readonly #deadlines: Deadlines;
+
+  /** Wraps an open Deno KV, which it then owns. */
+  constructor(kv: KvPort, options: StoreOptions) {
+    this.#kv = kv;
+    this.#deadlines = options.deadlines ?? DEADLINES;
+    this.committer = new Committer(kv, { deadlines: this.#deadlines, ...options });
+  }
+
+  /** Reads one key. One round trip. @throws {AppError} `unavailable` */
+  async get<T>(key: Key<T>): Promise<T | null> {
+    const [value] = await this.getMany([key]);
+    return value ?? null;
+  }
+
+  /** Reads keys side by side, in their order; up to 10 are one snapshot. @throws {AppError} `unavailable` */
+  async getMany<T>(keys: readonly Key<T>[]): Promise<(T | null)[]> {
+    const chunks: Key<T>[][] = [];
+    for (let i = 0; i < keys.length; i += KEYS_PER_READ) {
+      chunks.push(keys.slice(i, i + KEYS_PER_READ));
+    }
+    const found = await Promise.all(
+      chunks.map((chunk) => this.#read(this.#kv.getMany<Uint8Array[]>(chunk))),
+    );
+    return found.flat().map((entry) =>
+      entry.value === null ? null : decode<T>(entry.value as Uint8Array)
+    );
+  }
+
+  /** Lists what is under `prefix`, in key order. @throws {AppError} `unavailable` */
+  async list<T>(
+    prefix: Prefix<T>,
+    { limit, reverse = false, start, end }: ListOptions,
+  ): Promise<Listed<T>[]> {
+    const selector = start && end
+      ? { start, end }
+      : start
+      ? { prefix, start }
+      : end
+      ? { prefix, end }
+      : { prefix };
+    const batchSize = Math.min(limit, 500);
+    const entries = this.#kv.list<Uint8Array>(selector, {
+      limit,
+      reverse,
+      batchSize,
+    });
+    const listed: Listed<T>[] = [];
+    for (;;) {
+      // The client fetches batches; all but the first entry of one are at hand.
+      const isFetch = listed.length % batchSize === 0;
+      const { done, value: entry } = await this.#read(entries.next(), isFetch ? 1 : 0);
+      if (done) return listed;
+      listed.push({ key: entry.key as Key<T>, value: decode<T>(entry.value) });
+    }
+  }
+
+  /** Writes and reads back the health probe. @returns How long it took, in milliseconds. */
+  async probe(clock: Clock): Promise<number> {
+    const startedAt = performance.now();
+    const now = clock();
+    const meter = currentContext()?.meter;
+    if (meter) meter.kvCommits++;
+    const call = this.#kv.atomic().set(probe, encode(now)).commit();
+    await withDeadline(call, this.#deadlines.commitMs, "The health probe's write");
+    // Another instance may have probed since: any recent value proves a write and a read.
+    const read = await this.get(probe);
+    if (read === null || read < now) throw new Error("The health probe read back an older value");
+    return performance.now() - startedAt;
+  }
+
+  /** Waits until no write is under way, then closes. */
+  async close(): Promise<void> {
+    await this.committer.idle();
+    this[Symbol.dispose]();
+  }
+
+  /** Closes at once. */
+  [Symbol.dispose](): void {
+    this.#kv.close();
+  }
+
+  async #read<T>(call: Promise<T>, roundTrips = 1): Promise<T> {
+    const meter = currentContext()?.meter;
+    if (meter) meter.kvReads += roundTrips;
+    try {
+      return await withDeadline(call, this.#deadlines.readMs, "A read");
+    } catch (cause) {
+      throw new AppError("unavailable", "The store does not answer", {
+        cause,
+        retryAfterMs: 1_000,
+      });
+    }
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * Who asks for what, and under which name, so that asking twice is doing once.
+ * The Idempotency-Key header follows draft-ietf-httpapi-idempotency-key-header.
+ *
+ * @module
+ */
+import { sha256, toBase64Url } from "./digest.ts";
+import { newId } from "./ids.ts";
+import type { Actor } from "./kv/records.ts";
+import type { Operation } from "./kv/transact.ts";
+import { DAY_MS } from "./time.ts";
+
+/** Who asks, as far as the door could tell. */
+export interface Caller {
+  actor: Actor;
+  /** Names the exchange in the log, in problems and in the history. */
+  requestId: string;
+  /** The caller's own name for this intent; null when it gave none. */
+  idempotencyKey: string | null;
+}
+
+/** How long a repetition is recognised where money moves. */
+export const MONEY_RECEIPT_MS: number = 7 * DAY_MS;
+/** How long a repetition is recognised otherwise. */
+export const RECEIPT_MS: number = 2 * DAY_MS;
+
+/**
+ * Names one intent: the same action, actor and key with the same input is the
+ * same operation; without a key each call is its own.
+ *
+ * @param input Parsed, so that equal requests give equal text.
+ * @param now Milliseconds UTC.
+ */
+export function operationOf(
+  { actor, idempotencyKey }: Caller,
+  action: string,
+  input: unknown,
+  { now, keepMs = RECEIPT_MS }: { now: number; keepMs?: number },
+): Operation {
+  if (idempotencyKey === null) return { id: newId(now), fingerprint: "", isNew: true, keepMs };
+  return {
+    id: toBase64Url(sha256(JSON.stringify([action, actor, idempotencyKey]))),
+    fingerprint: toBase64Url(sha256(JSON.stringify(input))),
+    isNew: false,
+    keepMs,
+  };
+}

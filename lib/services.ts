@@ -1,0 +1,57 @@
+/**
+ * The outside as one value: made here by `main.ts`, `tasks` and tests, and
+ * handed to everything. The only room that opens anything.
+ *
+ * @module
+ */
+import type { Config } from "./config.ts";
+import { type KvPort, Store, type StoreOptions } from "./kv/store.ts";
+import type { Log } from "./log.ts";
+import { Catalogue } from "./products.ts";
+import type { Clock } from "./time.ts";
+
+/** What use cases are given. */
+export interface Services {
+  readonly config: Config;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** What this instance remembers of the products. */
+  readonly catalogue: Catalogue;
+}
+
+/** Parts that a test may replace. */
+export interface ServiceOptions {
+  log: Log;
+  clock: Clock;
+  /** Numbers in [0, 1), for jitter. */
+  random: () => number;
+  /** Stands between the store and the opened KV. */
+  wrapKv?: (kv: KvPort) => KvPort;
+  deadlines?: StoreOptions["deadlines"];
+}
+
+/** Checks in one atomic: what the runtime allows, and what a self-hosted KV Connect server does. */
+const CHECKS_MAX = { runtime: 100, connect: 10 };
+
+/** Opens what the configuration names. @throws what `Deno.openKv` throws */
+export async function openServices(
+  config: Config,
+  { log, clock, random, wrapKv = (kv) => kv, deadlines }: ServiceOptions,
+): Promise<Services> {
+  const { kvPath } = config;
+  const isConnect = kvPath !== undefined && /^https?:/.test(kvPath);
+  const isFile = kvPath !== undefined && !isConnect && kvPath !== ":memory:";
+  if (isFile && kvPath.includes("/")) {
+    await Deno.mkdir(kvPath.slice(0, kvPath.lastIndexOf("/")) || "/", { recursive: true });
+  }
+  const kv = wrapKv(await Deno.openKv(kvPath));
+  const store = new Store(kv, {
+    clock,
+    random,
+    isEmbedded: kvPath !== undefined && !isConnect,
+    checksMax: isConnect ? CHECKS_MAX.connect : CHECKS_MAX.runtime,
+    ...(deadlines ? { deadlines } : {}),
+  });
+  return { config, store, clock, log, catalogue: new Catalogue(clock) };
+}

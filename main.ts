@@ -1,0 +1,69 @@
+/**
+ * The only composition root: configuration → services → jobs → app → serve → stop.
+ *
+ * @module
+ */
+import { registerJobs } from "./cron/mod.ts";
+import { type Config, ConfigError, environment, readConfig } from "./lib/config.ts";
+import { seedCatalogue } from "./lib/demo.ts";
+import { HealthMonitor } from "./lib/health.ts";
+import { openLog } from "./lib/log.ts";
+import { openServices } from "./lib/services.ts";
+import { systemClock } from "./lib/time.ts";
+import { createApp } from "./routes/mod.ts";
+
+/** The platform kills five seconds after asking; be gone before. In milliseconds. */
+const STOP_MS = 4_000;
+
+const config = configOrExit();
+const log = openLog({
+  level: config.logLevel,
+  format: config.logFormat,
+  color: !Deno.noColor && Deno.stdout.isTerminal(),
+});
+const services = await openServices(config, { log, clock: systemClock, random: Math.random });
+registerJobs(services);
+if (config.appEnv === "development") await seedCatalogue(services);
+
+const monitor = new HealthMonitor(services);
+const app = createApp(services, monitor);
+const server = Deno.serve({
+  hostname: config.host,
+  port: config.port,
+  onListen: ({ port }) => announce(config, port),
+}, app.fetch);
+for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stop);
+
+function configOrExit(): Config {
+  try {
+    return readConfig(environment());
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    console.error(error.message);
+    Deno.exit(1);
+  }
+}
+
+function announce({ appEnv, appVersion, publicUrl, bootstrapApiKey }: Config, port: number): void {
+  log.info("server.started", { port, appEnv, version: appVersion });
+  if (appEnv !== "development") return;
+  console.log(`
+  WeTech Edge is at ${publicUrl}
+    catalogue     ${publicUrl}/api/v2/products
+    API reader    ${publicUrl}/docs
+    health        ${publicUrl}/health
+    API key       ${bootstrapApiKey} (development only)
+`);
+}
+
+/** Finishes what is under way, then ends. */
+async function stop(): Promise<void> {
+  if (monitor.isStopping) return;
+  monitor.stop();
+  log.info("server.stopping");
+  setTimeout(() => Deno.exit(1), STOP_MS);
+  await server.shutdown();
+  await services.store.close();
+  log.info("server.stopped");
+  Deno.exit(0);
+}

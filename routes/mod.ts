@@ -1,0 +1,73 @@
+/**
+ * The map of the HTTP surface: what a request passes, then where it goes.
+ *
+ * @module
+ */
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import { TrieRouter } from "hono/router/trie-router";
+import { AppError } from "../lib/errors.ts";
+import type { HealthMonitor } from "../lib/health.ts";
+import type { Services } from "../lib/services.ts";
+import type { AppEnv } from "./_env.ts";
+import { exchange, expectJson, limitBody } from "./_guards.ts";
+import { newRoutes } from "./_openapi.ts";
+import { answerError, answerProblem } from "./_problem.ts";
+import { docsRoutes } from "./docs.ts";
+import { healthRoutes } from "./health.ts";
+import { invoicePage } from "./invoice_page.tsx";
+import { oldRoutes } from "./v1.ts";
+import { clientRoutes } from "./v2/clients.ts";
+import { invoiceRoutes } from "./v2/invoices.ts";
+import { leadRoutes } from "./v2/leads.ts";
+import { productRoutes } from "./v2/products.ts";
+
+/** The whole program behind HTTP. */
+export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHono<AppEnv> {
+  const app = newRoutes();
+  app.onError((error, c) => answerError(error, c, services.log));
+
+  app.use(exchange(services));
+  app.use(limitBody);
+  app.use("/api/*", expectJson);
+  app.use("/save-lead/*", expectJson);
+
+  app.route("/", healthRoutes(services, monitor));
+  app.route("/api/v2/leads", leadRoutes(services));
+  app.route("/api/v2/clients", clientRoutes(services));
+  app.route("/api/v2/invoices", invoiceRoutes(services));
+  app.route("/api/v2/products", productRoutes(services));
+  app.route("/", oldRoutes(services));
+  app.route("/", invoicePage(services));
+  app.route("/", docsRoutes(services, app));
+  app.openAPIRegistry.registerComponent("securitySchemes", "apiKey", {
+    type: "http",
+    scheme: "bearer",
+    description: "An API key: `Authorization: Bearer wtk_…`",
+  });
+
+  const methodsAt = methodsByPath(app);
+  app.notFound((c) => {
+    const methods = methodsAt(c.req.path);
+    if (methods.length === 0) return answerProblem(c, new AppError("not_found", "No such page"));
+    const answer = answerProblem(
+      c,
+      new AppError("method_not_allowed", `Use ${methods.join(" or ")}`),
+    );
+    answer.headers.set("allow", methods.join(", "));
+    return answer;
+  });
+  return app;
+}
+
+/** The methods that have a route at a path; none where there is no such page. */
+function methodsByPath(app: OpenAPIHono<AppEnv>): (path: string) => string[] {
+  const router = new TrieRouter<string>();
+  for (const { method, path } of app.routes) {
+    if (method !== "ALL") router.add("ALL", path, method);
+  }
+  return (path) => {
+    const methods = router.match("ALL", path)[0].map(([method]) => method);
+    const withHead = methods.includes("GET") ? [...methods, "HEAD"] : methods;
+    return [...new Set(withHead)].sort();
+  };
+}

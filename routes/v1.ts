@@ -1,0 +1,116 @@
+/**
+ * The old site's contract, so that its pages work by changing one address:
+ *
+ * | method | path                | who    | answers            |
+ * | ------ | ------------------- | ------ | ------------------ |
+ * | POST   | `/api/v1/save-lead` | anyone | 200, 400, 422, 503 |
+ * | POST   | `/save-lead/`       | anyone | the same           |
+ *
+ * Bodies are what the old pages read (`status`, `url`, `message`); failures have
+ * a failure's status code now. Deprecated from the start: RFC 9745, RFC 8594.
+ *
+ * @module
+ */
+import { type Context, Hono } from "hono";
+import { z } from "zod";
+import { parseContact } from "../lib/contact.ts";
+import { AppError } from "../lib/errors.ts";
+import { invoiceUrl } from "../lib/invoice_links.ts";
+import { acceptLead, type LeadSource } from "../lib/leads.ts";
+import { getProductOnSale } from "../lib/products.ts";
+import type { Services } from "../lib/services.ts";
+import type { AppEnv } from "./_env.ts";
+import { callerOf } from "./_http.ts";
+import { invalid, line } from "./_openapi.ts";
+import { answerError } from "./_problem.ts";
+
+const DEPRECATED_SINCE = "@1764547200"; // 2025-12-01
+const SUNSET = "Wed, 01 Dec 2027 00:00:00 GMT";
+
+const SOURCES: Readonly<Record<string, LeadSource>> = {
+  website: "website",
+  whatsapp: "whatsapp",
+  email: "email",
+  pesapal: "pesapal",
+  azampay: "azampay",
+  contact: "contact",
+};
+/** Sources whose pages expect to be sent on to pay. */
+const PAYING: ReadonlySet<LeadSource> = new Set<LeadSource>(["pesapal", "azampay"]);
+
+/** What the old pages send; what they send beside it is ignored. */
+const OldLead = z.object({
+  name: line(120),
+  contact: z.string().min(1).max(254),
+  product: z.string().max(200).nullish(),
+  source: z.string().max(40).nullish(),
+  product_id: z.union([z.string().max(80), z.int()]).nullish(),
+});
+
+/** The old routes. */
+export function oldRoutes(services: Services): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>();
+  routes.on(
+    "POST",
+    ["/api/v1/save-lead", "/api/v1/save-lead/", "/save-lead", "/save-lead/"],
+    (c) =>
+      saveLead(services, c).catch((error) => {
+        const { status } = answerError(error, c, services.log);
+        const message = error instanceof AppError && error.kind !== "internal"
+          ? [error.message, ...error.fields.map(({ path, message }) => `${path}: ${message}`)].join(
+            "; ",
+          )
+          : "Something went wrong on our side";
+        return answer({ status: "error", message }, status);
+      }),
+  );
+  return routes;
+}
+
+async function saveLead(services: Services, c: Context<AppEnv>): Promise<Response> {
+  const parsed = OldLead.safeParse(await readJson(c));
+  if (!parsed.success) throw invalid(parsed.error.issues);
+  const { name, contact, product, product_id, source: named } = parsed.data;
+  const reached = await parseContact(contact, services.config.defaultRegion);
+  if (!reached) {
+    throw new AppError("invalid_input", "contact: Not an e-mail address or phone number");
+  }
+  const source = SOURCES[(named ?? "website").toLowerCase()] ?? "other";
+  const wanted = product_id === null || product_id === undefined || product_id === ""
+    ? null
+    : await getProductOnSale(services, String(product_id));
+  const { invoice } = await acceptLead(services, {
+    name,
+    ...reached,
+    message: product ? `Product: ${product.replace(/\p{Cc}/gu, " ")}` : "",
+    ...(wanted ? { productId: wanted.id } : {}),
+    quantity: 1,
+    source,
+    marketingConsent: false,
+  }, callerOf(c));
+  if (invoice && PAYING.has(source)) {
+    return answer({ status: "redirect", url: invoiceUrl(services.config, invoice.id) }, 200);
+  }
+  return answer({ status: "success" }, 200);
+}
+
+async function readJson(c: Context<AppEnv>): Promise<unknown> {
+  try {
+    return await c.req.json();
+  } catch {
+    throw new AppError("malformed", "The body is not JSON");
+  }
+}
+
+function answer(body: Record<string, string>, status: number): Response {
+  return new Response(JSON.stringify(body), {
+    status,
+    headers: {
+      "content-type": "application/json",
+      "cache-control": "no-store",
+      "deprecation": DEPRECATED_SINCE,
+      "sunset": SUNSET,
+      "link": '</docs>; rel="deprecation"',
+    },
+  });
+}

@@ -1,0 +1,579 @@
+/**
+ * A KV Connect server for tests: the far end of `Deno.openKv("http://…")`.
+ *
+ * The client that talks to it is the runtime's own, over real HTTP, so a fault
+ * injected here looks to the program exactly as it would in production: a call
+ * answered with 500 is sent again with the same bytes, for ever, and a call
+ * that is not answered stays pending for ever.
+ *
+ * Speaks protocol version 3, as described in `proto/kv-connect.md` and
+ * `proto/schema/datapath.proto` of github.com/denoland/denokv. No queues, no
+ * `watch`, no `sum` of anything but `Deno.KvU64`: those calls are refused.
+ *
+ * @module
+ */
+
+/**
+ * What becomes of one call. "Applied" means run: a write has taken effect, a
+ * read has looked.
+ *
+ * | fault         | applied          | what the runtime's client does                   |
+ * | ------------- | ---------------- | ------------------------------------------------ |
+ * | `ok`          | yes              | answers                                          |
+ * | `fail-before` | no               | gets 500, sends the call again after 0.2 to 0.3 s |
+ * | `fail-after`  | yes              | the same, though the call has taken effect       |
+ * | `reset`       | yes              | throws: the answer breaks off                    |
+ * | `garbage`     | yes              | throws: the answer is no protobuf                |
+ * | `too-many`    | no               | gets 429, throws                                 |
+ * | `hang-before` | when released    | pending until then                               |
+ * | `hang-after`  | yes              | pending until released                           |
+ * | `late`        | after `lateMs`   | pending until released                           |
+ */
+export type KvFault =
+  | "ok"
+  | "fail-before"
+  | "fail-after"
+  | "reset"
+  | "garbage"
+  | "hang-before"
+  | "hang-after"
+  | "late"
+  | "too-many";
+
+/** One HTTP call; the client's own retries are calls too. */
+export interface KvCall {
+  /** `read` is a `get`, a `getMany` or a batch of a `list`. */
+  operation: "read" | "write";
+  /** Which call of its operation this is, from 1. */
+  count: number;
+}
+
+/** Options for {@linkcode startKvConnectServer}. */
+export interface KvConnectServerOptions {
+  /** The access token to expect. Default: the same one for every server. */
+  token?: string;
+  /** See {@linkcode KvConnectServer.fault}. */
+  fault?: (call: KvCall) => KvFault;
+  /** See {@linkcode KvConnectServer.delayMs}. */
+  delayMs?: number;
+  /** See {@linkcode KvConnectServer.lateMs}. */
+  lateMs?: number;
+}
+
+/**
+ * A running server with a store of its own, in memory.
+ *
+ * Disposing of it releases what hangs, stays up to a second for the retries
+ * that clients owe, so that none is left retrying for ever, and closes the
+ * port. Close the `Deno.Kv` first and start no call after.
+ */
+export interface KvConnectServer extends AsyncDisposable {
+  /** What to pass to `Deno.openKv`, such as `http://127.0.0.1:40123`. */
+  readonly url: string;
+  /** The bearer token that every call must carry. */
+  readonly token: string;
+  /**
+   * Decides the fate of each call as it arrives, before anything is applied.
+   * What it throws is answered with 400, so the client throws it too.
+   */
+  fault: (call: KvCall) => KvFault;
+  /** Calls so far, those that failed and the client's own retries included. */
+  readonly calls: { reads: number; writes: number };
+  /** Simulated latency of every call, spent before it is applied; 0 at first. */
+  delayMs: number;
+  /** How long a `late` call takes to be applied; 0 at first. */
+  lateMs: number;
+  /** What is stored, in key order, both sides as they are on the wire. */
+  entries(): { key: Uint8Array; value: Uint8Array }[];
+  /**
+   * Lets the calls end that hang now: each is applied if it was not yet, in the
+   * order of arrival, and answered with its true outcome.
+   */
+  release(): void;
+  /**
+   * Removes what has expired by `now`, in milliseconds since the epoch, and
+   * returns how many entries that were. Nothing else removes them: until then
+   * they are read, and fail a check for absence, as with the real thing.
+   */
+  sweep(now: number): number;
+}
+
+const DATABASE_ID = "8a2f4c1e-5b7d-4e39-9c06-d1f3a5b7c9e2";
+const DEFAULT_TOKEN = "kv-connect-test-token";
+/** The client pauses for 202 to 303 ms before it repeats a call. */
+const RETRY_PAUSE_MIN_MS = 200;
+/** The longest pause, and the rest for a busy machine. */
+const RETRY_PAUSE_MAX_MS = 1_000;
+/** Ends within a varint, which no protobuf decoder accepts. */
+const GARBAGE = new Uint8Array([0xff, 0xff, 0xff]);
+
+/**
+ * Starts a server on a free port of 127.0.0.1.
+ *
+ * Sets `DENO_KV_ACCESS_TOKEN` in this process's environment and leaves it set:
+ * `Deno.openKv` reads it when it opens a URL. Servers share one default token,
+ * so several may run at once. A child process needs the variable passed on.
+ */
+export function startKvConnectServer(
+  options: KvConnectServerOptions = {},
+): Promise<KvConnectServer> {
+  const server = new MemoryServer(options);
+  Deno.env.set("DENO_KV_ACCESS_TOKEN", server.token);
+  return Promise.resolve(server);
+}
+
+class MemoryServer implements KvConnectServer {
+  readonly token: string;
+  readonly url: string;
+  readonly calls = { reads: 0, writes: 0 };
+  fault: (call: KvCall) => KvFault;
+  delayMs: number;
+  lateMs: number;
+
+  readonly #http: Deno.HttpServer<Deno.NetAddr>;
+  readonly #store = new Store();
+  readonly #hanging = new Waits();
+  readonly #delayed = new Waits();
+  readonly #owed = new OwedRetries();
+  #isClosing = false;
+
+  constructor(options: KvConnectServerOptions) {
+    this.token = options.token ?? DEFAULT_TOKEN;
+    this.fault = options.fault ?? (() => "ok");
+    this.delayMs = options.delayMs ?? 0;
+    this.lateMs = options.lateMs ?? 0;
+    this.#http = Deno.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      onListen: () => {},
+      // The client repeats a 5xx for ever: what goes wrong here must be a 4xx.
+      onError: (error) => new Response(String(error), { status: 400 }),
+    }, (request) => this.#route(request));
+    this.url = `http://127.0.0.1:${this.#http.addr.port}`;
+  }
+
+  entries(): { key: Uint8Array; value: Uint8Array }[] {
+    return this.#store.entries();
+  }
+
+  release(): void {
+    this.#hanging.end();
+  }
+
+  sweep(now: number): number {
+    return this.#store.sweep(now);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosing = true;
+    this.#delayed.close();
+    this.#hanging.close();
+    await this.#owed.settled(RETRY_PAUSE_MAX_MS);
+    await this.#http.shutdown();
+  }
+
+  async #route(request: Request): Promise<Response> {
+    if (request.headers.get("authorization") !== `Bearer ${this.token}`) {
+      return new Response("Unknown access token", { status: 401 });
+    }
+    switch (new URL(request.url).pathname) {
+      case "/":
+        return metadata(this.token);
+      case "/v2/snapshot_read":
+        return await this.#answer("read", await request.bytes());
+      case "/v2/atomic_write":
+        return await this.#answer("write", await request.bytes());
+      default:
+        return new Response("Not supported by the test server", { status: 404 });
+    }
+  }
+
+  async #answer(operation: KvCall["operation"], body: Uint8Array): Promise<Response> {
+    const message = new Message(body);
+    const apply = () =>
+      operation === "read" ? this.#store.read(message) : this.#store.write(message);
+    const count = operation === "read" ? ++this.calls.reads : ++this.calls.writes;
+    this.#owed.settle(body);
+    const fate = this.#isClosing ? "ok" : this.fault({ operation, count });
+    if (this.delayMs > 0) await this.#delayed.wait(this.delayMs);
+
+    switch (this.#isClosing ? "ok" : fate) {
+      case "ok":
+        return protobuf(apply());
+      case "fail-before":
+        this.#owed.add(body);
+        return new Response("Injected: not applied", { status: 500 });
+      case "fail-after":
+        apply();
+        this.#owed.add(body);
+        return new Response("Injected: applied", { status: 500 });
+      case "reset":
+        return cutShort(apply());
+      case "garbage":
+        apply();
+        return protobuf(GARBAGE);
+      case "too-many":
+        return new Response("Injected: too many requests", { status: 429 });
+      case "hang-before":
+        await this.#hanging.wait();
+        return protobuf(apply());
+      case "hang-after": {
+        const output = apply();
+        await this.#hanging.wait();
+        return protobuf(output);
+      }
+      case "late": {
+        const ending = await this.#hanging.wait(this.lateMs);
+        const output = apply();
+        if (ending === "elapsed") await this.#hanging.wait();
+        return protobuf(output);
+      }
+    }
+  }
+}
+
+function metadata(token: string): Response {
+  return Response.json({
+    version: 3,
+    databaseId: DATABASE_ID,
+    endpoints: [{ url: "/v2", consistency: "strong" }],
+    token,
+    // Far enough away that no test sees it renewed.
+    expiresAt: "2100-01-01T00:00:00Z",
+  });
+}
+
+function protobuf(body: Bytes): Response {
+  return new Response(body, { headers: { "content-type": "application/x-protobuf" } });
+}
+
+/** Announces more than it sends: the client has the status, then an error. */
+function cutShort(body: Bytes): Response {
+  return new Response(body, {
+    headers: {
+      "content-type": "application/x-protobuf",
+      "content-length": String(body.length + 1),
+    },
+  });
+}
+
+/** Waits that can be ended from outside, all at once. */
+class Waits {
+  #ends = new Set<() => void>();
+  #isClosed = false;
+
+  /** Waits for {@linkcode end}, at most `ms` if given. */
+  wait(ms?: number): Promise<"elapsed" | "ended"> {
+    if (this.#isClosed) return Promise.resolve("ended");
+    return new Promise((resolve) => {
+      const settle = (how: "elapsed" | "ended") => {
+        clearTimeout(timer);
+        this.#ends.delete(end);
+        resolve(how);
+      };
+      const end = () => settle("ended");
+      const timer = ms === undefined ? undefined : setTimeout(() => settle("elapsed"), ms);
+      this.#ends.add(end);
+    });
+  }
+
+  /** Ends every wait there is, oldest first. */
+  end(): void {
+    for (const end of [...this.#ends]) end();
+  }
+
+  /** Ends every wait there is or will be. */
+  close(): void {
+    this.#isClosed = true;
+    this.end();
+  }
+}
+
+/** The calls answered with 500, each of which its client will send again. */
+class OwedRetries {
+  #debts: { id: string; since: number }[] = [];
+  #settled = new Waits();
+
+  add(body: Uint8Array): void {
+    this.#debts.push({ id: body.toHex(), since: performance.now() });
+  }
+
+  settle(body: Uint8Array): void {
+    if (this.#debts.length === 0) return;
+    const id = body.toHex();
+    // What comes sooner is another call that happens to say the same.
+    const before = performance.now() - RETRY_PAUSE_MIN_MS;
+    const paid = this.#debts.findIndex((debt) => debt.id === id && debt.since <= before);
+    if (paid >= 0) this.#debts.splice(paid, 1);
+    if (this.#debts.length === 0) this.#settled.end();
+  }
+
+  /** A client that has died never pays: hence the limit. */
+  async settled(limitMs: number): Promise<void> {
+    if (this.#debts.length > 0) await this.#settled.wait(limitMs);
+  }
+}
+
+/** Numbers of `datapath.proto`'s enumerations. */
+const STATUS = { success: 1, checkFailure: 2 };
+const MUTATION = { set: 1, delete: 2, sum: 3, max: 4, min: 5, setVersionstamped: 9 };
+const ENCODING_LE64 = 2;
+
+interface Entry {
+  key: Bytes;
+  value: Bytes;
+  encoding: number;
+  versionstamp: Bytes;
+  /** Milliseconds since the epoch, 0 for never. */
+  expireAtMs: number;
+}
+
+/**
+ * Sorted entries under strictly increasing versionstamps. Each method runs to
+ * its end before another begins: that is all the isolation there is to it.
+ */
+class Store {
+  /** By key in hexadecimal, which sorts as the bytes do. */
+  #entries = new Map<string, Entry>();
+  #ids: string[] = [];
+  #version = 0n;
+
+  /** SnapshotRead → SnapshotReadOutput. */
+  read(message: Message): Bytes {
+    const ranges = message.messages(1).map((range) =>
+      bytesField(1, concat(this.#range(range).map((entry) => bytesField(1, entryMessage(entry)))))
+    );
+    const isStrong = intField(4, 1);
+    return concat([...ranges, isStrong, intField(8, STATUS.success)]);
+  }
+
+  /** AtomicWrite → AtomicWriteOutput: all of its mutations, or none. */
+  write(message: Message): Bytes {
+    if (message.messages(3).length > 0) throw new Error("Cannot enqueue: no queues here");
+    const failed = message.messages(1).flatMap((check, i) => {
+      const versionstamp = this.#entries.get(check.bytes(1).toHex())?.versionstamp;
+      return (versionstamp?.toHex() ?? "") === check.bytes(2).toHex() ? [] : [intField(4, i)];
+    });
+    if (failed.length > 0) return concat([intField(1, STATUS.checkFailure), ...failed]);
+
+    const versionstamp = versionstampOf(this.#version + 1n);
+    const staged = new Map<string, Entry | null>();
+    for (const mutation of message.messages(2)) {
+      const key = keyOf(mutation, versionstamp);
+      const id = key.toHex();
+      const present = staged.has(id) ? staged.get(id) : this.#entries.get(id);
+      staged.set(id, mutated(present ?? null, mutation, key, versionstamp));
+    }
+    this.#version += 1n;
+    for (const [id, entry] of staged) this.#put(id, entry);
+    return concat([intField(1, STATUS.success), bytesField(2, versionstamp)]);
+  }
+
+  entries(): { key: Uint8Array; value: Uint8Array }[] {
+    return this.#ids.map((id) => this.#at(id)).map(({ key, value }) => ({ key, value }));
+  }
+
+  sweep(now: number): number {
+    const expired = this.#ids.filter((id) => {
+      const { expireAtMs } = this.#at(id);
+      return expireAtMs > 0 && expireAtMs <= now;
+    });
+    for (const id of expired) this.#put(id, null);
+    return expired.length;
+  }
+
+  #range(range: Message): Entry[] {
+    const from = this.#indexOf(range.bytes(1).toHex());
+    const to = Math.max(from, this.#indexOf(range.bytes(2).toHex()));
+    const limit = range.int(3);
+    const ids = range.int(4) === 0
+      ? this.#ids.slice(from, Math.min(to, from + limit))
+      : this.#ids.slice(Math.max(from, to - limit), to).reverse();
+    return ids.map((id) => this.#at(id));
+  }
+
+  #put(id: string, entry: Entry | null): void {
+    const at = this.#indexOf(id);
+    const isPresent = this.#ids[at] === id;
+    if (entry === null) {
+      if (isPresent) this.#ids.splice(at, 1);
+      this.#entries.delete(id);
+    } else {
+      if (!isPresent) this.#ids.splice(at, 0, id);
+      this.#entries.set(id, entry);
+    }
+  }
+
+  #at(id: string): Entry {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) throw new Error(`Store is broken: no entry for ${id}`);
+    return entry;
+  }
+
+  /** Where `id` is in the sorted ids, or belongs. */
+  #indexOf(id: string): number {
+    let [low, high] = [0, this.#ids.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#ids[middle] ?? "") < id) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+/** Eight bytes of version and two of order within it, which stay 0 here. */
+function versionstampOf(version: bigint): Bytes {
+  const bytes = new Uint8Array(10);
+  new DataView(bytes.buffer).setBigUint64(0, version);
+  return bytes;
+}
+
+/** A `commitVersionstamp()` becomes a string part of the key: `02`, hex, `00`. */
+function keyOf(mutation: Message, versionstamp: Bytes): Bytes {
+  const key = mutation.bytes(1);
+  if (mutation.int(3) !== MUTATION.setVersionstamped) return key;
+  const digits = new TextEncoder().encode(versionstamp.toHex());
+  return concat([key, new Uint8Array([0x02]), digits, new Uint8Array([0x00])]);
+}
+
+/** What `mutation` leaves at `key`, where `present` was. */
+function mutated(
+  present: Entry | null,
+  mutation: Message,
+  key: Bytes,
+  versionstamp: Bytes,
+): Entry | null {
+  const value = mutation.message(2);
+  const entry = {
+    key,
+    value: value.bytes(1),
+    encoding: value.int(2),
+    versionstamp,
+    expireAtMs: mutation.int(4),
+  };
+  const type = mutation.int(3);
+  switch (type) {
+    case MUTATION.set:
+    case MUTATION.setVersionstamped:
+      return entry;
+    case MUTATION.delete:
+      return null;
+    case MUTATION.sum:
+    case MUTATION.max:
+    case MUTATION.min: {
+      const operand = uint64Of(entry);
+      const result = present === null ? operand : combined(type, uint64Of(present), operand);
+      // As the real thing does, also drops the expiry that `present` had.
+      return { ...entry, value: uint64Bytes(result), expireAtMs: 0 };
+    }
+    default:
+      throw new Error(`Cannot mutate: unknown type ${type}`);
+  }
+}
+
+function combined(type: number, a: bigint, b: bigint): bigint {
+  if (type === MUTATION.sum) return a + b;
+  return (type === MUTATION.max) === (a > b) ? a : b;
+}
+
+/** Little-endian; a sum beyond 64 bits wraps around. */
+function uint64Bytes(value: bigint): Bytes {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, value, true);
+  return bytes;
+}
+
+function uint64Of({ value, encoding }: Entry): bigint {
+  if (encoding !== ENCODING_LE64) {
+    throw new Error("Cannot sum, max or min: not a Deno.KvU64");
+  }
+  return new DataView(value.buffer, value.byteOffset).getBigUint64(0, true);
+}
+
+function entryMessage({ key, value, encoding, versionstamp }: Entry): Bytes {
+  return concat([
+    bytesField(1, key),
+    bytesField(2, value),
+    intField(3, encoding),
+    bytesField(4, versionstamp),
+  ]);
+}
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/**
+ * A decoded protobuf message: fields by number, with protobuf's defaults for
+ * absent ones. Integers are exact up to 2^53, and none here is negative.
+ *
+ * @see https://protobuf.dev/programming-guides/encoding/
+ */
+class Message {
+  #ints = new Map<number, number>();
+  #bytes = new Map<number, Bytes[]>();
+
+  constructor(encoded: Uint8Array) {
+    let at = 0;
+    const varint = () => {
+      for (let value = 0, unit = 1;; unit *= 128) {
+        const byte = encoded[at++];
+        if (byte === undefined) throw new Error("Cannot decode: message breaks off");
+        value += (byte & 0x7f) * unit;
+        if (byte < 0x80) return value;
+      }
+    };
+    while (at < encoded.length) {
+      const tag = varint();
+      const number = tag >>> 3;
+      if ((tag & 7) === 0) this.#ints.set(number, varint());
+      else if ((tag & 7) === 2) {
+        const end = varint() + at;
+        if (end > encoded.length) throw new Error("Cannot decode: message breaks off");
+        const values = this.#bytes.get(number) ?? [];
+        values.push(encoded.slice(at, end));
+        this.#bytes.set(number, values);
+        at = end;
+      } else throw new Error(`Cannot decode: unknown wire type ${tag & 7}`);
+    }
+  }
+
+  int(number: number): number {
+    return this.#ints.get(number) ?? 0;
+  }
+
+  bytes(number: number): Bytes {
+    return this.#bytes.get(number)?.at(-1) ?? new Uint8Array();
+  }
+
+  message(number: number): Message {
+    return new Message(this.bytes(number));
+  }
+
+  messages(number: number): Message[] {
+    return (this.#bytes.get(number) ?? []).map((encoded) => new Message(encoded));
+  }
+}
+
+function intField(number: number, value: number): Bytes {
+  return new Uint8Array([...varint(number << 3), ...varint(value)]);
+}
+
+function bytesField(number: number, value: Uint8Array): Bytes {
+  return concat([new Uint8Array([...varint(number << 3 | 2), ...varint(value.length)]), value]);
+}
+
+function varint(value: number): number[] {
+  const bytes: number[] = [];
+  for (; value >= 128; value = Math.floor(value / 128)) bytes.push(value % 128 | 0x80);
+  return [...bytes, value];
+}
+
+function concat(parts: Uint8Array[]): Bytes {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
