@@ -27,11 +27,7 @@ if (config.appEnv === "development") await seedCatalogue(services);
 
 const monitor = new HealthMonitor(services);
 const app = createApp(services, monitor);
-const server = Deno.serve({
-  hostname: config.host,
-  port: config.port,
-  onListen: ({ port }) => announce(config, port),
-}, app.fetch);
+const server = serveOrExit(config);
 for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stop);
 
 function configOrExit(): Config {
@@ -40,6 +36,18 @@ function configOrExit(): Config {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     console.error(error.message);
+    Deno.exit(1);
+  }
+}
+
+function serveOrExit(config: Config): Deno.HttpServer {
+  const { host: hostname, port } = config;
+  const onListen = ({ port }: { port: number }) => announce(config, port);
+  try {
+    return Deno.serve({ hostname, port, onListen }, app.fetch);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    console.error(`Cannot listen on ${hostname}:${port}: the port is in use; set PORT to another`);
     Deno.exit(1);
   }
 }

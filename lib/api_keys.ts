@@ -37,7 +37,9 @@ export const SCOPES: readonly Scope[] = [
 
 /** Who a key says it is, and what that one may do. */
 export interface Principal {
+  /** Goes into the history of whatever it changes. */
   actor: Actor;
+  /** Ask {@linkcode hasScope}: `admin` includes those that are not listed. */
   scopes: readonly Scope[];
 }
 
@@ -45,6 +47,7 @@ export interface Principal {
 export interface NewApiKey {
   /** Who uses it and what for. */
   name: string;
+  /** What it may do; with none it may do nothing. */
   scopes: Scope[];
   /** ISO 8601; null never expires. */
   expiresAt: string | null;

@@ -30,13 +30,17 @@ const BOOKKEEPING = new Set(["revision", "updatedAt", "chain"]);
 
 /** What changes, and who does it. */
 export interface Change<T extends Entity> {
+  /** Which of the histories the entry belongs to. */
   entity: EntityKind;
   /** The use case, such as `invoice.void`. */
   action: string;
+  /** Where the entity is stored. */
   key: keys.Key<T>;
+  /** The entity as it was read in this transaction. */
   before: T;
   /** The fields that get new values. */
   fields: Partial<T>;
+  /** Who is named in the entry. */
   by: Caller;
   /** Milliseconds UTC. */
   now: number;
@@ -70,12 +74,10 @@ export function putChange<T extends Entity>(
   const revised: T = { ...before, ...fields, revision: before.revision + 1, updatedAt: at };
   const changed = changedFields(before, revised);
   if (changed.length === 0) return before;
-  const previousDigest = before.chain ?? sha256Hex(canonical(before));
-  const after: T = { ...revised, chain: digestAfter(previousDigest, revised) };
-  const entry: AuditEntry = {
+  const unsealed: Omit<AuditEntry, "digest"> = {
     entity,
     entityId: before.id,
-    revision: after.revision,
+    revision: revised.revision,
     at,
     by: by.actor,
     requestId: by.requestId,
@@ -84,11 +86,13 @@ export function putChange<T extends Entity>(
     changes: Object.fromEntries(
       changed.filter((field) => !PERSONAL.has(field)).map((
         field,
-      ) => [field, [valueOf(before, field), valueOf(after, field)]]),
+      ) => [field, [valueOf(before, field), valueOf(revised, field)]]),
     ),
-    previousDigest,
-    digest: digestAfter(previousDigest, after),
+    previousDigest: before.chain ?? stateDigest(before),
+    stateDigest: stateDigest(revised),
   };
+  const entry: AuditEntry = { ...unsealed, digest: entryDigest(unsealed) };
+  const after: T = { ...revised, chain: entry.digest };
   writes.set(key, after);
   writes.set(keys.audit(entity, before.id, after.revision), entry);
   return after;
@@ -103,11 +107,26 @@ export function isChainIntact(entity: Entity, entries: AuditEntry[]): boolean {
   if (entries.length !== entity.revision - 1) return false;
   const last = entries.at(-1);
   if (!last) return entity.chain === null;
-  const isLinked = entries.every((entry, i) =>
-    entry.revision === i + 2 && (i === 0 || entry.previousDigest === entries[i - 1]!.digest)
-  );
-  return isLinked && last.digest === entity.chain &&
-    last.digest === digestAfter(last.previousDigest, entity);
+  return leadsTo(last, entity) &&
+    entries.every((entry, i) =>
+      isUnaltered(entry) && (i === 0 ? entry.revision === 2 : follows(entries[i - 1]!, entry))
+    );
+}
+
+/** Whether an entry still says what it said when it was written. */
+export function isUnaltered({ digest, ...unsealed }: AuditEntry): boolean {
+  return digest === entryDigest(unsealed);
+}
+
+/** Whether `entry` is the one that was written after `previous`. */
+export function follows(previous: AuditEntry, entry: AuditEntry): boolean {
+  return entry.revision === previous.revision + 1 && entry.previousDigest === previous.digest;
+}
+
+/** Whether the change that `last` is about left the entity as it stands. */
+export function leadsTo(last: AuditEntry, entity: Entity): boolean {
+  return last.revision === entity.revision && last.digest === entity.chain &&
+    last.stateDigest === stateDigest(entity);
 }
 
 /**
@@ -122,13 +141,19 @@ export function expectRevision({ revision }: Entity, expected: number | null): v
   }
 }
 
-function digestAfter(previous: string, entity: Entity): string {
-  return sha256Hex(previous + canonical(entity));
+/** Of an entity, but for the end of its chain. */
+function stateDigest(entity: Entity): string {
+  return sha256Hex(canonical({ ...entity, chain: null }));
 }
 
-/** JSON with sorted fields and without the digest itself. */
-function canonical(entity: Entity): string {
-  return JSON.stringify(sorted({ ...entity, chain: null }));
+/** Of all that an entry says, the digest before it included: what makes a chain of them. */
+function entryDigest(unsealed: Omit<AuditEntry, "digest">): string {
+  return sha256Hex(canonical(unsealed));
+}
+
+/** JSON with sorted fields: the same for equal values, however they were put together. */
+function canonical(value: unknown): string {
+  return JSON.stringify(sorted(value));
 }
 
 function sorted(value: unknown): unknown {

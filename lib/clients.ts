@@ -22,17 +22,25 @@ export type { Client, Contact } from "./kv/records.ts";
 
 /** What can change about a client; null removes an address or a number. */
 export interface ClientChange {
+  /** One line, 1 to 120 characters. */
   name?: string | undefined;
+  /** In any spelling; brought to lower case. Must belong to no other client. */
   email?: string | null | undefined;
+  /** As people write it; brought to E.164. Must belong to no other client. */
   phone?: string | null | undefined;
+  /** The shop's own, never shown to the client; up to 4,000 characters. */
   notes?: string | undefined;
+  /** Whether the client may be written to beyond its own business. */
   marketingConsent?: boolean | undefined;
 }
 
 /** All that is stored about a person. */
 export interface ClientExport {
+  /** The client as it stands. */
   client: Client;
+  /** All of its leads, newest first. */
   leads: Lead[];
+  /** All of its invoices, newest first, drafts and void ones too. */
   invoices: Invoice[];
 }
 

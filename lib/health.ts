@@ -11,6 +11,7 @@ export type HealthStatus = "healthy" | "degraded" | "unhealthy";
 
 /** One thing that was looked at. */
 export interface HealthCheck {
+  /** `degraded` when it answers, but slowly. */
   status: HealthStatus;
   /** How long it took to answer, in milliseconds; null when it did not. */
   latencyMs: number | null;
@@ -20,11 +21,15 @@ export interface HealthCheck {
 
 /** The state of the system, as this instance sees it. */
 export interface Health {
+  /** That of the part which is worst off. */
   status: HealthStatus;
+  /** The build that answers; `dev` if unknown. */
   version: string;
   /** How long this instance has been up, in seconds. */
   uptimeS: number;
+  /** When it was looked at, ISO 8601 in UTC. */
   at: string;
+  /** What was looked at, by name. */
   checks: { store: HealthCheck };
 }
 

@@ -13,7 +13,8 @@ import { isId } from "./ids.ts";
 const ID_BYTES = 16;
 const MAC_BYTES = 16;
 
-type LinkConfig = Pick<Config, "publicUrl" | "secretKey" | "secretKeyPrevious">;
+/** What of the configuration an address is made of. */
+export type LinkConfig = Pick<Config, "publicUrl" | "secretKey" | "secretKeyPrevious">;
 
 /** The address of an invoice's public page. */
 export function invoiceUrl(config: LinkConfig, id: string): string {

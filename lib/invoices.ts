@@ -9,6 +9,7 @@
 import { expectRevision, newEntity, putChange } from "./audit.ts";
 import { AppError, invalidField } from "./errors.ts";
 import { newId } from "./ids.ts";
+import { linesOf, type NewLine, productsOf, totalled } from "./invoice_lines.ts";
 import * as keys from "./kv/keys.ts";
 import type {
   Contact,
@@ -16,10 +17,9 @@ import type {
   InvoiceLine,
   InvoiceSequence,
   InvoiceStatus,
-  Product,
 } from "./kv/records.ts";
 import { transact, type Writes } from "./kv/transact.ts";
-import { add, type Currency, type Money, multiply } from "./money.ts";
+import type { Currency } from "./money.ts";
 import { type Caller, MONEY_RECEIPT_MS, operationOf } from "./operation.ts";
 import { listByIndex, listEntities, type Page, type PageRequest } from "./page.ts";
 import type { Services } from "./services.ts";
@@ -29,9 +29,6 @@ export type { Invoice, InvoiceLine, InvoiceStatus } from "./kv/records.ts";
 
 /** The key that everyone who issues an invoice writes. */
 export const NUMBERS = "invoice_sequence";
-
-/** Lines an invoice may have; keeps it well under the size of one value. */
-export const LINES_MAX = 50;
 
 /** Which states may follow which. */
 const TRANSITIONS: Readonly<Record<InvoiceStatus, readonly InvoiceStatus[]>> = {
@@ -44,24 +41,19 @@ const TRANSITIONS: Readonly<Record<InvoiceStatus, readonly InvoiceStatus[]>> = {
   void: [],
 };
 
-/** A line as an operator writes it: a product, or a text with a price. */
-export interface NewLine {
-  productId?: string | undefined;
-  /** The product's title when absent. */
-  description?: string | undefined;
-  quantity: number;
-  /** The product's price when absent. */
-  unitMinor?: number | undefined;
-}
-
 /** What a new invoice is made of. */
 export interface NewInvoice {
+  /** A client whose data was not erased. */
   clientId: string;
+  /** 1 to {@linkcode LINES_MAX}. */
   lines: NewLine[];
+  /** That of every line; a product in another one is refused. */
   currency: Currency;
+  /** On top of the lines, in minor units; 0 for none. */
   taxMinor: number;
   /** `YYYY-MM-DD`; the shop's usual term when absent. */
   dueOn?: string | undefined;
+  /** Plain text for the buyer, up to 2,000 characters; may be empty. */
   notes: string;
   /** Not numbered and not owed until issued. */
   draft: boolean;
@@ -69,15 +61,21 @@ export interface NewInvoice {
 
 /** What can change: lines only in a draft, the rest while nothing is paid. */
 export interface InvoiceChange {
+  /** All of them, in place of those it has. */
   lines?: NewLine[] | undefined;
+  /** In minor units; as with lines, only in a draft. */
   taxMinor?: number | undefined;
+  /** `YYYY-MM-DD`. */
   dueOn?: string | undefined;
+  /** Plain text for the buyer, up to 2,000 characters; may be empty. */
   notes?: string | undefined;
 }
 
-/** Which invoices are listed; at most one of the two is used, the client first. */
+/** Which invoices are listed: those for which all of it holds. */
 export interface InvoiceFilter {
+  /** Only invoices in this state; null for all. */
   status: InvoiceStatus | null;
+  /** Only invoices of this client; null for all. */
   clientId: string | null;
   /** Finds the one invoice that has it. */
   number: string | null;
@@ -85,14 +83,23 @@ export interface InvoiceFilter {
 
 /** The parts of an invoice that its maker decides. */
 export interface InvoiceParts {
+  /** Drawn before the decision, so that every attempt writes the same record. */
   id: string;
+  /** Who owes it. */
   clientId: string;
+  /** The enquiry that asked for it; null when an operator wrote it. */
   leadId: string | null;
+  /** The buyer, copied: a later change of the client does not reach it. */
   billTo: Contact;
+  /** That of every line. */
   currency: Currency;
+  /** With their totals, at most {@linkcode LINES_MAX}. */
   lines: InvoiceLine[];
+  /** On top of the lines, in minor units; 0 for none. */
   taxMinor: number;
+  /** A date in the shop's time zone, `YYYY-MM-DD`. */
   dueOn: string;
+  /** Plain text for the buyer; may be empty. */
   notes: string;
 }
 
@@ -147,17 +154,6 @@ export function takeNumber(
 /** The last day on which an invoice of today can be paid in time. */
 export function usualDueOn({ config }: Services, now: number): string {
   return businessDate(addDays(now, config.invoiceDueDays), config.timeZone);
-}
-
-/** A line that sells a product at its price. @throws {AppError} `invalid_input` on too much */
-export function productLine(product: Product, quantity: number): InvoiceLine {
-  return {
-    productId: product.id,
-    description: product.title,
-    quantity,
-    unitMinor: product.price.minor,
-    totalMinor: multiply(product.price, quantity).minor,
-  };
 }
 
 /** Writes an invoice for a client. @throws {AppError} `invalid_input`, also for an unknown client or product */
@@ -382,72 +378,6 @@ function expectTransition({ status }: Invoice, to: InvoiceStatus): void {
   if (!TRANSITIONS[status].includes(to)) {
     throw new AppError("conflict", `An invoice that is ${status} cannot become ${to}`);
   }
-}
-
-function totalled(
-  { currency, lines, taxMinor }: Pick<InvoiceParts, "currency" | "lines" | "taxMinor">,
-): Pick<
-  Invoice,
-  "currency" | "lines" | "subtotalMinor" | "taxMinor" | "totalMinor"
-> {
-  const subtotal = lines.reduce(
-    (sum: Money, { totalMinor }) => add(sum, { currency, minor: totalMinor }),
-    { currency, minor: 0 },
-  );
-  const total = add(subtotal, { currency, minor: taxMinor });
-  if (total.minor <= 0) throw invalidField("lines", "Nothing is owed", "not_positive");
-  return {
-    currency,
-    lines,
-    subtotalMinor: subtotal.minor,
-    taxMinor,
-    totalMinor: total.minor,
-  };
-}
-
-/** The products that lines name, as they are now. The price an operator sees is the price written. */
-async function productsOf(
-  { store }: Services,
-  lines: NewLine[],
-): Promise<Map<string, Product>> {
-  const ids = [...new Set(lines.flatMap(({ productId }) => productId ?? []))];
-  const found = await store.getMany(ids.map(keys.product));
-  return new Map(
-    found.flatMap((product) => product ? [[product.id, product]] : []),
-  );
-}
-
-function linesOf(
-  lines: NewLine[],
-  products: Map<string, Product>,
-  currency: Currency,
-): InvoiceLine[] {
-  return lines.map(({ productId, description, quantity, unitMinor }, i) => {
-    const product = productId === undefined ? null : products.get(productId);
-    if (product === undefined) {
-      throw invalidField(`lines.${i}.productId`, "No such product", "unknown");
-    }
-    if (product && product.price.currency !== currency) {
-      throw invalidField(
-        `lines.${i}.productId`,
-        `The product is sold in ${product.price.currency}`,
-        "currency_mismatch",
-      );
-    }
-    const text = description ?? product?.title;
-    const unit = unitMinor ?? product?.price.minor;
-    if (text === undefined || unit === undefined) {
-      const path = text === undefined ? "description" : "unitMinor";
-      throw invalidField(`lines.${i}.${path}`, "Needed on a line without a product", "required");
-    }
-    return {
-      productId: product?.id ?? null,
-      description: text,
-      quantity,
-      unitMinor: unit,
-      totalMinor: multiply({ currency, minor: unit }, quantity).minor,
-    };
-  });
 }
 
 function unknownInvoice(): AppError {

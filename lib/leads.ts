@@ -12,12 +12,12 @@ import {
   issued,
   newDraft,
   NUMBERS,
-  productLine,
   putNewInvoice,
   sequenceKey,
   takeNumber,
   usualDueOn,
 } from "./invoices.ts";
+import { productLine } from "./invoice_lines.ts";
 import * as keys from "./kv/keys.ts";
 import type { Contact, Invoice, Lead, LeadSource, LeadStatus, Product } from "./kv/records.ts";
 import { transact } from "./kv/transact.ts";
@@ -30,31 +30,41 @@ export type { Lead, LeadSource, LeadStatus } from "./kv/records.ts";
 
 /** What an enquiry says. */
 export interface NewLead {
+  /** A person or a firm, 1 to 120 characters. */
   name: string;
   /** One of e-mail and phone is needed. */
   email?: string | undefined;
+  /** As people write it, with or without a country code. */
   phone?: string | undefined;
+  /** Plain text, up to 4,000 characters; may be empty. */
   message: string;
   /** What it asks for; an invoice is written when given. */
   productId?: string | undefined;
+  /** How many of the product, 1 to 10,000; says nothing without one. */
   quantity: number;
+  /** Where the visitor came from, as the page that sends it says. */
   source: LeadSource;
   /** What the visitor saw the price in; another one than the product's is refused. */
   currency?: Currency | undefined;
+  /** Whether the visitor agreed to be written to beyond this enquiry. */
   marketingConsent: boolean;
 }
 
 /** What an enquiry became. */
 export interface AcceptedLead {
+  /** As it was stored, at revision 1. */
   lead: Lead;
   /** Its client, with the contact as this enquiry gave it: nothing that was known before. */
   client: Contact & { id: string };
+  /** Numbered and open; null when no product was asked for. */
   invoice: Invoice | null;
 }
 
-/** Which leads are listed; at most one of the two is used, the client first. */
+/** Which leads are listed: those for which all of it holds. */
 export interface LeadFilter {
+  /** Only leads that have come this far; null for all. */
   status: LeadStatus | null;
+  /** Only leads of this client; null for all. */
   clientId: string | null;
 }
 

@@ -127,7 +127,6 @@ export function openLog(options: LogOptions): Log {
 }
 
 function toStandardOutput(line: string): void {
-  // deno-lint-ignore no-console
   console.log(line);
 }
 

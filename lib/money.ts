@@ -62,28 +62,34 @@ export function exponentOf(currency: Currency): number {
 /**
  * `quantity` times `money`.
  *
+ * @param options.path What the error is about.
  * @throws {AppError} `invalid_input`, code `amount_too_large`, beyond
  * {@linkcode MINOR_MAX}; `not_a_quantity` if `quantity` is no integer from 0 up.
  */
-export function multiply(money: Money, quantity: number): Money {
+export function multiply(
+  money: Money,
+  quantity: number,
+  { path = "" }: { path?: string } = {},
+): Money {
   if (!Number.isSafeInteger(quantity) || quantity < 0) {
-    throw invalidField("", "A quantity is a whole number from 0 up", "not_a_quantity");
+    throw invalidField(path, "A quantity is a whole number from 0 up", "not_a_quantity");
   }
-  return newMoney(money.minor * quantity, money.currency);
+  return newMoney(money.minor * quantity, money.currency, path);
 }
 
 /**
  * `a` and `b` together.
  *
+ * @param options.path What the error is about.
  * @throws {AppError} `invalid_input`, code `currency_mismatch`, unless both are
  * in one currency; `amount_too_large` beyond {@linkcode MINOR_MAX}.
  */
-export function add(a: Money, b: Money): Money {
+export function add(a: Money, b: Money, { path = "" }: { path?: string } = {}): Money {
   if (a.currency !== b.currency) {
     const message = `Cannot add ${b.currency} to ${a.currency}`;
-    throw invalidField("", message, "currency_mismatch");
+    throw invalidField(path, message, "currency_mismatch");
   }
-  return newMoney(a.minor + b.minor, a.currency);
+  return newMoney(a.minor + b.minor, a.currency, path);
 }
 
 /**

@@ -7,16 +7,19 @@
 import { sha256, toBase64Url } from "./digest.ts";
 import { newId } from "./ids.ts";
 import type { Actor } from "./kv/records.ts";
-import type { Operation } from "./kv/transact.ts";
+import type { Guard, Operation } from "./kv/transact.ts";
 import { DAY_MS } from "./time.ts";
 
 /** Who asks, as far as the door could tell. */
 export interface Caller {
+  /** Part of the operation's name: two actors may use the same key for two intents. */
   actor: Actor;
   /** Names the exchange in the log, in problems and in the history. */
   requestId: string;
   /** The caller's own name for this intent; null when it gave none. */
   idempotencyKey: string | null;
+  /** What its writes have to pass, such as rate limits. */
+  guards?: readonly Guard<unknown>[];
 }
 
 /** How long a repetition is recognised where money moves. */
@@ -32,16 +35,19 @@ export const RECEIPT_MS: number = 2 * DAY_MS;
  * @param now Milliseconds UTC.
  */
 export function operationOf(
-  { actor, idempotencyKey }: Caller,
+  { actor, idempotencyKey, guards = [] }: Caller,
   action: string,
   input: unknown,
   { now, keepMs = RECEIPT_MS }: { now: number; keepMs?: number },
 ): Operation {
-  if (idempotencyKey === null) return { id: newId(now), fingerprint: "", isNew: true, keepMs };
+  if (idempotencyKey === null) {
+    return { id: newId(now), fingerprint: "", isNew: true, keepMs, guards };
+  }
   return {
     id: toBase64Url(sha256(JSON.stringify([action, actor, idempotencyKey]))),
     fingerprint: toBase64Url(sha256(JSON.stringify(input))),
     isNew: false,
     keepMs,
+    guards,
   };
 }

@@ -21,7 +21,9 @@ export interface PageRequest {
 
 /** A page; `nextCursor` is null when there is no more. */
 export interface Page<T> {
+  /** At most as many as were asked for; newest first. */
   data: T[];
+  /** What to ask for the next page with; null on the last one. */
   nextCursor: string | null;
 }
 
@@ -29,8 +31,12 @@ export interface Page<T> {
 export const PAGE_MAX = 200;
 /** Entries that one request may look at in search of those that are wanted. */
 const SCAN_MAX = 2_000;
+/** Entries that such a search looks at in one round trip. */
+const SCAN_STEP = 200;
 
-interface HasId {
+/** What a list can be made of. */
+export interface HasId {
+  /** UUIDv7: its text sorts by age. */
   id: string;
 }
 
@@ -45,22 +51,24 @@ export async function listEntities<T extends HasId>(
   list: string,
   prefix: Prefix<T>,
   { limit, cursor }: PageRequest,
-  isWanted: (entity: T) => boolean = () => true,
+  isWanted?: (entity: T) => boolean,
 ): Promise<Page<T>> {
   const data: T[] = [];
   let after = readCursor(list, cursor);
-  for (let seen = 0; seen < SCAN_MAX; seen += limit + 1) {
+  // In search of a few, small steps would only be more round trips.
+  const step = isWanted ? Math.max(limit + 1, SCAN_STEP) : limit + 1;
+  for (let seen = 0; seen < SCAN_MAX; seen += step) {
     const entries = await store.list(prefix, {
-      limit: limit + 1,
+      limit: step,
       reverse: true,
       ...(after === null ? {} : { end: [...prefix, after] }),
     });
     for (const { value } of entries) {
-      if (!isWanted(value)) continue;
+      if (isWanted && !isWanted(value)) continue;
       if (data.length === limit) return pageOf(list, data, data.at(-1)!.id);
       data.push(value);
     }
-    if (entries.length <= limit) return { data, nextCursor: null };
+    if (entries.length < step) return { data, nextCursor: null };
     after = entries.at(-1)!.value.id;
   }
   return pageOf(list, data, after!);

@@ -34,14 +34,21 @@ const CACHED_MAX = 500;
 export interface NewProduct {
   /** Made from the title when absent. */
   slug?: string | undefined;
+  /** One line, 1 to 160 characters. */
   title: string;
+  /** What kind of thing it is, for the catalogue's filter. */
   category: ProductCategory;
+  /** For one, tax included. */
   price: Money;
+  /** More than the price and in its currency; null when it was never dearer. */
   oldPrice: Money | null;
   /** HTML; all but b, i, em, strong, p and br becomes text. */
   description: string;
+  /** What to list beside it: up to 50 lines of up to 200 characters. */
   features: string[];
+  /** An http or https address where it can be tried; null for none. */
   demoUrl: string | null;
+  /** Whether it is shown and sold. */
   active: boolean;
 }
 
@@ -50,6 +57,7 @@ export type ProductChange = { [F in keyof NewProduct]?: NewProduct[F] | undefine
 
 /** Which products are listed. */
 export interface ProductFilter {
+  /** Only products of this kind; null for all. */
   category: ProductCategory | null;
   /** `active` is what visitors see. */
   status: "active" | "inactive" | "all";
@@ -62,7 +70,13 @@ export class Catalogue {
 
   /** Remembers by the given clock. */
   constructor(clock: Clock) {
-    this.#answers = new LRUCache({ max: CACHED_MAX, ttl: CATALOGUE_MS, perf: { now: clock } });
+    // Without a resolution it asks the clock each time, and leaves no timers behind.
+    this.#answers = new LRUCache({
+      max: CACHED_MAX,
+      ttl: CATALOGUE_MS,
+      ttlResolution: 0,
+      perf: { now: clock },
+    });
   }
 
   /** What is remembered under `name`, or else what `read` finds. */

@@ -136,6 +136,14 @@ export function redactText(text: string): string {
   return clean;
 }
 
+/** What is looked at beyond a cut, so that what begins before it is recognised whole. */
+const CUT_MARGIN = 512;
+
+/** The first `max` characters of `text`, redacted before they are cut. */
+export function redactStart(text: string, max: number): string {
+  return redactText(text.slice(0, max + CUT_MARGIN)).slice(0, max).toWellFormed();
+}
+
 function words(list: string): ReadonlySet<string> {
   return new Set(list.split(/\s+/).filter((word) => word !== ""));
 }

@@ -12,9 +12,13 @@ import type { Clock } from "./time.ts";
 
 /** What use cases are given. */
 export interface Services {
+  /** What the environment said when the process started. */
   readonly config: Config;
+  /** The one way to the stored data. */
   readonly store: Store;
+  /** The time, as everything but the platform sees it. */
   readonly clock: Clock;
+  /** Where to tell what happened. */
   readonly log: Log;
   /** What this instance remembers of the products. */
   readonly catalogue: Catalogue;
@@ -22,12 +26,15 @@ export interface Services {
 
 /** Parts that a test may replace. */
 export interface ServiceOptions {
+  /** Where the program tells what happened. */
   log: Log;
+  /** The machine's, or the one that a test moves. */
   clock: Clock;
   /** Numbers in [0, 1), for jitter. */
   random: () => number;
   /** Stands between the store and the opened KV. */
   wrapKv?: (kv: KvPort) => KvPort;
+  /** How long the store may take; the usual ones when absent. */
   deadlines?: StoreOptions["deadlines"];
 }
 

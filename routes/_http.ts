@@ -30,7 +30,8 @@ export function callerOf(c: Context<AppEnv>): Caller {
 export function revisionOf(c: Context<AppEnv>): number | null {
   const tag = c.req.header("if-match");
   if (tag === undefined || tag === "*") return null;
-  const revision = /^"(\d{1,9})"$/.exec(tag)?.[1];
+  // The runtime weakens the tag of an answer that it compresses.
+  const revision = /^(?:W\/)?"(\d{1,9})"$/.exec(tag)?.[1];
   if (revision === undefined) {
     throw new AppError("malformed", 'If-Match is a revision in quotes, such as "3"');
   }

@@ -9,7 +9,6 @@
  * @module
  */
 import { Hono } from "hono";
-import { html } from "hono/html";
 import { AppError } from "../lib/errors.ts";
 import { invoiceIdOf } from "../lib/invoice_links.ts";
 import { getInvoice, type Invoice } from "../lib/invoices.ts";
@@ -48,7 +47,8 @@ export function invoicePage(services: Services): Hono<AppEnv> {
       "content-security-policy",
       "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
     );
-    return c.html(html`<!DOCTYPE html>${<Page invoice={invoice} />}`);
+    const page = await <Page invoice={invoice} />;
+    return c.html(`<!DOCTYPE html>${page}`);
   });
 }
 

@@ -15,7 +15,7 @@ import { answerError, answerProblem } from "./_problem.ts";
 import { docsRoutes } from "./docs.ts";
 import { healthRoutes } from "./health.ts";
 import { invoicePage } from "./invoice_page.tsx";
-import { oldRoutes } from "./v1.ts";
+import { answerOldError, isOldRequest, oldRoutes } from "./v1.ts";
 import { clientRoutes } from "./v2/clients.ts";
 import { invoiceRoutes } from "./v2/invoices.ts";
 import { leadRoutes } from "./v2/leads.ts";
@@ -24,7 +24,11 @@ import { productRoutes } from "./v2/products.ts";
 /** The whole program behind HTTP. */
 export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHono<AppEnv> {
   const app = newRoutes();
-  app.onError((error, c) => answerError(error, c, services.log));
+  app.onError((error, c) =>
+    isOldRequest(c.req)
+      ? answerOldError(error, c, services.log)
+      : answerError(error, c, services.log)
+  );
 
   app.use(exchange(services));
   app.use(limitBody);

@@ -1,40 +1,41 @@
 /**
  * The old site's contract, so that its pages work by changing one address:
  *
- * | method | path                | who    | answers            |
- * | ------ | ------------------- | ------ | ------------------ |
- * | POST   | `/api/v1/save-lead` | anyone | 200, 400, 422, 503 |
- * | POST   | `/save-lead/`       | anyone | the same           |
+ * | method | path                | who    | answers                      |
+ * | ------ | ------------------- | ------ | ---------------------------- |
+ * | POST   | `/api/v1/save-lead` | anyone | 200, 400, 413, 415, 422, 503 |
+ * | POST   | `/save-lead/`       | anyone | the same                     |
  *
  * Bodies are what the old pages read (`status`, `url`, `message`); failures have
  * a failure's status code now. Deprecated from the start: RFC 9745, RFC 8594.
  *
  * @module
  */
-import { type Context, Hono } from "hono";
+import { type Context, Hono, type HonoRequest } from "hono";
 import { z } from "zod";
 import { parseContact } from "../lib/contact.ts";
 import { AppError } from "../lib/errors.ts";
 import { invoiceUrl } from "../lib/invoice_links.ts";
 import { acceptLead, type LeadSource } from "../lib/leads.ts";
-import { getProductOnSale } from "../lib/products.ts";
+import type { Log } from "../lib/log.ts";
+import { getProductOnSale, type Product } from "../lib/products.ts";
 import type { Services } from "../lib/services.ts";
 import type { AppEnv } from "./_env.ts";
 import { callerOf } from "./_http.ts";
-import { invalid, line } from "./_openapi.ts";
+import { invalid, line, multiline } from "./_openapi.ts";
 import { answerError } from "./_problem.ts";
 
 const DEPRECATED_SINCE = "@1764547200"; // 2025-12-01
 const SUNSET = "Wed, 01 Dec 2027 00:00:00 GMT";
 
-const SOURCES: Readonly<Record<string, LeadSource>> = {
-  website: "website",
-  whatsapp: "whatsapp",
-  email: "email",
-  pesapal: "pesapal",
-  azampay: "azampay",
-  contact: "contact",
-};
+const SOURCES: readonly LeadSource[] = [
+  "website",
+  "whatsapp",
+  "email",
+  "pesapal",
+  "azampay",
+  "contact",
+];
 /** Sources whose pages expect to be sent on to pay. */
 const PAYING: ReadonlySet<LeadSource> = new Set<LeadSource>(["pesapal", "azampay"]);
 
@@ -42,29 +43,33 @@ const PAYING: ReadonlySet<LeadSource> = new Set<LeadSource>(["pesapal", "azampay
 const OldLead = z.object({
   name: line(120),
   contact: z.string().min(1).max(254),
-  product: z.string().max(200).nullish(),
+  product: multiline(200).nullish(),
   source: z.string().max(40).nullish(),
   product_id: z.union([z.string().max(80), z.int()]).nullish(),
 });
 
+const PATHS = ["/api/v1/save-lead", "/api/v1/save-lead/", "/save-lead", "/save-lead/"];
+
 /** The old routes. */
 export function oldRoutes(services: Services): Hono<AppEnv> {
-  const routes = new Hono<AppEnv>();
-  routes.on(
-    "POST",
-    ["/api/v1/save-lead", "/api/v1/save-lead/", "/save-lead", "/save-lead/"],
-    (c) =>
-      saveLead(services, c).catch((error) => {
-        const { status } = answerError(error, c, services.log);
-        const message = error instanceof AppError && error.kind !== "internal"
-          ? [error.message, ...error.fields.map(({ path, message }) => `${path}: ${message}`)].join(
-            "; ",
-          )
-          : "Something went wrong on our side";
-        return answer({ status: "error", message }, status);
-      }),
-  );
-  return routes;
+  return new Hono<AppEnv>().on("POST", PATHS, (c) => saveLead(services, c));
+}
+
+/** Whether the old pages wait for the answer, and could not read a problem. */
+export function isOldRequest({ method, path }: Pick<HonoRequest, "method" | "path">): boolean {
+  return method === "POST" && PATHS.includes(path);
+}
+
+/** The answer to whatever went wrong, as the old pages read it. */
+export function answerOldError(error: unknown, c: Context<AppEnv>, log: Log): Response {
+  const { status, headers } = answerError(error, c, log);
+  const message = error instanceof AppError && error.kind !== "internal"
+    ? [error.message, ...error.fields.map(({ path, message }) => `${path}: ${message}`)].join("; ")
+    : "Something went wrong on our side";
+  const answered = answer({ status: "error", message }, status);
+  const retryAfter = headers.get("retry-after");
+  if (retryAfter !== null) answered.headers.set("retry-after", retryAfter);
+  return answered;
 }
 
 async function saveLead(services: Services, c: Context<AppEnv>): Promise<Response> {
@@ -75,10 +80,11 @@ async function saveLead(services: Services, c: Context<AppEnv>): Promise<Respons
   if (!reached) {
     throw new AppError("invalid_input", "contact: Not an e-mail address or phone number");
   }
-  const source = SOURCES[(named ?? "website").toLowerCase()] ?? "other";
+  const lower = (named ?? "website").toLowerCase();
+  const source = SOURCES.find((known) => known === lower) ?? "other";
   const wanted = product_id === null || product_id === undefined || product_id === ""
     ? null
-    : await getProductOnSale(services, String(product_id));
+    : await wantedProduct(services, String(product_id));
   const { invoice } = await acceptLead(services, {
     name,
     ...reached,
@@ -92,6 +98,15 @@ async function saveLead(services: Services, c: Context<AppEnv>): Promise<Respons
     return answer({ status: "redirect", url: invoiceUrl(services.config, invoice.id) }, 200);
   }
   return answer({ status: "success" }, 200);
+}
+
+async function wantedProduct(services: Services, idOrSlug: string): Promise<Product> {
+  try {
+    return await getProductOnSale(services, idOrSlug);
+  } catch (error) {
+    if (!(error instanceof AppError) || error.kind !== "not_found") throw error;
+    throw new AppError("invalid_input", "product_id: No such product on sale");
+  }
 }
 
 async function readJson(c: Context<AppEnv>): Promise<unknown> {

@@ -14,17 +14,25 @@ import type { Operation, Writes } from "./transact.ts";
 
 /** A key and its text. */
 export interface TextKey {
+  /** As Deno KV takes it. */
   key: Key<unknown>;
+  /** What `keyText()` makes of it, made once. */
   text: string;
 }
 
 /** A transaction, its types forgotten. */
 export interface Transaction {
+  /** What it is called, so that doing it twice is doing it once. */
   operation: Operation;
+  /** Where its receipt is, or will be. */
   receipt: TextKey;
+  /** What to read, in the order in which `decide` takes the values. */
   reads: TextKey[];
+  /** Pure and synchronous; called anew in each attempt. */
   decide: (values: unknown[], writes: Writes) => unknown;
+  /** Where the caller counts what this costs. */
   meter: Meter;
+  /** Names what it shares with others that should be grouped; undefined for nothing. */
   hotKey: string | undefined;
 }
 
@@ -33,8 +41,11 @@ export type Outcome = { result: unknown; isReplay: boolean } | { error: unknown 
 
 /** An entry as read; `bytes` is null where there is nothing. */
 export interface Seen {
+  /** Where it was looked for. */
   key: Key<unknown>;
+  /** The revision that the commit will check; null where there is nothing. */
   versionstamp: string | null;
+  /** The value as it is stored; null where there is nothing. */
   bytes: Uint8Array | null;
 }
 
@@ -114,6 +125,11 @@ export class Batch {
     return { error: new AppError("internal", "A transaction writes more than one atomic holds") };
   }
 
+  /** Whether the atomic writes this transaction's receipt, and with it all that it does. */
+  settles({ receipt }: Transaction): boolean {
+    return this.#mutations.has(receipt.text);
+  }
+
   /** Turns the batch into an atomic: checks on all that was read, the writes, the log entry. */
   build(kv: KvPort): Deno.AtomicOperation {
     const atomic = kv.atomic();
@@ -189,7 +205,7 @@ function collector(into: Map<string, Mutation>): Writes {
     set(key, value, { expireIn } = {}) {
       const bytes = encode(value);
       if (bytes.length > VALUE_BYTES_MAX) {
-        throw new AppError("internal", `Cannot store ${bytes.length} bytes under "${key[0]}"`);
+        throw new AppError("payload_too_large", "It is more than can be kept in one piece");
       }
       into.set(keyText(key), { key, bytes, value, expireIn });
     },

@@ -63,7 +63,7 @@ export class Committer {
   readonly #clock: Clock;
   readonly #options: CommitterOptions;
   readonly #lanes = new Map<string, Pending[]>();
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #underWay = new Set<Promise<unknown>>();
   #waiting = 0;
 
   /** Commits to `kv`. */
@@ -103,7 +103,7 @@ export class Committer {
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
   }
 
-  #track(work: Promise<void>): void {
+  #track(work: Promise<unknown>): void {
     const tracked = work.finally(() => this.#underWay.delete(tracked));
     this.#underWay.add(tracked);
   }
@@ -121,7 +121,9 @@ export class Committer {
 
   async #run(lane: string, queue: Pending[]): Promise<void> {
     await Promise.resolve(); // let those of this very moment join
-    while (queue.length > 0) await this.#settle(this.#inTime(this.#takeBatch(queue)));
+    while (queue.length > 0) {
+      queue.unshift(...await this.#settle(this.#inTime(this.#takeBatch(queue))));
+    }
     this.#lanes.delete(lane);
   }
 
@@ -141,28 +143,35 @@ export class Committer {
   #inTime(batch: Pending[]): Pending[] {
     return batch.filter((pending) => {
       const isInTime = performance.now() < pending.deadline;
-      if (!isInTime) this.#track(this.#giveUp(pending));
+      if (!isInTime) this.#track(this.#endUnwritten(pending, { error: outOfTime(pending) }));
       return isInTime;
     });
   }
 
-  /** Brings every transaction of a batch to its end. Never throws. */
-  async #settle(batch: Pending[]): Promise<void> {
+  /**
+   * Brings the transactions of a batch to their end. Never throws.
+   *
+   * @returns Those that one atomic had no room for; to be taken with what waits
+   * by now, since a batch costs a commit however small it is.
+   */
+  async #settle(batch: Pending[]): Promise<Pending[]> {
     let waiting = batch;
     for (let attempt = 1; waiting.length > 0; attempt++) {
       const { again, isConflict } = await this.#attempt(waiting).catch((error) => {
         for (const pending of waiting) pending.reject(error); // a defect of ours: nobody may wait for ever
         return { again: [], isConflict: false };
       });
+      if (!isConflict) return again;
       waiting = this.#inTime(again);
-      if (waiting.length === 0) return;
-      if (isConflict) await this.#backOff(attempt);
+      if (waiting.length === 0) break;
+      await this.#backOff(attempt);
       if (attempt >= SPLIT_AFTER_ATTEMPTS && waiting.length > 1) {
         const half = Math.ceil(waiting.length / 2);
-        await this.#settle(waiting.slice(0, half));
-        waiting = this.#inTime(waiting.slice(half));
+        const rest = await this.#settle(waiting.slice(0, half));
+        waiting = this.#inTime([...rest, ...waiting.slice(half)]);
       }
     }
+    return [];
   }
 
   async #attempt(batch: Pending[]): Promise<Attempt> {
@@ -176,23 +185,28 @@ export class Committer {
     } catch (error) {
       return retry(error);
     }
-    const { decided, rest, atomic } = this.#decide(batch, view);
-    if (atomic) {
+    const { decided, rest, writes } = this.#decide(batch, view);
+    const written = decided.filter(({ pending }) => writes.settles(pending));
+    if (!writes.isEmpty) {
+      const atomic = writes.build(this.#kv);
       try {
         const { ok } = await this.#commit(atomic, decided);
         // `false` may be the answer to the client's own repetition of an applied commit.
-        if (!ok) return retry(this.#doubt(decided, view));
+        if (!ok) return retry(this.#doubt(written, view));
       } catch (error) {
-        if (!isNeverApplied(error)) this.#doubt(decided, view);
+        if (!isNeverApplied(error)) this.#doubt(written, view);
         return retry(error);
       }
     }
-    for (const { pending, outcome } of decided) end(pending, outcome);
+    for (const { pending, outcome } of decided) {
+      if (writes.settles(pending)) end(pending, outcome);
+      else this.#track(this.#endUnwritten(pending, outcome));
+    }
     return { again: rest, isConflict: false };
   }
 
-  #doubt(decided: { pending: Pending }[], view: View): void {
-    for (const { pending } of decided) {
+  #doubt(written: { pending: Pending }[], view: View): void {
+    for (const { pending } of written) {
       pending.inDoubt.add(view.get(pending.receipt.text)!.versionstamp);
     }
   }
@@ -205,11 +219,7 @@ export class Committer {
       if (outcome === null) break;
       decided.push({ pending, outcome });
     }
-    return {
-      decided,
-      rest: batch.slice(decided.length),
-      atomic: writes.isEmpty ? null : writes.build(this.#kv),
-    };
+    return { decided, rest: batch.slice(decided.length), writes };
   }
 
   #commit(
@@ -253,22 +263,19 @@ export class Committer {
   }
 
   /**
-   * Ends a transaction whose time is up. If a commit of it may still apply, a
-   * fence takes the place of its receipt, which that commit checks to be absent.
+   * Ends a transaction that has written nothing, as far as is known: its time is
+   * up, or its decision refused or changed nothing. If a commit of it may still
+   * apply, a fence takes the place of its receipt, which that commit checks;
+   * that other keys have changed since is no fence, for they may change back.
    */
-  async #giveUp(pending: Pending): Promise<void> {
-    const { cause } = pending;
-    const unavailable = new AppError("unavailable", "The store did not accept the write in time", {
-      cause,
-      retryAfterMs: 1_000,
-    });
-    if (pending.inDoubt.size === 0) return pending.reject(unavailable);
+  async #endUnwritten(pending: Pending, outcome: Outcome): Promise<void> {
+    if (pending.inDoubt.size === 0) return end(pending, outcome);
     const fencedBy = performance.now() + this.#options.deadlines.fenceMs;
     for (let attempt = 1; performance.now() < fencedBy; attempt++) {
       try {
-        const outcome = await this.#fence(pending, fencedBy - performance.now());
-        if (outcome === "applied") return;
-        if (outcome === "fenced") return pending.reject(unavailable);
+        const state = await this.#fence(pending, fencedBy);
+        if (state === "applied") return;
+        if (state === "fenced") return end(pending, outcome);
       } catch {
         // No answer is no fence: only a commit that said so, or was read back, counts.
       }
@@ -278,20 +285,20 @@ export class Committer {
       new AppError(
         "outcome_unknown",
         "The store did not say whether the write happened; repeat it with the same Idempotency-Key",
-        { cause, retryAfterMs: 2_000 },
+        { cause: pending.cause, retryAfterMs: 2_000 },
       ),
     );
   }
 
   async #fence(
     pending: Pending,
-    leftMs: number,
+    fencedBy: number,
   ): Promise<"applied" | "fenced" | "open"> {
     const { operation, receipt } = pending;
     const { readMs, commitMs } = this.#options.deadlines;
     const [entry] = await withDeadline(
       this.#kv.getMany<[Uint8Array]>([receipt.key]),
-      Math.min(readMs, leftMs),
+      Math.min(readMs, fencedBy - performance.now()),
       "A read",
     );
     const now = this.#clock();
@@ -310,7 +317,7 @@ export class Committer {
       .set(receipt.key, encode(fence), { expireIn: keepMs + EXPIRY_GRACE_MS });
     const { ok } = await withDeadline(
       atomic.commit(),
-      Math.min(commitMs, leftMs),
+      Math.min(commitMs, fencedBy - performance.now()),
       "A fence",
     );
     return ok ? "fenced" : "open";
@@ -328,6 +335,13 @@ function end(pending: Pending, outcome: Outcome): void {
   // A receipt found after a commit of our own is most likely ours.
   if (outcome.isReplay && pending.inDoubt.size === 0) pending.meter.replays++;
   pending.resolve(outcome.result);
+}
+
+function outOfTime({ cause }: Pending): AppError {
+  return new AppError("unavailable", "The store did not accept the write in time", {
+    cause,
+    retryAfterMs: 1_000,
+  });
 }
 
 /** A second process on one KV file is refused this way, before anything is written. */

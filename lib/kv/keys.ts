@@ -9,16 +9,28 @@
  * @module
  */
 import type {
+  BackupPart,
+  BackupRecord,
+  BackupRun,
+  LogPosition,
+  RestoreProgress,
+  RestoreProof,
+} from "./backup_records.ts";
+import type {
   ApiKey,
   AuditEntry,
   Client,
   EntityKind,
+  Incident,
   Invoice,
   InvoiceSequence,
   InvoiceStatus,
+  JobRun,
   Lead,
   LeadStatus,
+  Lease,
   Product,
+  RateWindow,
   Receipt,
 } from "./records.ts";
 
@@ -116,20 +128,84 @@ export const apiKeys: Prefix<ApiKey> = ["api_key"];
 /** What an operation left behind; see `receipts.ts`. */
 export const receipt = (operationId: string): Key<Receipt> => ["op", operationId];
 
+/** How often a subject did something of late: the rule's name and the subject's digest. */
+export const rateWindow = (rule: string, subject: string): Key<RateWindow> => [
+  "rate",
+  rule,
+  subject,
+];
+/** All rate windows. */
+export const rateWindows: Prefix<RateWindow> = ["rate"];
+
+/** Who runs a job at the moment. */
+export const lease = (job: string): Key<Lease> => ["lease", job];
+/** How the last run of a job went. */
+export const jobRun = (job: string): Key<JobRun> => ["job_run", job];
+/** The last run of each job. */
+export const jobRuns: Prefix<JobRun> = ["job_run"];
+
+/** What is or was unwell, by its name. */
+export const incident = (name: string): Key<Incident> => ["incident", name];
+/** All incidents. */
+export const incidents: Prefix<Incident> = ["incident"];
+
 /** Where the health probe writes and reads. */
 export const probe: Key<number> = ["probe"];
 
 /** Which of the log's parts an entry is; the commit's versionstamp follows. */
 export const logPart = (part: number): Prefix<Uint8Array> => ["log", part];
 
+/** What this database is called, so that its versionstamps are never compared with another's. */
+export const epoch: Key<string> = ["epoch"];
+/** Written to learn the present versionstamp. */
+export const logMark: Key<number> = ["log_mark"];
+/** How far the log has been shipped. */
+export const logShipped: Key<LogPosition> = ["log_shipped"];
+/** The backup that is being taken. */
+export const backupRun: Key<BackupRun> = ["backup_run"];
+/** A stored part of the backup that is being taken, by its place. */
+export const backupPart = (id: string, index: number): Key<BackupPart> => [
+  ...backupPartsOf(id),
+  index,
+];
+/** The stored parts of a backup that is being taken. */
+export const backupPartsOf = (id: string): Prefix<BackupPart> => [...backupParts, id];
+/** The stored parts of backups that were being taken. */
+export const backupParts: Prefix<BackupPart> = ["backup_part"];
+/** The restore that is under way; nothing may be served while it is there. */
+export const restoring: Key<RestoreProgress> = ["restoring"];
+
+/** A verified backup, by its id, which sorts by age. */
+export const backup = (id: string): Key<BackupRecord> => ["backup", id];
+/** All verified backups that were kept. */
+export const backups: Prefix<BackupRecord> = ["backup"];
+/** What a restore drill or a restore showed, by when it ended. */
+export const restoreProof = (at: string): Key<RestoreProof> => ["restore_proof", at];
+/** All restore proofs. */
+export const restoreProofs: Prefix<RestoreProof> = ["restore_proof"];
+
 /**
  * The first parts of keys that are not part of the shop's books: they expire,
  * are not logged and not backed up.
  */
-const VOLATILE = new Set(["op", "probe", "log"]);
+const VOLATILE = new Set([
+  "op",
+  "rate",
+  "lease",
+  "job_run",
+  "incident",
+  "probe",
+  "log",
+  "epoch",
+  "log_mark",
+  "log_shipped",
+  "backup_run",
+  "backup_part",
+  "restoring",
+]);
 
 /** Whether what is at `key` belongs to the books: logged, backed up, kept for ever. */
-export function isDurable(key: Key<unknown>): boolean {
+export function isDurable(key: Deno.KvKey | Key<unknown>): boolean {
   return !VOLATILE.has(String(key[0]));
 }
 

@@ -18,11 +18,13 @@ export interface Entity {
   id: string;
   /** 1 when created, one more with each change. Revisions above 1 have an audit entry. */
   revision: number;
+  /** When it was made. */
   createdAt: string;
   /** Who made it; the first entry of its history, kept here to save a key. */
   createdBy: Actor;
   /** The request that made it. */
   createdIn: string;
+  /** When its revision was made; `createdAt` at revision 1. */
   updatedAt: string;
   /** The last digest of its history; null at revision 1. */
   chain: string | null;
@@ -35,7 +37,9 @@ export type ProductCategory = "saas" | "mobile" | "web" | "service";
 export interface Product extends Entity {
   /** Unique, for addresses: lower-case letters, digits and hyphens. */
   slug: string;
+  /** One line of plain text, up to 160 characters. */
   title: string;
+  /** What kind of thing it is. */
   category: ProductCategory;
   /** Tax included. */
   price: Money;
@@ -43,7 +47,9 @@ export interface Product extends Entity {
   oldPrice: Money | null;
   /** HTML of b, i, em, strong, p and br only. */
   description: string;
+  /** Up to 50 lines of plain text. */
   features: string[];
+  /** Where it can be tried, an http or https address; null for nowhere. */
   demoUrl: string | null;
   /** Whether it is shown and sold. */
   active: boolean;
@@ -51,11 +57,13 @@ export interface Product extends Entity {
 
 /** A person or firm that is billed. */
 export interface Client extends Entity {
+  /** One line of plain text, up to 120 characters; `[erased]` after erasure. */
   name: string;
   /** Lower case; unique among clients. */
   email: string | null;
   /** E.164; unique among clients. */
   phone: string | null;
+  /** The shop's own, never shown to the client; may be empty. */
   notes: string;
   /** Whether it agreed to be written to beyond its own business. */
   marketingConsent: boolean;
@@ -65,8 +73,11 @@ export interface Client extends Entity {
 
 /** How a person was reached at the time. */
 export interface Contact {
+  /** As it was given. */
   name: string;
+  /** Lower case; null if none was given. */
   email: string | null;
+  /** E.164; null if none was given. */
   phone: string | null;
 }
 
@@ -88,16 +99,23 @@ export type LeadStatus = "new" | "contacted" | "qualified" | "won" | "lost";
 
 /** One enquiry. */
 export interface Lead extends Entity {
+  /** The client that has the contact's address or number. */
   clientId: string;
   /** As given with this enquiry; a known client is not changed by a visitor. */
   contact: Contact;
+  /** What it asks for; null for an open question. */
   productId: string | null;
+  /** How many of the product, 1 to 10,000; says nothing without one. */
   quantity: number;
+  /** Plain text of up to 4,000 characters; may be empty. */
   message: string;
+  /** As the sender said; nothing checks it. */
   source: LeadSource;
+  /** Every change of it is in the history. */
   status: LeadStatus;
   /** The invoice that it became, if it asked for a product. */
   invoiceId: string | null;
+  /** What the visitor said with this enquiry; the client's own may differ. */
   marketingConsent: boolean;
 }
 
@@ -113,10 +131,15 @@ export type InvoiceStatus =
 
 /** One line of an invoice: total = quantity × unit. */
 export interface InvoiceLine {
+  /** What is sold; null for a text of its own. */
   productId: string | null;
+  /** As it was when the invoice was written, whatever the product is called now. */
   description: string;
+  /** A whole number from 1 up. */
   quantity: number;
+  /** For one, in minor units of the invoice's currency. */
   unitMinor: number;
+  /** For all of them, in minor units. */
   totalMinor: number;
 }
 
@@ -124,26 +147,39 @@ export interface InvoiceLine {
 export interface Invoice extends Entity {
   /** `INV-2026-000123`; null while a draft. Printed and quoted, never a credential. */
   number: string | null;
+  /** Who owes it. */
   clientId: string;
+  /** The enquiry that asked for it; null when an operator wrote it. */
   leadId: string | null;
   /** The buyer as it stood when the invoice was written. */
   billTo: Contact;
+  /** Overdue is not one of them: it follows from `dueOn`. */
   status: InvoiceStatus;
+  /** Of every amount in it. */
   currency: Currency;
+  /** 1 to 50. */
   lines: InvoiceLine[];
+  /** The lines together, in minor units. */
   subtotalMinor: number;
+  /** On top of the lines, in minor units; 0 for none. */
   taxMinor: number;
+  /** What is owed: subtotal and tax, in minor units; more than 0. */
   totalMinor: number;
+  /** What was paid and not paid back, in minor units. */
   paidMinor: number;
+  /** When it got its number; null while a draft. */
   issuedAt: string | null;
   /** A date in the shop's time zone, `YYYY-MM-DD`. */
   dueOn: string;
+  /** Plain text for the buyer; may be empty. */
   notes: string;
+  /** Why it is not owed any more; null unless it is void. */
   voidReason: string | null;
 }
 
 /** The last number given in a series and year. */
 export interface InvoiceSequence {
+  /** 1 for the first invoice of the year. */
   last: number;
 }
 
@@ -152,12 +188,17 @@ export type EntityKind = "product" | "client" | "lead" | "invoice" | "api_key";
 
 /** One change of an entity after its creation. */
 export interface AuditEntry {
+  /** What kind of thing changed. */
   entity: EntityKind;
+  /** Which one. */
   entityId: string;
   /** The revision that the change made. */
   revision: number;
+  /** When it changed. */
   at: string;
+  /** Who changed it. */
   by: Actor;
+  /** In which exchange; the access log has it too. */
   requestId: string;
   /** The use case, such as `invoice.void`. */
   action: string;
@@ -165,9 +206,11 @@ export interface AuditEntry {
   fields: string[];
   /** From and to, for fields that hold no personal data. */
   changes: Record<string, [unknown, unknown]>;
-  /** Digest of the chain before this change. */
+  /** `digest` of the entry before; of the entity at revision 1 in the first. */
   previousDigest: string;
-  /** SHA-256 over `previousDigest` and the entity as this change left it. */
+  /** SHA-256 over the entity as this change left it. */
+  stateDigest: string;
+  /** SHA-256 over all of the above, so that no part of a history changes unnoticed. */
   digest: string;
 }
 
@@ -186,11 +229,15 @@ export type Scope =
 
 /** A program's credential; the secret itself is shown once and never stored. */
 export interface ApiKey extends Entity {
+  /** Who uses it and what for. */
   name: string;
+  /** What it may do. */
   scopes: Scope[];
   /** SHA-256 of the whole key, hexadecimal. */
   secretHash: string;
+  /** From when on it is refused; null never. */
   expiresAt: string | null;
+  /** Since when it is refused; null while it is not revoked. */
   revokedAt: string | null;
 }
 
@@ -202,7 +249,98 @@ export interface Receipt {
   result?: unknown;
   /** The operation was given up: whatever of it is still under way can no longer apply. */
   isAborted: boolean;
+  /** When it was written, in milliseconds UTC. */
   at: number;
+  /** Milliseconds UTC after which this counts as absent. */
+  exp: number;
+}
+
+/** How often a subject did something within a window of time. */
+export interface RateWindow {
+  /** Moments (or starts of slices) in milliseconds UTC, oldest first, each with how often. */
+  slots: [at: number, count: number][];
+  /** Milliseconds UTC after which nothing in it counts. */
+  exp: number;
+}
+
+/** The right to run a job, which is anyone's after `until`. Volatile: it is about processes. */
+export interface Lease {
+  /** The run that has it, or had it last. */
+  by: string;
+  /** One more with each run: what a run wrote with an older one is refused. */
+  token: number;
+  /** The minute that it was taken for, counted since 1970: a minute is run once. */
+  minute: number;
+  /** Milliseconds UTC; 0 when it was given back. */
+  until: number;
+}
+
+/** How a run of a job ended. */
+export type JobRunStatus =
+  | "ok"
+  | "failed"
+  /** It was still running at its time limit. */
+  | "timed_out"
+  /** The instance was told to end; the next run goes on. */
+  | "stopped";
+
+/** The last run of a job. Volatile: the next run replaces it. */
+export interface JobRun {
+  /** The job. */
+  job: string;
+  /** Names the run in the log; the id of its exchange for all that it wrote. */
+  runId: string;
+  /** When it was started. */
+  startedAt: string;
+  /** When it ended. */
+  endedAt: string;
+  /** How long it took. */
+  durationMs: number;
+  /** How it ended. */
+  status: JobRunStatus;
+  /** What it did, in counts and words of its own; empty unless it is `ok`. */
+  outcome: Record<string, number | string | boolean>;
+  /** What it failed with, redacted; null unless it failed. */
+  error: string | null;
+  /** Runs since the last one that was `ok`; 0 if this one was. */
+  failures: number;
+  /** When a run of it last ended `ok`; null never. */
+  lastOkAt: string | null;
+}
+
+/** How much an incident matters: someone should look, or the shop is not working. */
+export type Severity = "warning" | "critical";
+
+/**
+ * Something unwell from when it was first seen until it was well again. Volatile:
+ * it is about the system and not the books, and a restored one would be of
+ * another time.
+ */
+export interface Incident {
+  /** Unique, such as `job_failed:backup`. */
+  name: string;
+  /** How much it matters. */
+  severity: Severity;
+  /** One line of plain text, up to 150 characters. */
+  title: string;
+  /** What was first seen, plain text of up to 1,000 characters, redacted; may be empty. */
+  detail: string;
+  /** When it was first seen. */
+  openedAt: string;
+  /** When it was last seen, to the minute. */
+  lastSeenAt: string;
+  /** How often it was seen; instances report what they counted once a minute. */
+  count: number;
+  /** When it was well again; null while it is open. */
+  resolvedAt: string | null;
+  /** After so many milliseconds unseen it counts as well; null for only when told so. */
+  quietMs: number | null;
+  /** It came back soon after it was resolved; it is not believed to be well before it was quiet. */
+  isFlapping: boolean;
+  /** When a channel took the news of its present state; null not yet. */
+  toldAt: string | null;
+  /** Milliseconds UTC until which an instance is telling; anyone's to tell after that. */
+  tellingUntil: number;
   /** Milliseconds UTC after which this counts as absent. */
   exp: number;
 }

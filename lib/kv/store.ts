@@ -34,12 +34,13 @@ export interface Deadlines {
 export const DEADLINES: Deadlines = {
   readMs: 1_500,
   commitMs: 2_000,
-  transactionMs: 4_500,
+  transactionMs: 4_000,
   fenceMs: 2_000,
 };
 
 /** How the store is opened. */
 export interface StoreOptions {
+  /** Tells what has expired, and dates receipts and log entries. */
   clock: Clock;
   /** Numbers in [0, 1), for jitter. */
   random: () => number;
@@ -50,13 +51,26 @@ export interface StoreOptions {
   isEmbedded: boolean;
   /** How many checks one atomic may have: 100 in the runtime, 10 in a self-hosted KV Connect server. */
   checksMax: number;
+  /** {@linkcode DEADLINES} when absent. */
   deadlines?: Deadlines;
 }
 
 /** One entry of a listing. */
 export interface Listed<T> {
+  /** The whole key, prefix included. */
   key: Key<T>;
+  /** Decoded, and brought up to the present schema. */
   value: T;
+}
+
+/** An entry as it lies in the store, whether or not anyone can read it. */
+export interface StoredEntry {
+  /** The whole key, prefix included. */
+  key: Key<unknown>;
+  /** What was stored; bytes of `encode()`, unless something else wrote it. Null where nothing is. */
+  value: unknown;
+  /** Its revision; null where nothing is. */
+  versionstamp: string | null;
 }
 
 /** Bounds of a listing. */
@@ -109,10 +123,25 @@ export class Store implements Disposable {
   }
 
   /** Lists what is under `prefix`, in key order. @throws {AppError} `unavailable` */
-  async list<T>(
-    prefix: Prefix<T>,
+  async list<T>(prefix: Prefix<T>, options: ListOptions): Promise<Listed<T>[]> {
+    const entries = await this.listStored(prefix, options);
+    return entries.map(({ key, value }) => ({
+      key: key as Key<T>, // what the prefix promises
+      value: decode<T>(value as Uint8Array),
+    }));
+  }
+
+  /** Reads at most 10 keys as one snapshot, undecoded. @throws {AppError} `unavailable` */
+  async getStored(keys: readonly Key<unknown>[]): Promise<StoredEntry[]> {
+    const entries = await this.#read(this.#kv.getMany<unknown[]>(keys));
+    return entries.map(({ value, versionstamp }, i) => ({ key: keys[i]!, value, versionstamp }));
+  }
+
+  /** Lists as {@linkcode list} does, undecoded, so that one bad value does not hide the rest. */
+  async listStored(
+    prefix: Prefix<unknown>,
     { limit, reverse = false, start, end }: ListOptions,
-  ): Promise<Listed<T>[]> {
+  ): Promise<StoredEntry[]> {
     const selector = start && end
       ? { start, end }
       : start
@@ -121,18 +150,18 @@ export class Store implements Disposable {
       ? { prefix, end }
       : { prefix };
     const batchSize = Math.min(limit, 500);
-    const entries = this.#kv.list<Uint8Array>(selector, {
-      limit,
-      reverse,
-      batchSize,
-    });
-    const listed: Listed<T>[] = [];
+    const entries = this.#kv.list<unknown>(selector, { limit, reverse, batchSize });
+    const listed: StoredEntry[] = [];
     for (;;) {
       // The client fetches batches; all but the first entry of one are at hand.
       const isFetch = listed.length % batchSize === 0;
       const { done, value: entry } = await this.#read(entries.next(), isFetch ? 1 : 0);
       if (done) return listed;
-      listed.push({ key: entry.key as Key<T>, value: decode<T>(entry.value) });
+      listed.push({
+        key: entry.key as Key<unknown>, // what is in the store is under keys of ours
+        value: entry.value,
+        versionstamp: entry.versionstamp,
+      });
     }
   }
 

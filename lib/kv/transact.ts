@@ -30,11 +30,22 @@ export interface Writes {
    * Puts a value at a key. `expireIn` is in milliseconds and only garbage
    * collection: readers must compare an `exp` of the value's own.
    *
-   * @throws {AppError} `internal` if the value takes more than 64 KiB.
+   * @throws {AppError} `payload_too_large` if the value takes more than 64 KiB.
    */
   set<T>(key: Key<T>, value: T, options?: { expireIn?: number }): void;
   /** Deletes what is at `key`, if anything. */
   delete(key: Key<unknown>): void;
+}
+
+/**
+ * Something that every write of a caller has to pass, such as a rate limit: its
+ * key is read, decided on and written with the rest, before `decide` is asked.
+ */
+export interface Guard<T> {
+  /** Where its state is kept. */
+  readonly key: Key<T>;
+  /** The state after this write, and its `expireIn`. Throws to refuse; may be asked several times. */
+  pass(found: T | null): { value: T; expireIn: number };
 }
 
 /** One intent of a caller, that must take effect at most once. */
@@ -47,10 +58,13 @@ export interface Operation {
   isNew: boolean;
   /** How long the receipt is kept, in milliseconds. */
   keepMs: number;
+  /** What the write has to pass; a repeated operation passes nothing again. */
+  guards?: readonly Guard<unknown>[];
 }
 
 /** Options for {@linkcode transact}. */
 export interface TransactOptions {
+  /** What the receipt is filed under. */
   operation: Operation;
   /**
    * Names a key that everyone writes, such as a number sequence. On a remote
@@ -82,20 +96,24 @@ export async function transact<K extends Reads, R>(
   { operation, hotKey }: TransactOptions,
 ): Promise<R> {
   const names = Object.keys(reads);
-  if (names.length > READS_MAX) {
+  const guards = operation.guards ?? [];
+  const keys = [...Object.values(reads), ...guards.map(({ key }) => key)];
+  if (keys.length > READS_MAX) {
     throw new AppError("internal", `A transaction reads at most ${READS_MAX} keys`);
   }
-  const keys = Object.values(reads);
   const operationKey = receipt(operation.id);
   const result = await store.committer.submit({
     operation,
     receipt: { key: operationKey, text: keyText(operationKey) },
     reads: keys.map((key) => ({ key, text: keyText(key) })),
-    decide: (values, writes) =>
-      decide(
-        Object.fromEntries(names.map((name, i) => [name, values[i]])) as Found<K>,
-        writes,
-      ),
+    decide: (values, writes) => {
+      guards.forEach((guard, i) => {
+        const { value, expireIn } = guard.pass(values[names.length + i]);
+        writes.set(guard.key, value, { expireIn });
+      });
+      const found = Object.fromEntries(names.map((name, i) => [name, values[i]]));
+      return decide(found as Found<K>, writes);
+    },
     meter: currentContext()?.meter ?? newMeter(),
     hotKey,
   });

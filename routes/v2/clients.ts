@@ -155,7 +155,7 @@ export function clientRoutes(services: Services): OpenAPIHono<AppEnv> {
       request: { params: IdParam },
       responses: {
         200: jsonAnswer("The client as it is now", ClientBody),
-        ...problems(401, 403, 404, 422),
+        ...problems(400, 401, 403, 404, 422),
       },
     }),
     async (c) => {

@@ -17,10 +17,10 @@ import {
   getInvoice,
   type Invoice,
   issueInvoice,
-  LINES_MAX,
   listInvoices,
   voidInvoice,
 } from "../../lib/invoices.ts";
+import { LINES_MAX } from "../../lib/invoice_lines.ts";
 import type { Services } from "../../lib/services.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";

@@ -86,7 +86,8 @@ const LeadBody = z.object({
 const AcceptedLead = z.object({
   lead: LeadBody,
   client: Contact.extend({ id: Id }),
-  invoice: InvoiceBody.nullable(),
+  // A component that is nullable() would lose its null in the contract.
+  invoice: z.union([InvoiceBody, z.null()]),
   links: z.object({
     invoice: z.string().optional().openapi({
       format: "uri",

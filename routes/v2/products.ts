@@ -13,6 +13,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { sha256, toBase64Url } from "../../lib/digest.ts";
 import { AppError } from "../../lib/errors.ts";
+import { isId } from "../../lib/ids.ts";
 import {
   archiveProduct,
   CATALOGUE_MAX_AGE_S,
@@ -47,8 +48,12 @@ import {
 } from "../_openapi.ts";
 
 const Category = z.enum(["saas", "mobile", "web", "service"]);
-const Price = z.strictObject({ currency: Currency, minor: Minor }).openapi("Price");
-const Slug = z.string().max(80).regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, "Must be like my-product");
+// Not a component of the contract: what is nullable there loses its null.
+const Price = z.strictObject({ currency: Currency, minor: Minor });
+const Slug = z.string().max(80).regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, "Must be like my-product").refine(
+  (slug) => !isId(slug),
+  { message: "Must not be like an id, by which products are found as well" },
+);
 const DemoUrl = z.url({ protocol: /^https?$/ }).max(500);
 
 /** What a new product is made of. */
@@ -124,9 +129,7 @@ export function productRoutes(services: Services): OpenAPIHono<AppEnv> {
       }
       const page = await listProducts(services, { category, status }, { limit, cursor });
       const body = { ...page, data: page.data.map(productBody) };
-      if (isStillFresh(c, `"${toBase64Url(sha256(JSON.stringify(body))).slice(0, 22)}"`)) {
-        return c.body(null, 304);
-      }
+      if (isStillFresh(c, contentTag(body))) return c.body(null, 304);
       return c.json(body, 200);
     },
   ).openapi(
@@ -152,8 +155,11 @@ export function productRoutes(services: Services): OpenAPIHono<AppEnv> {
       const { idOrSlug } = c.req.valid("param");
       const find = c.var.principal ? getProduct : getProductOnSale;
       const product = await find(services, idOrSlug);
-      if (isStillFresh(c, revisionTag(product))) return c.body(null, 304);
-      return c.json(productBody(product), 200);
+      const body = productBody(product);
+      // A slug may pass to another product, so visitors' copies go by what they say.
+      const tag = c.var.principal ? revisionTag(product) : contentTag(body);
+      if (isStillFresh(c, tag)) return c.body(null, 304);
+      return c.json(body, 200);
     },
   ).openapi(
     createRoute({
@@ -213,6 +219,11 @@ export function productRoutes(services: Services): OpenAPIHono<AppEnv> {
       return c.json(productBody(product), 200);
     },
   );
+}
+
+/** The ETag of what is shown. */
+function contentTag(body: unknown): string {
+  return `"${toBase64Url(sha256(JSON.stringify(body))).slice(0, 22)}"`;
 }
 
 /** Sets the ETag and how long to believe it; whether the caller's copy has it already. */

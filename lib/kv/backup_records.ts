@@ -1,0 +1,148 @@
+/**
+ * What is stored about backups and restores; the rest of the data dictionary is
+ * in `records.ts`.
+ *
+ * @module
+ */
+
+/** A part of a backup, as it is stored. */
+export interface BackupPart {
+  /** The object's key in the storage. */
+  name: string;
+  /** Entries as they were scanned, or the log of the meantime. */
+  kind: "base" | "log";
+  /** Entries in it; of log, entries after changes. */
+  entries: number;
+  /** Of the object, at most 8 MiB. */
+  bytes: number;
+  /** Of its lines before compression. */
+  rawBytes: number;
+  /** SHA-256 of the object, hexadecimal. */
+  sha256: string;
+}
+
+/** What is known of the entries that share the first part of their keys. */
+export interface PrefixTally {
+  /** How many there are. */
+  entries: number;
+  /** Of their lines in a backup. */
+  bytes: number;
+  /** The sum of the SHA-256 of each line, modulo 2^256, hexadecimal: in no order. */
+  sha256: string;
+}
+
+/** How far a backup's parts have been read back. */
+export interface BackupCheck {
+  /** Which share of the keys the pass is about, from 0. */
+  pass: number;
+  /** Of how many. */
+  passes: number;
+  /** Base parts read in this pass. */
+  part: number;
+  /** What was found so far, by the first part of the keys. */
+  prefixes: Record<string, PrefixTally>;
+  /** Scanned entries that the log does not explain. */
+  unexplained: number;
+}
+
+/** A backup that is being taken, possibly over several runs of the job. */
+export interface BackupRun {
+  /** What the backup will be called. */
+  id: string;
+  /** Which database it is of. */
+  epoch: string;
+  /** Raised with every step, so that two instances cannot both take the next one. */
+  step: number;
+  /** When it began. */
+  startedAt: string;
+  /** The versionstamp before the scan. */
+  v0: string;
+  /** What comes next. */
+  phase: "scan" | "log" | "check" | "manifest";
+  /** Tagged JSON of the last key scanned; null at the start. */
+  scanned: string | null;
+  /** Entries scanned so far. */
+  entries: number;
+  /** Parts stored so far. */
+  parts: number;
+  /** The versionstamp after the scan; null before. */
+  v1: string | null;
+  /** Everything acknowledged before it is in the backup; null before the end of the scan. */
+  pointInTime: string | null;
+  /** The last commit of the log that is in a part. */
+  logged: string;
+  /** How far it was read back; null before. */
+  check: BackupCheck | null;
+}
+
+/** A verified backup, in short. */
+export interface BackupRecord {
+  /** What it is called. */
+  id: string;
+  /** The moment that it is of. */
+  pointInTime: string;
+  /** When it was stored and read back. */
+  verifiedAt: string;
+  /** Entries of the store. */
+  entries: number;
+  /** Of its objects. */
+  bytes: number;
+  /** From its beginning, pauses included. */
+  durationMs: number;
+}
+
+/** How far the log is known to be in the storage. */
+export interface LogPosition {
+  /** The last commit that is. */
+  stamp: string;
+  /** The object that ends with it; null as long as there is none. */
+  name: string | null;
+  /** When that was last so, milliseconds UTC. */
+  at: number;
+  /** Commits up to this one may be gone from the store. */
+  pruned: string;
+}
+
+/** How far a restore has come; written with the entries themselves. */
+export interface RestoreProgress {
+  /** Raised with every write, which tells it from any other restore's. */
+  step: number;
+  /** The backup that it starts from. */
+  backupId: string;
+  /** What it was asked for, so that it is resumed with the same. */
+  target: string;
+  /** What it is at. */
+  phase: "wipe" | "base" | "log" | "check";
+  /** Base parts restored. */
+  part: number;
+  /** Lines restored of the next one. */
+  line: number;
+  /** The last commit replayed; empty before the first. */
+  stamp: string;
+  /** Entries written so far. */
+  entries: number;
+  /** When it began, milliseconds UTC. */
+  startedAt: number;
+}
+
+/** A restore that was carried out, or was not. */
+export interface RestoreProof {
+  /** When it ended. */
+  at: string;
+  /** A drill goes into a scratch store. */
+  kind: "drill" | "restore";
+  /** Which backup. */
+  backupId: string;
+  /** The moment that was restored. */
+  pointInTime: string;
+  /** Whether all was as the backup says, and the sweep found nothing. */
+  isProven: boolean;
+  /** Why not; null if it was. */
+  problem: string | null;
+  /** Entries restored. */
+  entries: number;
+  /** Findings of the sweep. */
+  findings: number;
+  /** The measured recovery time. */
+  durationMs: number;
+}

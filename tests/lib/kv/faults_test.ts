@@ -1,0 +1,502 @@
+/**
+ * A write happens once or not at all, whatever becomes of its commits, and the
+ * caller is told which.
+ *
+ * The faults are below our store, in front of a real KV. Each test looks at
+ * what callers were told, lets everything that was late happen, and only then
+ * looks at what is stored.
+ */
+import {
+  deepStrictEqual as deepEqual,
+  ok,
+  rejects,
+  strictEqual as equal,
+} from "node:assert/strict";
+import { AppError, type ErrorKind } from "../../../lib/errors.ts";
+import { withDeadline } from "../../../lib/kv/deadline.ts";
+import type { Key } from "../../../lib/kv/keys.ts";
+import { DEADLINES, type Deadlines, Store } from "../../../lib/kv/store.ts";
+import { RECEIPT_MS } from "../../../lib/operation.ts";
+import { startApp } from "../../support/app.ts";
+import {
+  bySchedule,
+  COMMIT_FAULTS,
+  type CommitFault,
+  FaultyKv,
+  inOrder,
+  newSeed,
+  type ReadFault,
+  seededRandom,
+} from "../../support/faulty_kv.ts";
+import {
+  addOne,
+  BRISK,
+  openStores,
+  run,
+  startFaultyApp,
+  temporaryFolder,
+  TOTAL,
+} from "../../support/faulty_store.ts";
+import {
+  ask,
+  askAll,
+  booksOf,
+  countBy,
+  NOT_AT_ALL,
+  ONCE,
+  ONCE_UNBILLED,
+} from "../../support/many_leads.ts";
+
+/** So short that one call that hangs fails the request. */
+const HASTY: Deadlines = { readMs: 30, commitMs: 30, transactionMs: 25, fenceMs: 5_000 };
+
+/** Timers may be late on a busy machine. */
+const SLACK_MS = 400;
+
+const PERSISTENT: Record<(typeof COMMIT_FAULTS)[number], ErrorKind | "stored"> = {
+  "lost-before": "unavailable",
+  "lost-after": "stored",
+  "false-conflict": "stored",
+  "hang": "unavailable",
+  "hang-after": "stored",
+  "late": "unavailable",
+  "locked": "unavailable",
+};
+
+for (const fault of COMMIT_FAULTS) {
+  Deno.test(`a lead is stored once though its first commit is ${fault}, with and without a key`, async () => {
+    await using app = await startFaultyApp(BRISK);
+
+    app.kv.commitFault = inOrder(fault);
+    const keyed = await ask(app, 0);
+    app.kv.commitFault = inOrder(fault);
+    const keyless = await ask(app, 1, { idempotencyKey: null });
+    await app.kv.release();
+
+    deepEqual([keyed.kind, keyless.kind], ["stored", "stored"]);
+    deepEqual(await booksOf(app, 2), [ONCE, ONCE]);
+    ok(app.kv.commits.every(({ isFence }) => !isFence), "It was given up first");
+    deepEqual(await ask(app, 0), keyed);
+    deepEqual(await booksOf(app, 2), [ONCE, ONCE]);
+  });
+
+  Deno.test(`a lead is ${PERSISTENT[fault]}, for good, when all its commits are ${fault}`, async () => {
+    await using app = await startFaultyApp(BRISK);
+    app.kv.commitFault = ({ isFence }) => isFence ? "ok" : fault;
+
+    const answer = await ask(app, 0);
+    app.kv.heal();
+    const released = await app.kv.release();
+
+    equal(answer.kind, PERSISTENT[fault]);
+    equal(released.applied, 0);
+    deepEqual(await booksOf(app, 1), [answer.kind === "stored" ? ONCE : NOT_AT_ALL]);
+    const again = await ask(app, 0);
+    equal(again.kind, "stored");
+    deepEqual(await booksOf(app, 1), [ONCE]);
+  });
+}
+
+for (const fault of ["error", "hang"] as const) {
+  Deno.test(`a lead is stored once though its first read is: ${fault}`, async () => {
+    await using app = await startFaultyApp(BRISK);
+    app.kv.readFault = inOrder(fault);
+
+    const answer = await ask(app, 0);
+
+    equal(answer.kind, "stored");
+    deepEqual(await booksOf(app, 1), [ONCE]);
+  });
+
+  Deno.test(`a lead is unavailable, and nothing was sent, when all reads are: ${fault}`, async () => {
+    await using app = await startFaultyApp(BRISK);
+    const before = app.kv.commits.length;
+    app.kv.readFault = () => fault;
+
+    const answer = await ask(app, 0);
+    app.kv.heal();
+
+    equal(answer.kind, "unavailable");
+    equal(app.kv.commits.length, before);
+    deepEqual(await booksOf(app, 1), [NOT_AT_ALL]);
+  });
+}
+
+Deno.test("a lead that met only a locked database fails without a fence", async () => {
+  await using app = await startFaultyApp(BRISK);
+  app.kv.commitFault = () => "locked";
+
+  const answer = await ask(app, 0);
+
+  equal(answer.kind, "unavailable");
+  ok(app.kv.commits.every(({ isFence }) => !isFence));
+});
+
+for (
+  const { isEmbedded, lateMs } of [
+    { isEmbedded: true, lateMs: null },
+    { isEmbedded: true, lateMs: 50 },
+    { isEmbedded: false, lateMs: null },
+    { isEmbedded: false, lateMs: 50 },
+  ]
+) {
+  const where = isEmbedded ? "an embedded" : "a remote";
+  const when = lateMs === null ? "at the end" : `after ${lateMs} ms`;
+  Deno.test(`hundreds of leads on ${where} store under faults: each once or never, late commits landing ${when}`, async () => {
+    const random = seededRandom(newSeed("hundreds of leads"));
+    await using patient = await startFaultyApp(DEADLINES);
+    const { kv, services: { clock } } = patient;
+    const store = new Store(kv, { clock, random, isEmbedded, checksMax: 10, deadlines: HASTY });
+    const hasty = { ...patient, services: { ...patient.services, store } };
+    // Half of them ask for no product: without a number to check, only the fence stops a late commit.
+    const isSale = (i: number) => i % 2 === 0;
+    const once = (i: number) => isSale(i) ? ONCE : ONCE_UNBILLED;
+    kv.lateMs = lateMs;
+    kv.commitFault = bySchedule(COMMIT_FAULTS, { share: 0.25, random });
+    kv.readFault = bySchedule(["error", "hang"], { share: 0.05, random });
+
+    const answers = await askAll(400, (i) => ask(hasty, i, { isSale: isSale(i) }));
+    kv.heal();
+    await kv.release();
+
+    const books = await booksOf(patient, answers.length);
+    answers.forEach(({ kind }, i) =>
+      equal(books[i], kind === "stored" ? once(i) : NOT_AT_ALL, `request ${i} was told ${kind}`)
+    );
+    const kinds = countBy(answers, ({ kind }) => kind);
+    ok((kinds["unavailable"] ?? 0) > 0, "Nothing failed: these faults test nothing");
+    deepEqual(Object.keys(kinds).sort(), ["stored", "unavailable"]);
+    const again = await askAll(answers.length, (i) => ask(patient, i, { isSale: isSale(i) }));
+    deepEqual(countBy(again, ({ kind }) => kind), { stored: answers.length });
+    again.forEach((answer, i) => {
+      if (answers[i]!.kind === "stored") deepEqual(answer, answers[i]);
+    });
+    deepEqual(await booksOf(patient, answers.length), answers.map((_, i) => once(i)));
+  });
+}
+
+Deno.test("the usual read, check, commit and retry fails under these faults", async () => {
+  const random = seededRandom(newSeed("naive control"));
+  const kv = new FaultyKv(await Deno.openKv(":memory:"));
+  using _ = { [Symbol.dispose]: () => kv.close() };
+  kv.commitFault = bySchedule(COMMIT_FAULTS, { share: 0.25, random });
+  kv.readFault = bySchedule(["error", "hang"], { share: 0.05, random });
+
+  const answers = await askAll(400, (i) => storeNaively(kv, i));
+  kv.heal();
+  await kv.release();
+
+  const stored = countBy(await invoicesOf(kv), String);
+  const twice = answers.filter((_, i) => (stored[i] ?? 0) > 1).length;
+  const afterAll = answers.filter((answer, i) => answer === "failed" && stored[i]).length;
+  console.log(`${twice} were stored twice, ${afterAll} failed and were stored all the same`);
+  ok(twice > 0, "Nothing was stored twice: these faults test nothing");
+  ok(afterAll > 0, "Nothing failed and was stored: these faults test nothing");
+});
+
+/** What one would write without receipts and fences: an invoice under the next number. */
+async function storeNaively(kv: FaultyKv, request: number): Promise<"stored" | "failed"> {
+  const deadline = performance.now() + HASTY.transactionMs;
+  while (performance.now() < deadline) {
+    try {
+      const [last] = await withDeadline(kv.getMany<[number]>([["last"]]), HASTY.readMs, "A read");
+      const number = (last.value ?? 0) + 1;
+      const commit = kv.atomic().check(last).set(["last"], number)
+        .set(["invoice", number], request).commit();
+      if ((await withDeadline(commit, HASTY.commitMs, "A commit")).ok) return "stored";
+    } catch {
+      // Try again, as one does.
+    }
+  }
+  return "failed";
+}
+
+/** Which request each invoice is of. */
+async function invoicesOf(kv: FaultyKv): Promise<number[]> {
+  const entries = await Array.fromAsync(kv.list<number>({ prefix: ["invoice"] }));
+  return entries.map(({ value }) => value);
+}
+
+Deno.test("a commit that was given up cannot land once its request has failed", async () => {
+  await using app = await startFaultyApp(BRISK);
+  app.kv.commitFault = ({ isFence }) => isFence ? "ok" : "late";
+
+  const answer = await ask(app, 0, { idempotencyKey: null });
+  app.kv.heal();
+  const released = await app.kv.release();
+
+  equal(answer.kind, "unavailable");
+  equal(released.applied, 0);
+  ok(released.refused > 0);
+  deepEqual(await booksOf(app, 1), [NOT_AT_ALL]);
+});
+
+for (const fault of COMMIT_FAULTS) {
+  Deno.test(`a fence holds though its own first commit is ${fault}`, async () => {
+    await using app = await startFaultyApp(BRISK);
+    const faultOfFence = inOrder<CommitFault>(fault);
+    app.kv.commitFault = ({ isFence }) => isFence ? faultOfFence() : "late";
+
+    const answer = await ask(app, 0);
+    app.kv.heal();
+    const released = await app.kv.release();
+
+    equal(answer.kind, "unavailable");
+    equal(released.applied, 0);
+    deepEqual(await booksOf(app, 1), [NOT_AT_ALL]);
+  });
+}
+
+Deno.test("a commit that lands between the fence's read and its write is reported as stored", async () => {
+  await using app = await startFaultyApp(BRISK);
+  app.kv.commitFault = async ({ isFence }) => {
+    if (!isFence) return "late";
+    await app.kv.release();
+    return "ok";
+  };
+
+  const answer = await ask(app, 0);
+
+  equal(answer.kind, "stored");
+  app.kv.heal();
+  deepEqual(await booksOf(app, 1), [ONCE]);
+});
+
+Deno.test("a request whose fence never answers has an unknown outcome, and is stored once when repeated", async () => {
+  for (const isReleasedFirst of [true, false]) {
+    await using app = await startFaultyApp({ ...BRISK, fenceMs: 300 });
+    app.kv.commitFault = ({ isFence }) => isFence ? "hang" : "late";
+
+    const answer = await ask(app, 0);
+    app.kv.heal();
+    if (isReleasedFirst) equal((await app.kv.release()).applied, 1);
+    const again = await ask(app, 0);
+    await app.kv.release();
+
+    equal(answer.kind, "outcome_unknown");
+    equal(again.kind, "stored");
+    deepEqual(await booksOf(app, 1), [ONCE]);
+  }
+});
+
+Deno.test("a failed request that is repeated takes the fence's place, and what was late stays out", async () => {
+  await using app = await startFaultyApp(BRISK);
+  app.kv.commitFault = ({ isFence }) => isFence ? "ok" : "late";
+  const failed = await ask(app, 0);
+  app.kv.heal();
+
+  const again = await ask(app, 0);
+  const released = await app.kv.release();
+
+  equal(failed.kind, "unavailable");
+  equal(again.kind, "stored");
+  equal(released.applied, 0);
+  deepEqual(await ask(app, 0), again);
+  deepEqual(await booksOf(app, 1), [ONCE]);
+});
+
+Deno.test("a request that fails twice is fenced twice, whatever became of the first fence", async () => {
+  await using app = await startFaultyApp(BRISK);
+  app.kv.commitFault = ({ isFence }) => isFence ? "ok" : "late";
+
+  const first = await ask(app, 0);
+  const second = await ask(app, 0);
+  app.kv.heal();
+  const released = await app.kv.release();
+
+  deepEqual([first.kind, second.kind], ["unavailable", "unavailable"]);
+  equal(released.applied, 0);
+  deepEqual(await booksOf(app, 1), [NOT_AT_ALL]);
+  equal((await ask(app, 0)).kind, "stored");
+  deepEqual(await booksOf(app, 1), [ONCE]);
+});
+
+Deno.test("a repeated request whose commit is in doubt over an older fence is found to be stored", async () => {
+  await using app = await startFaultyApp(BRISK);
+  app.kv.commitFault = ({ isFence }) => isFence ? "ok" : "late";
+  equal((await ask(app, 0)).kind, "unavailable");
+  await app.kv.release();
+  app.kv.commitFault = async ({ isFence }) => {
+    if (!isFence) return "late";
+    await app.kv.release(); // the commit checks the older fence, and so does this one
+    return "ok";
+  };
+
+  const answer = await ask(app, 0);
+
+  equal(answer.kind, "stored");
+  app.kv.heal();
+  deepEqual(await booksOf(app, 1), [ONCE]);
+});
+
+Deno.test("of two instances with one key at once, the one that fails spoils nothing of the other", async () => {
+  await using folder = await temporaryFolder();
+  await using here = await startFaultyApp(BRISK, { KV_PATH: folder.file });
+  await using there = await startApp({ env: { KV_PATH: folder.file } });
+  here.kv.commitFault = ({ isFence }) => isFence ? "ok" : "late";
+
+  const failing = ask(here, 0);
+  const stored = await ask({ services: there.services, product: here.product }, 0);
+  const answer = await failing;
+  here.kv.heal();
+  const released = await here.kv.release();
+
+  equal(stored.kind, "stored");
+  deepEqual(answer, stored);
+  equal(released.applied, 0);
+  deepEqual(await booksOf(here, 1), [ONCE]);
+});
+
+Deno.test("a request that is refused on its second attempt is not stored by its first", async () => {
+  await using stores = await openStores();
+  const { kv, store, other } = stores;
+  const slug: Key<string> = ["slug"];
+  const take = (store: Store, owner: string) =>
+    run(store, { slug }, (found, writes) => {
+      if (found.slug) throw new AppError("conflict", "The slug is taken");
+      writes.set(slug, owner);
+    });
+  const free = (store: Store) => run(store, {}, (_, writes) => writes.delete(slug));
+  kv.commitFault = async ({ count }) => {
+    if (count > 1) return "ok";
+    await take(other, "other");
+    return "late";
+  };
+
+  await rejects(take(store, "mine"), { kind: "conflict" });
+  await free(other);
+  const released = await kv.release();
+
+  deepEqual(released, { applied: 0, refused: 1 });
+  equal(await store.get(slug), null);
+});
+
+Deno.test("a request that finds nothing to do on its second attempt is not stored by its first", async () => {
+  await using stores = await openStores();
+  const { kv, store, other } = stores;
+  const flag: Key<boolean> = ["flag"];
+  const raise = (store: Store) =>
+    run(store, { flag }, (found, writes) => {
+      if (found.flag) return "was up";
+      writes.set(flag, true);
+      return "raised";
+    });
+  kv.commitFault = async ({ count }) => {
+    if (count > 1) return "ok";
+    await raise(other);
+    return "late";
+  };
+
+  const result = await raise(store);
+  await run(other, {}, (_, writes) => writes.delete(flag));
+  const released = await kv.release();
+
+  equal(result, "was up");
+  deepEqual(released, { applied: 0, refused: 1 });
+  equal(await store.get(flag), null);
+});
+
+Deno.test("a reused key that is given up leaves the receipt of its owner alone", async () => {
+  await using stores = await openStores({ deadlines: { ...BRISK, transactionMs: 100 } });
+  const { kv, store, other } = stores;
+  const mine = { id: "key", fingerprint: "mine" };
+  equal(await addOne(store, mine), 1);
+  kv.commitFault = ({ isFence }) => isFence ? "ok" : "hang";
+
+  const [reused] = await Promise.allSettled([
+    addOne(store, { id: "key", fingerprint: "another" }),
+    addOne(store), // what the batch that it is in would commit
+  ]);
+  kv.heal();
+
+  equal(reused.status, "rejected");
+  equal(await addOne(other, mine), 1);
+  equal(await store.get(TOTAL), 1);
+});
+
+Deno.test("a repetition in the batch of a request that fails does not fail for good before it", async () => {
+  await using stores = await openStores();
+  const { kv, store } = stores;
+  const named = { id: "key" };
+  kv.commitFault = ({ isFence }) => isFence ? "ok" : "late";
+
+  const both = await Promise.allSettled([addOne(store, named), addOne(store, named)]);
+  kv.heal();
+  const released = await kv.release();
+
+  deepEqual(both.map(({ status }) => status), ["rejected", "rejected"]);
+  equal(released.applied, 0);
+  equal(await store.get(TOTAL), null);
+});
+
+Deno.test("an expired receipt that KV still returns is fenced like any other", async () => {
+  await using app = await startFaultyApp(BRISK);
+  app.kv.isExpiring = false;
+  await ask(app, 0);
+  app.advance(RECEIPT_MS);
+  app.kv.commitFault = ({ isFence }) => isFence ? "ok" : "late";
+
+  const answer = await ask(app, 0);
+  app.kv.heal();
+  const released = await app.kv.release();
+
+  equal(answer.kind, "unavailable");
+  equal(released.applied, 0);
+  deepEqual(await booksOf(app, 1), [ONCE]);
+});
+
+for (
+  const [what, faults] of Object.entries<
+    { commits: CommitFault; fences: CommitFault; reads: ReadFault; kind: ErrorKind }
+  >({
+    "reads hang": { commits: "ok", fences: "ok", reads: "hang", kind: "unavailable" },
+    "commits hang": { commits: "hang", fences: "ok", reads: "ok", kind: "unavailable" },
+    "every commit hangs": { commits: "hang", fences: "hang", reads: "ok", kind: "outcome_unknown" },
+  })
+) {
+  Deno.test(`everyone in a long line is answered within the deadlines when ${what}`, async () => {
+    const deadlines = { readMs: 100, commitMs: 100, transactionMs: 300, fenceMs: 300 };
+    await using stores = await openStores({ deadlines });
+    const { kv, store } = stores;
+    kv.readFault = () => faults.reads;
+    kv.commitFault = ({ isFence }) => isFence ? faults.fences : faults.commits;
+
+    const answers = await Promise.all(Array.from({ length: 300 }, () => timed(addOne(store))));
+
+    const slowest = Math.max(...answers.map(({ ms }) => ms));
+    const bound = Object.values(deadlines).reduce((sum, ms) => sum + ms, 0);
+    ok(slowest < bound + SLACK_MS, `${slowest} ms, ${bound} ms allowed`);
+    ok(answers.some(({ kind }) => kind === faults.kind));
+    ok(answers.every(({ kind }) => kind === faults.kind || kind === "unavailable"));
+    equal(await stores.other.get(TOTAL), null);
+  });
+}
+
+/** How a call that fails failed, and after how long. */
+async function timed(call: Promise<unknown>): Promise<{ kind: string; ms: number }> {
+  const startedAt = performance.now();
+  const kind = await call.then(() => "stored", (error: AppError) => error.kind);
+  return { kind, ms: performance.now() - startedAt };
+}
+
+Deno.test("a fence that is read slowly and hangs then is given up when its time is up", async () => {
+  const deadlines = { readMs: 400, commitMs: 1_000, transactionMs: 100, fenceMs: 500 };
+  await using stores = await openStores({ deadlines });
+  const { kv, store } = stores;
+  let isGivenUp = false;
+  kv.commitFault = () => {
+    isGivenUp = true;
+    return "hang";
+  };
+  kv.readFault = async (): Promise<ReadFault> => {
+    if (isGivenUp) await new Promise((done) => setTimeout(done, 350));
+    return "ok";
+  };
+
+  const { kind, ms } = await timed(addOne(store));
+
+  equal(kind, "outcome_unknown");
+  // One commit that hangs, then the fence's time.
+  const bound = deadlines.commitMs + deadlines.fenceMs;
+  ok(ms < bound + SLACK_MS / 2, `${ms} ms, ${bound} ms allowed`);
+});

@@ -1,0 +1,535 @@
+/**
+ * An invoice adds up, is numbered when it is issued, and is not edited after:
+ * it is paid or voided.
+ */
+import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
+import * as keys from "../../lib/kv/keys.ts";
+import { transact } from "../../lib/kv/transact.ts";
+import { MINOR_MAX } from "../../lib/money.ts";
+import type { TestAnswer } from "../support/app.ts";
+import { assertProblem, etagOf } from "../support/answers.ts";
+import {
+  asAdmin,
+  checkedHistoryOf,
+  leavesStoreAlone,
+  newClient,
+  startShop,
+  type TestShop,
+} from "../support/shop.ts";
+
+const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
+const WORK = { description: "Installation", quantity: 1, unitMinor: 10_000 };
+
+/** A shop with a client, and how to write invoices for it. */
+async function startOffice() {
+  const app = await startShop();
+  const clientId = await newClient(app, { name: "Asha Mushi", phone: "0712345678" });
+  return Object.assign(app, {
+    clientId,
+    write: (
+      fields: Record<string, unknown> = {},
+      headers: Record<string, string> = {},
+      // deno-lint-ignore no-explicit-any
+    ): Promise<TestAnswer<any>> =>
+      asAdmin(app, "POST", "/api/v2/invoices", {
+        body: { clientId, lines: [WORK], ...fields },
+        headers,
+      }),
+  });
+}
+
+async function numbersIn(app: TestShop): Promise<number> {
+  return await app.count(["invoice_by_number"]);
+}
+
+Deno.test("POST /api/v2/invoices adds up products, texts and tax", async () => {
+  await using app = await startOffice();
+  const product = await app.stockProduct();
+
+  const { status, headers, body } = await app.write({
+    lines: [
+      { productId: product.id, quantity: 2 },
+      { productId: product.id, description: "Duka POS, renewed", quantity: 1, unitMinor: 1 },
+      { ...WORK, quantity: 3 },
+    ],
+    taxMinor: 500,
+    dueOn: "2026-07-31",
+    notes: "Asante\nsana",
+  });
+
+  equal(status, 201);
+  equal(headers.get("location"), `/api/v2/invoices/${body.id}`);
+  equal(etagOf({ headers }), '"1"');
+  const at = "2026-06-15T09:00:00.000Z";
+  deepEqual(body, {
+    id: body.id,
+    number: "INV-2026-000001",
+    clientId: app.clientId,
+    leadId: null,
+    billTo: { name: "Asha Mushi", email: "asha@example.com", phone: "+255712345678" },
+    status: "open",
+    currency: "TZS",
+    lines: [
+      {
+        productId: product.id,
+        description: "Duka POS",
+        quantity: 2,
+        unitMinor: 45_000_000,
+        totalMinor: 90_000_000,
+      },
+      {
+        productId: product.id,
+        description: "Duka POS, renewed",
+        quantity: 1,
+        unitMinor: 1,
+        totalMinor: 1,
+      },
+      {
+        productId: null,
+        description: "Installation",
+        quantity: 3,
+        unitMinor: 10_000,
+        totalMinor: 30_000,
+      },
+    ],
+    subtotalMinor: 90_030_001,
+    taxMinor: 500,
+    totalMinor: 90_030_501,
+    paidMinor: 0,
+    issuedAt: at,
+    dueOn: "2026-07-31",
+    notes: "Asante\nsana",
+    voidReason: null,
+    revision: 1,
+    createdAt: at,
+    updatedAt: at,
+  });
+  const read = await asAdmin(app, "GET", `/api/v2/invoices/${body.id}`);
+  deepEqual(read.body, body);
+  equal(etagOf(read), '"1"');
+  equal(await app.count(keys.invoicesByClient(app.clientId)), 1);
+  equal(await app.count(keys.invoicesByStatus("open")), 1);
+});
+
+Deno.test("POST /api/v2/invoices takes the shop's term and currency when none is named", async () => {
+  await using app = await startOffice();
+
+  const shops = await app.write();
+  const named = await app.write({ currency: "UGX" });
+
+  equal(shops.body.currency, "TZS");
+  equal(shops.body.dueOn, "2026-06-29");
+  equal(named.body.currency, "UGX");
+  equal(named.body.number, "INV-2026-000002");
+});
+
+Deno.test("POST /api/v2/invoices does a repeated Idempotency-Key once", async () => {
+  await using app = await startOffice();
+  const key = { "idempotency-key": "order-1" };
+  const first = await app.write({}, key);
+
+  const again = await leavesStoreAlone(app, () => app.write({}, key));
+  const other = await leavesStoreAlone(app, () => app.write({ taxMinor: 1 }, key));
+
+  equal(again.text, first.text);
+  equal(again.headers.get("idempotency-replayed"), "true");
+  equal(etagOf(again), etagOf(first));
+  assertProblem(other, 422, "idempotency_key_reused");
+});
+
+Deno.test("a draft has no number until it is issued, and can be rewritten until then", async () => {
+  await using app = await startOffice();
+  const draft = (await app.write({ draft: true })).body;
+  const address = `/api/v2/invoices/${draft.id}`;
+
+  equal(draft.status, "draft");
+  equal(draft.number, null);
+  equal(draft.issuedAt, null);
+  equal(await numbersIn(app), 0);
+  equal(await app.count(["invoice_sequence"]), 0);
+
+  const rewritten = await asAdmin(app, "PATCH", address, {
+    body: { lines: [{ ...WORK, quantity: 5 }], taxMinor: 9, dueOn: "2026-12-31", notes: "Five" },
+    headers: { "if-match": '"1"' },
+  });
+  equal(rewritten.status, 200);
+  equal(etagOf(rewritten), '"2"');
+  equal(rewritten.body.subtotalMinor, 50_000);
+  equal(rewritten.body.totalMinor, 50_009);
+  equal(rewritten.body.number, null);
+
+  app.advance(3_600_000);
+  const issued = await asAdmin(app, "POST", `${address}/issue`);
+  equal(issued.status, 200);
+  deepEqual(issued.body, {
+    ...rewritten.body,
+    number: "INV-2026-000001",
+    status: "open",
+    issuedAt: "2026-06-15T10:00:00.000Z",
+    updatedAt: "2026-06-15T10:00:00.000Z",
+    revision: 3,
+  });
+  equal(etagOf(issued), '"3"');
+  equal(await app.count(keys.invoicesByStatus("draft")), 0);
+  equal(await app.count(keys.invoicesByStatus("open")), 1);
+  equal(await app.services.store.get(keys.invoiceByNumber("INV-2026-000001")), draft.id);
+  const history = await checkedHistoryOf(app, "invoice", keys.invoice(draft.id));
+  deepEqual(history.map(({ action }) => action), ["invoice.change", "invoice.issue"]);
+});
+
+Deno.test("tax alone can change in a draft, and the total follows", async () => {
+  await using app = await startOffice();
+  const { body: { id } } = await app.write({ draft: true });
+
+  const { body } = await asAdmin(app, "PATCH", `/api/v2/invoices/${id}`, { body: { taxMinor: 7 } });
+
+  equal(body.totalMinor, 10_007);
+  equal(body.lines.length, 1);
+});
+
+Deno.test("an issued invoice keeps its lines and tax, while notes and due date may change", async () => {
+  await using app = await startOffice();
+  const { body: invoice } = await app.write();
+  const address = `/api/v2/invoices/${invoice.id}`;
+
+  for (const change of [{ lines: [WORK] }, { taxMinor: 0 }, { taxMinor: 1, notes: "More" }]) {
+    const refused = await leavesStoreAlone(
+      app,
+      () => asAdmin(app, "PATCH", address, { body: change }),
+    );
+    assertProblem(refused, 409, "conflict");
+  }
+  const { status, body } = await asAdmin(app, "PATCH", address, {
+    body: { notes: "Later", dueOn: "2026-09-01" },
+  });
+
+  equal(status, 200);
+  deepEqual({ ...body, updatedAt: invoice.updatedAt }, {
+    ...invoice,
+    notes: "Later",
+    dueOn: "2026-09-01",
+    revision: 2,
+  });
+});
+
+Deno.test("changing nothing of an invoice makes no revision", async () => {
+  await using app = await startOffice();
+  const { body: invoice } = await app.write({ notes: "Same" });
+
+  const { status, body } = await leavesStoreAlone(
+    app,
+    () => asAdmin(app, "PATCH", `/api/v2/invoices/${invoice.id}`, { body: { notes: "Same" } }),
+  );
+
+  equal(status, 200);
+  deepEqual(body, invoice);
+});
+
+Deno.test("issuing is for drafts, and happens once for one Idempotency-Key", async () => {
+  await using app = await startOffice();
+  const { body: { id } } = await app.write({ draft: true });
+  const issue = (key: string) =>
+    asAdmin(app, "POST", `/api/v2/invoices/${id}/issue`, { headers: { "idempotency-key": key } });
+
+  const first = await issue("a");
+  const again = await issue("a");
+  const twice = await leavesStoreAlone(app, () => issue("b"));
+
+  equal(first.status, 200);
+  equal(again.text, first.text);
+  equal(again.headers.get("idempotency-replayed"), "true");
+  assertProblem(twice, 409, "conflict");
+  equal(await numbersIn(app), 1);
+});
+
+Deno.test("50 drafts issued at once take 50 numbers in a row", async () => {
+  await using app = await startOffice();
+  const drafts = await Promise.all(Array.from({ length: 50 }, () => app.write({ draft: true })));
+
+  const issued = await Promise.all(
+    drafts.map(({ body }) => asAdmin(app, "POST", `/api/v2/invoices/${body.id}/issue`)),
+  );
+
+  deepEqual(
+    issued.map(({ body }) => body.number).sort(),
+    issued.map((_, i) => `INV-2026-${String(i + 1).padStart(6, "0")}`),
+  );
+});
+
+Deno.test("a void invoice keeps its number and is final", async () => {
+  await using app = await startOffice();
+  const { body: invoice } = await app.write();
+  const address = `/api/v2/invoices/${invoice.id}`;
+
+  const { status, headers, body } = await asAdmin(app, "POST", `${address}/void`, {
+    body: { reason: "Written twice" },
+  });
+
+  equal(status, 200);
+  equal(etagOf({ headers }), '"2"');
+  deepEqual(body, { ...invoice, status: "void", voidReason: "Written twice", revision: 2 });
+  equal(await app.count(keys.invoicesByStatus("open")), 0);
+  equal(await app.count(keys.invoicesByStatus("void")), 1);
+  equal(await app.services.store.get(keys.invoiceByNumber(invoice.number)), invoice.id);
+  const attempts: [string, string, unknown][] = [
+    ["POST", `${address}/void`, { reason: "Again" }],
+    ["POST", `${address}/issue`, undefined],
+    ["PATCH", address, { notes: "No" }],
+    ["PATCH", address, { lines: [WORK] }],
+  ];
+  for (const [method, path, sent] of attempts) {
+    const refused = await leavesStoreAlone(
+      app,
+      () => asAdmin(app, method, path, sent ? { body: sent } : {}),
+    );
+    assertProblem(refused, 409, "conflict");
+  }
+  equal((await app.write()).body.number, "INV-2026-000002");
+  equal((await checkedHistoryOf(app, "invoice", keys.invoice(invoice.id))).length, 1);
+});
+
+Deno.test("a void draft never had a number, and leaves no gap", async () => {
+  await using app = await startOffice();
+  const { body: { id } } = await app.write({ draft: true });
+
+  const { body } = await asAdmin(app, "POST", `/api/v2/invoices/${id}/void`, {
+    body: { reason: "Not wanted" },
+  });
+
+  equal(body.status, "void");
+  equal(body.number, null);
+  equal((await app.write()).body.number, "INV-2026-000001");
+});
+
+Deno.test("voiding happens once for one Idempotency-Key, and needs a reason", async () => {
+  await using app = await startOffice();
+  const { body: { id } } = await app.write();
+  const voidIt = (body: unknown, key = "k") =>
+    asAdmin(app, "POST", `/api/v2/invoices/${id}/void`, {
+      body,
+      headers: { "idempotency-key": key },
+    });
+
+  const without = await leavesStoreAlone(app, () => voidIt({}));
+  const blank = await leavesStoreAlone(app, () => voidIt({ reason: " " }));
+  const first = await voidIt({ reason: "Written twice" });
+  const again = await voidIt({ reason: "Written twice" });
+  const other = await voidIt({ reason: "Another" });
+
+  assertProblem(without, 422, "invalid_input", { paths: ["reason"] });
+  assertProblem(blank, 422, "invalid_input", { paths: ["reason"] });
+  equal(again.text, first.text);
+  equal(again.headers.get("idempotency-replayed"), "true");
+  assertProblem(other, 422, "idempotency_key_reused");
+});
+
+Deno.test("an invoice on which money was paid cannot be voided", async () => {
+  await using app = await startOffice();
+  const { body: invoice } = await app.write();
+  const stored = await app.services.store.get(keys.invoice(invoice.id));
+  await transact(app.services, {}, (_, writes) => {
+    writes.set(keys.invoice(invoice.id), { ...stored!, paidMinor: 1, status: "uncollectible" });
+  }, { operation: { id: "pay", fingerprint: "", isNew: true, keepMs: 1_000 } });
+
+  const answer = await leavesStoreAlone(
+    app,
+    () => asAdmin(app, "POST", `/api/v2/invoices/${invoice.id}/void`, { body: { reason: "No" } }),
+  );
+
+  assertProblem(answer, 409, "conflict");
+});
+
+Deno.test("a stale or malformed If-Match changes no invoice", async () => {
+  await using app = await startOffice();
+  const { body: { id } } = await app.write();
+  const patch = (tag: string) =>
+    leavesStoreAlone(app, () =>
+      asAdmin(app, "PATCH", `/api/v2/invoices/${id}`, {
+        body: { notes: "New" },
+        headers: { "if-match": tag },
+      }));
+
+  assertProblem(await patch('"2"'), 412, "stale_revision");
+  assertProblem(await patch("2"), 400, "malformed");
+});
+
+Deno.test("an invoice is found by its number, however else the list is narrowed", async () => {
+  await using app = await startOffice();
+  const [first] = [(await app.write()).body, await app.write()];
+  const found = async (query: string) =>
+    (await asAdmin(app, "GET", `/api/v2/invoices?${query}`)).body;
+
+  deepEqual(await found("number=INV-2026-000001"), { data: [first], nextCursor: null });
+  deepEqual((await found("number=INV-2026-000001&status=open")).data, [first]);
+  deepEqual((await found("number=INV-2026-000001&status=void")).data, []);
+  deepEqual((await found(`number=INV-2026-000001&clientId=${UNKNOWN_ID}`)).data, []);
+  deepEqual(await found("number=INV-2026-000003"), { data: [], nextCursor: null });
+  deepEqual((await found("number=inv-2026-000001")).data, []);
+});
+
+Deno.test("an invoice is written for a client that is there, and whose data was not erased", async () => {
+  await using app = await startOffice();
+  await asAdmin(app, "DELETE", `/api/v2/clients/${app.clientId}`);
+
+  for (const clientId of [UNKNOWN_ID, app.clientId]) {
+    const answer = await leavesStoreAlone(app, () => app.write({ clientId }));
+
+    assertProblem(answer, 422, "invalid_input", { paths: ["clientId"] });
+  }
+});
+
+const PRICE = 45_000_000;
+const BAD: [what: string, fields: Record<string, unknown>, paths: string[]][] = [
+  ["no lines", { lines: [] }, ["lines"]],
+  ["lines that are none", { lines: "Work" }, ["lines"]],
+  ["51 lines", { lines: Array(51).fill(WORK) }, ["lines"]],
+  ["a line that is null", { lines: [WORK, null] }, ["lines.1"]],
+  ["a quantity of 0", { lines: [{ ...WORK, quantity: 0 }] }, ["lines.0.quantity"]],
+  ["a negative quantity", { lines: [{ ...WORK, quantity: -1 }] }, ["lines.0.quantity"]],
+  ["half of something", { lines: [{ ...WORK, quantity: 0.5 }] }, ["lines.0.quantity"]],
+  ["10,001 of something", { lines: [{ ...WORK, quantity: 10_001 }] }, ["lines.0.quantity"]],
+  ["a quantity in words", { lines: [{ ...WORK, quantity: "2" }] }, ["lines.0.quantity"]],
+  ["a price of 0", { lines: [WORK, { ...WORK, unitMinor: 0 }] }, ["lines.1.unitMinor"]],
+  ["a negative price", { lines: [{ ...WORK, unitMinor: -1 }] }, ["lines.0.unitMinor"]],
+  ["half a cent", { lines: [{ ...WORK, unitMinor: 0.5 }] }, ["lines.0.unitMinor"]],
+  ["too high a price", { lines: [{ ...WORK, unitMinor: MINOR_MAX + 1 }] }, ["lines.0.unitMinor"]],
+  ["a price beyond exact", { lines: [{ ...WORK, unitMinor: 2 ** 53 }] }, [
+    "lines.0.unitMinor",
+    "lines.0.unitMinor",
+  ]],
+  [
+    "a line beyond all amounts",
+    { lines: [{ ...WORK, quantity: 2, unitMinor: MINOR_MAX }] },
+    ["lines.0.quantity"],
+  ],
+  [
+    "a sum beyond all amounts",
+    { lines: [{ ...WORK, unitMinor: MINOR_MAX }, WORK] },
+    ["lines"],
+  ],
+  [
+    "tax beyond all amounts",
+    { lines: [{ ...WORK, unitMinor: MINOR_MAX }], taxMinor: 1 },
+    ["taxMinor"],
+  ],
+  ["negative tax", { taxMinor: -1 }, ["taxMinor"]],
+  ["tax of half a cent", { taxMinor: 0.5 }, ["taxMinor"]],
+  ["a currency that is none", { currency: "BTC" }, ["currency"]],
+  ["a text without a price", { lines: [{ description: "Work", quantity: 1 }] }, [
+    "lines.0.unitMinor",
+  ]],
+  ["a price without a text", { lines: [{ quantity: 1, unitMinor: 1 }] }, ["lines.0.description"]],
+  ["an empty text", { lines: [{ ...WORK, description: "" }] }, ["lines.0.description"]],
+  ["a text of two lines", { lines: [{ ...WORK, description: "a\nb" }] }, ["lines.0.description"]],
+  ["a product that is not there", { lines: [WORK, { productId: UNKNOWN_ID, quantity: 1 }] }, [
+    "lines.1.productId",
+  ]],
+  ["a product's slug for its id", { lines: [{ productId: "duka-pos", quantity: 1 }] }, [
+    "lines.0.productId",
+  ]],
+  ["a total of its own", { totalMinor: 1 }, ["totalMinor"]],
+  ["a number of its own", { number: "INV-2026-000009" }, ["number"]],
+  ["a status of its own", { status: "paid" }, ["status"]],
+  ["a line's own total", { lines: [{ ...WORK, totalMinor: 1 }] }, ["lines.0.totalMinor"]],
+  ["a day that is none", { dueOn: "2026-02-30" }, ["dueOn"]],
+  ["a moment for a day", { dueOn: "2026-07-01T00:00:00Z" }, ["dueOn"]],
+  ["notes that are too long", { notes: "x".repeat(2_001) }, ["notes"]],
+  ["a draft in words", { draft: "yes" }, ["draft"]],
+  ["a client that is none", { clientId: "asha" }, ["clientId"]],
+];
+
+for (const [what, fields, paths] of BAD) {
+  Deno.test(`POST /api/v2/invoices refuses ${what}`, async () => {
+    await using app = await startOffice();
+
+    const answer = await leavesStoreAlone(app, () => app.write(fields));
+
+    assertProblem(answer, 422, "invalid_input", { paths });
+  });
+}
+
+Deno.test("PATCH of a draft refuses what POST refuses", async () => {
+  await using app = await startOffice();
+  const { body: { id } } = await app.write({ draft: true });
+  const fixed = new Set(["currency", "clientId", "draft"]);
+
+  for (const [what, fields, paths] of BAD) {
+    const answer = await leavesStoreAlone(
+      app,
+      () => asAdmin(app, "PATCH", `/api/v2/invoices/${id}`, { body: fields }),
+    );
+
+    ok(answer.status === 422, what);
+    assertProblem(answer, 422, "invalid_input", { paths });
+    if (fixed.has(paths[0]!)) equal(answer.body.errors[0].code, "unknown_field");
+  }
+});
+
+Deno.test("the greatest amount there is can be invoiced", async () => {
+  await using app = await startOffice();
+
+  const { status, body } = await app.write({
+    lines: [{ ...WORK, quantity: 10_000, unitMinor: MINOR_MAX / 10_000 }],
+  });
+
+  equal(status, 201);
+  equal(body.totalMinor, MINOR_MAX);
+});
+
+Deno.test("50 lines of the longest text fit", async () => {
+  await using app = await startOffice();
+
+  const { status, body } = await app.write({
+    lines: Array(50).fill({ ...WORK, description: "é".repeat(300) }),
+    notes: "é".repeat(2_000),
+  });
+
+  equal(status, 201);
+  equal(body.lines.length, 50);
+});
+
+Deno.test("a product is invoiced in its own currency only", async () => {
+  await using app = await startOffice();
+  const product = await app.stockProduct({ price: { currency: "KES", minor: PRICE } });
+  const lines = [WORK, { productId: product.id, quantity: 1 }];
+
+  const other = await leavesStoreAlone(app, () => app.write({ lines }));
+  const priced = await leavesStoreAlone(
+    app,
+    () => app.write({ lines: [{ productId: product.id, quantity: 1, unitMinor: 5 }] }),
+  );
+  const own = await app.write({ lines, currency: "KES" });
+
+  assertProblem(other, 422, "invalid_input", { paths: ["lines.1.productId"] });
+  equal(other.body.errors[0].code, "currency_mismatch");
+  assertProblem(priced, 422, "invalid_input", { paths: ["lines.0.productId"] });
+  equal(own.status, 201);
+});
+
+Deno.test("an invoice says what was sold, whatever becomes of the product", async () => {
+  await using app = await startOffice();
+  const product = await app.stockProduct();
+  const { body: invoice } = await app.write({ lines: [{ productId: product.id, quantity: 1 }] });
+
+  await asAdmin(app, "PATCH", `/api/v2/products/${product.id}`, {
+    body: { title: "Duka POS 2", price: { currency: "TZS", minor: 1 } },
+  });
+  await asAdmin(app, "DELETE", `/api/v2/products/${product.id}`);
+
+  deepEqual((await asAdmin(app, "GET", `/api/v2/invoices/${invoice.id}`)).body, invoice);
+});
+
+Deno.test("what is asked of an invoice that is not there is 404", async () => {
+  await using app = await startOffice();
+  const address = `/api/v2/invoices/${UNKNOWN_ID}`;
+
+  const answers = await leavesStoreAlone(app, () =>
+    Promise.all([
+      asAdmin(app, "GET", address),
+      asAdmin(app, "PATCH", address, { body: { notes: "x" } }),
+      asAdmin(app, "POST", `${address}/issue`),
+      asAdmin(app, "POST", `${address}/void`, { body: { reason: "x" } }),
+    ]));
+
+  for (const answer of answers) assertProblem(answer, 404, "not_found");
+});

@@ -1,0 +1,351 @@
+/**
+ * The contract is valid, complete and kept: a walk causes every answer that it
+ * lists, and holds each one to what it says.
+ */
+import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
+import { Validator } from "@seriousme/openapi-schema-validator";
+import type { Scope } from "../../lib/api_keys.ts";
+import { createApp } from "../../routes/mod.ts";
+import { LEAD, type TestAnswer, type TestRequest } from "../support/app.ts";
+import { Conformance } from "../support/conformance.ts";
+import { contractOf, type DocumentedOperation } from "../support/openapi.ts";
+import { asAdmin, newClient, SHORT_DEADLINES, startShop, type TestShop } from "../support/shop.ts";
+
+const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
+const LINE = { description: "Work", quantity: 1, unitMinor: 100 };
+
+/** Answered, and not in the contract: pages for people, and other names of the same. */
+const NOT_IN_CONTRACT = [
+  "GET /docs",
+  "GET /docs/start.js",
+  "GET /docs/swagger-ui.css",
+  "GET /docs/swagger-ui.js",
+  "GET /health/",
+  "GET /health/live/",
+  "GET /health/ready/",
+  "GET /i/{token}",
+  "GET /openapi.json",
+  "POST /api/v1/save-lead",
+  "POST /api/v1/save-lead/",
+  "POST /save-lead",
+  "POST /save-lead/",
+];
+
+Deno.test("the contract is a valid OpenAPI 3.1 document", async () => {
+  await using app = await startShop();
+  const { document } = await contractOf(app);
+
+  const { valid, errors } = await new Validator().validate(document);
+
+  deepEqual(errors ?? [], []);
+  equal(valid, true);
+});
+
+Deno.test("the contract has every route of the program, and none that is not there", async () => {
+  await using app = await startShop();
+  const { operations } = await contractOf(app);
+  const routes = createApp(app.services, app.monitor).routes
+    .filter(({ method }) => method !== "ALL")
+    .map(({ method, path }) => `${method} ${path.replace(/:(\w+)/g, "{$1}")}`);
+
+  const documented = operations.map(({ method, path }) => `${method} ${path}`);
+
+  deepEqual([...new Set(routes)].sort(), [...documented, ...NOT_IN_CONTRACT].sort());
+});
+
+Deno.test("the contract says of every operation what it is, who may, and how it fails", async () => {
+  await using app = await startShop();
+  const { document, operations } = await contractOf(app);
+
+  ok(document.components.securitySchemes.apiKey);
+  for (const { method, path, isPublic, responses } of operations) {
+    const operation = document.paths[path][method.toLowerCase()];
+    const name = `${method} ${path}`;
+    ok(operation.summary?.length > 10, name);
+    ok(operation.tags?.length === 1, name);
+    if (!isPublic) deepEqual(operation.security, [{ apiKey: [] }], name);
+    if (!isPublic) ok("401" in responses && "403" in responses, name);
+    for (const [, parameter] of path.matchAll(/\{(\w+)\}/g)) {
+      const described = operation.parameters.find(({ name }: { name: string }) =>
+        name === parameter
+      );
+      equal(described?.in, "path", name);
+      equal(described?.required, true, name);
+    }
+  }
+});
+
+/** A request that succeeds, made anew for each time it is asked. */
+type Sample = (app: TestShop) => Promise<{ path: string } & TestRequest>;
+
+let made = 0;
+const aLead = async (app: TestShop) => (await app.post("/api/v2/leads", LEAD)).body.lead.id;
+const aProduct = async (app: TestShop) => (await app.stockProduct({ slug: `p-${++made}` })).id;
+const anInvoice = async (app: TestShop, draft = false) => {
+  const clientId = await newClient(app);
+  const body = { clientId, lines: [LINE], draft };
+  return (await asAdmin(app, "POST", "/api/v2/invoices", { body })).body.id;
+};
+
+/** By operation: one request that does what it is for. */
+const SAMPLES: Record<string, Sample> = {
+  "GET /health": () => Promise.resolve({ path: "/health" }),
+  "GET /health/live": () => Promise.resolve({ path: "/health/live" }),
+  "GET /health/ready": () => Promise.resolve({ path: "/health/ready" }),
+  "POST /api/v2/leads": async (app) => ({
+    path: "/api/v2/leads",
+    body: { ...LEAD, phone: "0712345678", productId: await aProduct(app) },
+  }),
+  "GET /api/v2/leads": async (app) => (await aLead(app), { path: "/api/v2/leads?status=new" }),
+  "GET /api/v2/leads/{id}": async (app) => ({ path: `/api/v2/leads/${await aLead(app)}` }),
+  "PATCH /api/v2/leads/{id}": async (app) => ({
+    path: `/api/v2/leads/${await aLead(app)}`,
+    body: { status: "won" },
+  }),
+  "GET /api/v2/clients": async (app) => (await newClient(app), { path: "/api/v2/clients" }),
+  "GET /api/v2/clients/{id}": async (app) => ({ path: `/api/v2/clients/${await newClient(app)}` }),
+  "PATCH /api/v2/clients/{id}": async (app) => ({
+    path: `/api/v2/clients/${await newClient(app)}`,
+    body: { name: `Asha ${++made}`, phone: null, notes: "Pays late" },
+  }),
+  "GET /api/v2/clients/{id}/export": async (app) => {
+    await anInvoice(app);
+    return { path: `/api/v2/clients/${await newClient(app)}/export` };
+  },
+  "DELETE /api/v2/clients/{id}": async (app) => ({
+    path: `/api/v2/clients/${await newClient(app, { email: `c${++made}@example.com` })}`,
+  }),
+  "POST /api/v2/invoices": async (app) => ({
+    path: "/api/v2/invoices",
+    body: {
+      clientId: await newClient(app),
+      lines: [LINE, { productId: await aProduct(app), quantity: 2 }],
+      taxMinor: 1,
+    },
+  }),
+  "GET /api/v2/invoices": async (app) => (await anInvoice(app), { path: "/api/v2/invoices" }),
+  "GET /api/v2/invoices/{id}": async (app) => ({
+    path: `/api/v2/invoices/${await anInvoice(app, true)}`,
+  }),
+  "PATCH /api/v2/invoices/{id}": async (app) => ({
+    path: `/api/v2/invoices/${await anInvoice(app)}`,
+    body: { notes: "Asante" },
+  }),
+  "POST /api/v2/invoices/{id}/issue": async (app) => ({
+    path: `/api/v2/invoices/${await anInvoice(app, true)}/issue`,
+  }),
+  "POST /api/v2/invoices/{id}/void": async (app) => ({
+    path: `/api/v2/invoices/${await anInvoice(app)}/void`,
+    body: { reason: "Written twice" },
+  }),
+  "GET /api/v2/products": async (app) => (await aProduct(app), { path: "/api/v2/products" }),
+  "GET /api/v2/products/{idOrSlug}": async (app) => ({
+    path: `/api/v2/products/${await aProduct(app)}`,
+  }),
+  "POST /api/v2/products": () =>
+    Promise.resolve({
+      path: "/api/v2/products",
+      body: {
+        title: `Duka ${++made}`,
+        category: "saas",
+        price: { currency: "UGX", minor: 1 },
+        oldPrice: { currency: "UGX", minor: 2 },
+      },
+    }),
+  "PATCH /api/v2/products/{id}": async (app) => ({
+    path: `/api/v2/products/${await aProduct(app)}`,
+    body: { active: false },
+  }),
+  "DELETE /api/v2/products/{id}": async (app) => ({
+    path: `/api/v2/products/${await aProduct(app)}`,
+  }),
+};
+
+/** By operation: what to send to a conflict. */
+const CONFLICTS: Record<string, Sample> = {
+  "PATCH /api/v2/leads/{id}": async (app) => {
+    const path = `/api/v2/leads/${await aLead(app)}`;
+    await asAdmin(app, "PATCH", path, { body: { status: "won" } });
+    return { path, body: { status: "new" } };
+  },
+  "PATCH /api/v2/clients/{id}": async (app) => {
+    await newClient(app, { email: "taken@example.com" });
+    return {
+      path: `/api/v2/clients/${await newClient(app)}`,
+      body: { email: "taken@example.com" },
+    };
+  },
+  "PATCH /api/v2/invoices/{id}": async (app) => ({
+    path: `/api/v2/invoices/${await anInvoice(app)}`,
+    body: { taxMinor: 5 },
+  }),
+  "POST /api/v2/invoices/{id}/issue": async (app) => ({
+    path: `/api/v2/invoices/${await anInvoice(app)}/issue`,
+  }),
+  "POST /api/v2/invoices/{id}/void": async (app) => {
+    const path = `/api/v2/invoices/${await anInvoice(app)}/void`;
+    await asAdmin(app, "POST", path, { body: { reason: "First" } });
+    return { path, body: { reason: "Again" } };
+  },
+  "POST /api/v2/products": async (app) => {
+    await app.stockProduct({ slug: "taken" });
+    const price = { currency: "TZS", minor: 1 };
+    return {
+      path: "/api/v2/products",
+      body: { title: "x", slug: "taken", category: "web", price },
+    };
+  },
+  "PATCH /api/v2/products/{id}": async (app) => {
+    await app.stockProduct({ slug: "taken-too" });
+    return { path: `/api/v2/products/${await aProduct(app)}`, body: { slug: "taken-too" } };
+  },
+};
+
+/** Turns a request that succeeds into one that is answered with the status. */
+const SPOILERS: Record<
+  string,
+  (request: { path: string } & TestRequest, operation: DocumentedOperation) => object
+> = {
+  200: (request) => request,
+  201: (request) => request,
+  400: ({ path, body }, { path: template, method }) => {
+    if (body !== undefined) return { body: "{" };
+    if (method === "GET" && !template.includes("{")) return { path: withQuery(path, "cursor=x") };
+    return { headers: { "idempotency-key": "a b" } };
+  },
+  401: () => ({ key: "garbage" }),
+  404: ({ path }) => ({ path: path.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/, UNKNOWN_ID) }),
+  412: () => ({ headers: { "if-match": '"99"' } }),
+  413: () => ({ body: "x".repeat(65_537) }),
+  415: () => ({ body: "x", headers: { "content-type": "text/plain" } }),
+  422: ({ path, body }, { path: template }) => {
+    if (body !== undefined) return { body: { nope: 1 } };
+    if (!template.includes("{")) return { path: withQuery(path, "limit=0") };
+    return { path: path.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/, "x".repeat(81)) };
+  },
+};
+
+function withQuery(path: string, query: string): string {
+  return path + (path.includes("?") ? "&" : "?") + query;
+}
+
+async function cause(
+  app: TestShop,
+  operation: DocumentedOperation,
+  status: string,
+): Promise<TestAnswer<unknown>> {
+  const { method, path, isPublic, scope } = operation;
+  const name = `${method} ${path}`;
+  const key = isPublic ? {} : { key: app.adminKey };
+  const sample = (status === "409" ? CONFLICTS : SAMPLES)[name];
+  if (!sample) throw new Error(`Cannot cause ${status} of ${name}: there is no request for it`);
+  const request = { ...key, ...await sample(app) };
+  const send = ({ path, ...rest }: { path: string } & TestRequest) =>
+    app.request(method, path, rest);
+  switch (status) {
+    case "304": {
+      const etag = (await send(request)).headers.get("etag")!;
+      return await send({ ...request, headers: { "if-none-match": etag } });
+    }
+    case "403": {
+      const other: Scope = scope === "system:read" ? "leads:read" : "system:read";
+      return await send({ ...request, key: await app.newKey(other) });
+    }
+    case "409":
+      return await send(request);
+  }
+  const spoil = SPOILERS[status];
+  if (!spoil) throw new Error(`Cannot cause ${status} of ${name}: nobody said how`);
+  return await send({ ...request, ...spoil(request, operation) });
+}
+
+/** 429 needs more requests than a test should make, and 503 has its own test. */
+const CAUSED_ELSEWHERE = new Set(["429", "503"]);
+
+Deno.test("every answer that the contract lists can be had, and is as it says", async () => {
+  await using app = await startShop();
+  const contract = await contractOf(app);
+  const conformance = new Conformance(contract);
+
+  for (const operation of contract.operations) {
+    for (const status of Object.keys(operation.responses)) {
+      if (CAUSED_ELSEWHERE.has(status)) continue;
+      app.services.catalogue.forget();
+      const answer = await cause(app, operation, status);
+
+      equal(String(answer.status), status, `${operation.method} ${operation.path} ${answer.text}`);
+      conformance.check(operation, answer);
+    }
+  }
+});
+
+Deno.test("every operation that needs the store says 503 while it hangs, as the contract has it", async () => {
+  await using app = await startShop({ deadlines: SHORT_DEADLINES });
+  const contract = await contractOf(app);
+  const conformance = new Conformance(contract);
+  const withStore = contract.operations.filter(({ path }) => path !== "/health/live");
+  const requests: [DocumentedOperation, { path: string } & TestRequest][] = [];
+  for (const operation of withStore) {
+    const request = await SAMPLES[`${operation.method} ${operation.path}`]!(app);
+    requests.push([operation, operation.isPublic ? request : { key: app.adminKey, ...request }]);
+  }
+  app.services.catalogue.forget();
+  app.kv.isHanging = true;
+
+  const answers = await Promise.all(
+    requests.map(([{ method }, { path, ...rest }]) => app.request(method, path, rest)),
+  );
+
+  for (const [i, [operation]] of requests.entries()) {
+    equal(answers[i]!.status, 503, `${operation.method} ${operation.path}`);
+    conformance.check(operation, answers[i]!);
+  }
+});
+
+Deno.test("answers beyond the plainest are as the contract says", async () => {
+  await using app = await startShop();
+  const contract = await contractOf(app);
+  const conformance = new Conformance(contract);
+  const check = async (name: string, path: string, request: TestRequest = {}) => {
+    const [method, template] = name.split(" ");
+    const operation = contract.operations.find((one) =>
+      one.method === method && one.path === template
+    )!;
+    const answer = await app.request(method!, path, { key: app.adminKey, ...request });
+    conformance.check(operation, answer);
+    return answer.body;
+  };
+  const productId = await aProduct(app);
+  const leads = "POST /api/v2/leads";
+
+  const { lead, client } = await check(leads, "/api/v2/leads", {
+    body: { ...LEAD, productId },
+    headers: { "idempotency-key": "1" },
+  });
+  await check(leads, "/api/v2/leads", {
+    body: { ...LEAD, productId },
+    headers: { "idempotency-key": "1" },
+  });
+  await check(leads, "/api/v2/leads", { body: LEAD, headers: { "idempotency-key": "1" } });
+  await check(leads, "/api/v2/leads", { body: { name: "Juma", phone: "0754000111" } });
+  await check(leads, "/api/v2/leads", { body: { ...LEAD, productId: UNKNOWN_ID } });
+  await check("GET /api/v2/leads", `/api/v2/leads?clientId=${client.id}&limit=1`);
+  await check("PATCH /api/v2/leads/{id}", `/api/v2/leads/${lead.id}`, {
+    body: { status: "lost" },
+    headers: { "if-match": "x" },
+  });
+  await check("GET /api/v2/clients", "/api/v2/clients?limit=1");
+  await check("GET /api/v2/clients", "/api/v2/clients?phone=0754000111");
+  await check("POST /api/v2/invoices/{id}/void", `/api/v2/invoices/${lead.invoiceId}/void`, {
+    body: { reason: "x" },
+  });
+  await check("DELETE /api/v2/clients/{id}", `/api/v2/clients/${client.id}`);
+  await check("PATCH /api/v2/clients/{id}", `/api/v2/clients/${client.id}`, {
+    body: { name: "x" },
+  });
+  await check("GET /api/v2/clients/{id}/export", `/api/v2/clients/${client.id}/export`);
+  await check("GET /api/v2/invoices", "/api/v2/invoices?status=void&number=INV-2026-000001");
+  await check("GET /api/v2/products", "/api/v2/products?status=all&category=saas&limit=1");
+  await check("GET /api/v2/products", "/api/v2/products?status=all", { key: "garbage" });
+  await check("GET /health", "/health");
+});
