@@ -5,15 +5,18 @@
  */
 import { registerJobs } from "./cron/mod.ts";
 import { type Config, ConfigError, environment, readConfig } from "./lib/config.ts";
+import { loadPhones } from "./lib/contact.ts";
 import { seedCatalogue } from "./lib/demo.ts";
 import { HealthMonitor } from "./lib/health.ts";
 import { openLog } from "./lib/log.ts";
 import { openServices } from "./lib/services.ts";
-import { systemClock } from "./lib/time.ts";
+import { sleep, systemClock } from "./lib/time.ts";
 import { createApp } from "./routes/mod.ts";
 
 /** The platform kills five seconds after asking; be gone before. In milliseconds. */
 const STOP_MS = 4_000;
+/** How long senders have to finish what they began. In milliseconds. */
+const DRAIN_MS = 3_000;
 
 const config = configOrExit();
 const log = openLog({
@@ -29,6 +32,7 @@ const monitor = new HealthMonitor(services);
 const app = createApp(services, monitor);
 const server = serveOrExit(config);
 for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stop);
+await loadPhones(); // now, and not while the first visitor waits
 
 function configOrExit(): Config {
   try {
@@ -70,7 +74,8 @@ async function stop(): Promise<void> {
   monitor.stop();
   log.info("server.stopping");
   setTimeout(() => Deno.exit(1), STOP_MS);
-  await server.shutdown();
+  // A connection whose sender is silent would be waited for without end.
+  await Promise.race([server.shutdown(), sleep(DRAIN_MS)]);
   await services.store.close();
   log.info("server.stopped");
   Deno.exit(0);

@@ -8,7 +8,7 @@ import type { Config } from "./config.ts";
 import { type KvPort, Store, type StoreOptions } from "./kv/store.ts";
 import type { Log } from "./log.ts";
 import { Catalogue } from "./products.ts";
-import type { Clock } from "./time.ts";
+import { type Clock, sleep } from "./time.ts";
 
 /** What use cases are given. */
 export interface Services {
@@ -41,6 +41,8 @@ export interface ServiceOptions {
 /** Checks in one atomic: what the runtime allows, and what a self-hosted KV Connect server does. */
 const CHECKS_MAX = { runtime: 100, connect: 10 };
 
+const OPEN_ATTEMPTS_MAX = 10;
+
 /** Opens what the configuration names. @throws what `Deno.openKv` throws */
 export async function openServices(
   config: Config,
@@ -52,7 +54,7 @@ export async function openServices(
   if (isFile && kvPath.includes("/")) {
     await Deno.mkdir(kvPath.slice(0, kvPath.lastIndexOf("/")) || "/", { recursive: true });
   }
-  const kv = wrapKv(await Deno.openKv(kvPath));
+  const kv = wrapKv(await openKv(kvPath));
   const store = new Store(kv, {
     clock,
     random,
@@ -61,4 +63,17 @@ export async function openServices(
     ...(deadlines ? { deadlines } : {}),
   });
   return { config, store, clock, log, catalogue: new Catalogue(clock) };
+}
+
+/** Of two processes that make one file at once, one is refused while the other lays it out. */
+async function openKv(path: string | undefined): Promise<Deno.Kv> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await Deno.openKv(path);
+    } catch (error) {
+      const isLocked = error instanceof Error && error.message.includes("database is locked");
+      if (!isLocked || attempt === OPEN_ATTEMPTS_MAX) throw error;
+      await sleep(50 * attempt);
+    }
+  }
 }

@@ -83,5 +83,12 @@ function toAppError(error: unknown): AppError {
       return new AppError("unsupported_media_type", "Send application/json");
     }
   }
+  // The body broke off: its sender hung up, or (in Deno 2.9) this process is stopping.
+  if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Http) {
+    return new AppError("unavailable", "The request did not arrive whole", {
+      cause: error,
+      retryAfterMs: 1_000,
+    });
+  }
   return new AppError("internal", "Something went wrong on our side", { cause: error });
 }
