@@ -11,12 +11,15 @@ import { HealthMonitor } from "./lib/health.ts";
 import { openLog } from "./lib/log.ts";
 import { openServices } from "./lib/services.ts";
 import { sleep, systemClock } from "./lib/time.ts";
+import { startTracing } from "./lib/tracing.ts";
 import { createApp } from "./routes/mod.ts";
 
 /** The platform kills five seconds after asking; be gone before. In milliseconds. */
 const STOP_MS = 4_000;
 /** How long senders have to finish what they began. In milliseconds. */
-const DRAIN_MS = 3_000;
+const DRAIN_MS = 2_500;
+/** How long what is being told has to arrive. In milliseconds. */
+const FLUSH_MS = 500;
 
 const config = configOrExit();
 const log = openLog({
@@ -25,13 +28,16 @@ const log = openLog({
   color: !Deno.noColor && Deno.stdout.isTerminal(),
 });
 const services = await openServices(config, { log, clock: systemClock, random: Math.random });
-registerJobs(services);
+const monitor = new HealthMonitor(services);
+const stopping = new AbortController();
+registerJobs(services, monitor, stopping.signal);
+await startTracing();
 if (config.appEnv === "development") await seedCatalogue(services);
 
-const monitor = new HealthMonitor(services);
 const app = createApp(services, monitor);
 const server = serveOrExit(config);
 for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stop);
+services.errorTracker.start();
 await loadPhones(); // now, and not while the first visitor waits
 
 function configOrExit(): Config {
@@ -72,10 +78,12 @@ function announce({ appEnv, appVersion, publicUrl, bootstrapApiKey }: Config, po
 async function stop(): Promise<void> {
   if (monitor.isStopping) return;
   monitor.stop();
+  stopping.abort();
   log.info("server.stopping");
   setTimeout(() => Deno.exit(1), STOP_MS);
   // A connection whose sender is silent would be waited for without end.
   await Promise.race([server.shutdown(), sleep(DRAIN_MS)]);
+  await Promise.all([services.errorTracker.flush(FLUSH_MS), services.alerts.flush(FLUSH_MS)]);
   await services.store.close();
   log.info("server.stopped");
   Deno.exit(0);

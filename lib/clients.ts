@@ -199,8 +199,9 @@ export async function exportClient(services: Services, id: string): Promise<Clie
 export async function eraseClient(services: Services, id: string, by: Caller): Promise<Client> {
   const now = services.clock();
   const key = keys.client(id);
-  // Each step is its own operation: all of them are harmless to repeat.
-  const step = () => operationOf({ ...by, idempotencyKey: null }, "client.erase", id, { now });
+  // Each step is its own operation: all of them are harmless to repeat. The first one counts.
+  const step = (guards: Caller["guards"] = []) =>
+    operationOf({ ...by, idempotencyKey: null, guards }, "client.erase", id, { now });
   const client = await transact(services, { client: key }, (found, writes) => {
     const before = found.client;
     if (!before) throw unknownClient();
@@ -223,7 +224,7 @@ export async function eraseClient(services: Services, id: string, by: Caller): P
       by,
       now,
     });
-  }, { operation: step() });
+  }, { operation: step(by.guards) });
   for await (const { id: leadId } of leadsOf(services, id)) {
     await eraseOne(services, "lead", keys.lead(leadId), {
       contact: { name: ERASED, email: null, phone: null },

@@ -14,6 +14,8 @@ import {
   NAMES,
   type Texts,
 } from "./config/variables.ts";
+import type { SmtpServer, Webhook } from "./endpoints.ts";
+import type { RateRule } from "./rate_limit.ts";
 import { integer, secretKey } from "./config/values.ts";
 import type { Currency } from "./money.ts";
 /** Where the program runs: it decides the defaults and what is refused. */
@@ -43,6 +45,8 @@ export interface Config {
   readonly corsOrigins: readonly string[];
   /** How many proxies in front of the program are ours, 0 to 10. */
   readonly trustedProxyHops: number;
+  /** How often whom is let in; empty for no limits. */
+  readonly rateRules: readonly RateRule[];
   /** A file, `:memory:` or a KV Connect URL; `undefined` is the database that Deno Deploy assigns. */
   readonly kvPath: string | undefined;
   /** At least 32 bytes, for keyed hashes and signatures. */
@@ -67,6 +71,20 @@ export interface Config {
   readonly logFormat: LogFormat;
   /** A request that takes longer, in milliseconds, is logged as slow. */
   readonly slowRequestMs: number;
+  /** Where unexpected errors are told; secret. */
+  readonly sentryDsn: string | undefined;
+  /** The share of requests whose timing is told, 0 to 1. */
+  readonly sentrySampleRate: number;
+  /** Who is told when something is unwell; secret. */
+  readonly alertWebhooks: readonly Webhook[];
+  /** Unexpected errors of an instance in 5 minutes that nobody is told of. */
+  readonly errorsMax: number;
+  /** Where mail is given away; `log` to log it instead; secret. */
+  readonly mailServer: SmtpServer | "log" | undefined;
+  /** Who mail is from. */
+  readonly mailFrom: string | undefined;
+  /** Who is written to when something is unwell. */
+  readonly shopEmail: string | undefined;
 }
 
 /** A variable as README.md and .env.example show it. */
@@ -127,6 +145,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     allowedHosts: Object.freeze([...new Set(hosts)]),
     corsOrigins: Object.freeze(data.CORS_ORIGINS),
     trustedProxyHops: data.TRUSTED_PROXY_HOPS,
+    rateRules: Object.freeze(data.RATE_LIMITS),
     kvPath: data.KV_PATH,
     secretKey: data.SECRET_KEY,
     secretKeyPrevious: data.SECRET_KEY_PREVIOUS,
@@ -139,6 +158,13 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     logLevel: data.LOG_LEVEL,
     logFormat: data.LOG_FORMAT,
     slowRequestMs: data.SLOW_REQUEST_MS,
+    sentryDsn: data.SENTRY_DSN,
+    sentrySampleRate: data.SENTRY_SAMPLE_RATE,
+    alertWebhooks: Object.freeze(data.ALERT_WEBHOOK_URLS),
+    errorsMax: data.ALERT_ERRORS_MAX,
+    mailServer: data.MAIL_URL,
+    mailFrom: data.MAIL_FROM,
+    shopEmail: data.SHOP_EMAIL,
   });
 }
 
@@ -218,6 +244,9 @@ function problemsTogether(texts: Texts, { appEnv, isDeploy }: Platform): Map<Nam
   if (!path && !isDeploy) problems.set("KV_PATH", "is required in production");
   if (path === ":memory:") {
     problems.set("KV_PATH", "must outlive a restart in production");
+  }
+  if (texts.RATE_LIMITS === "off") {
+    problems.set("RATE_LIMITS", "must not be off in production");
   }
   if (texts.PUBLIC_URL?.startsWith("http:")) {
     problems.set("PUBLIC_URL", "must be https in production");

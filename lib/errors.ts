@@ -12,6 +12,8 @@ export type ErrorKind =
   /** Well formed, but a value is not acceptable; `fields` says which. */
   | "invalid_input"
   | "payload_too_large"
+  /** Its body did not arrive in time. */
+  | "request_timeout"
   | "unsupported_media_type"
   | "unauthenticated"
   | "forbidden"
@@ -24,6 +26,8 @@ export type ErrorKind =
   /** The same Idempotency-Key came with another request. */
   | "idempotency_key_reused"
   | "rate_limited"
+  /** The request is addressed to a host that is not ours. */
+  | "misdirected"
   /** Nothing was stored; the same request may succeed later. */
   | "unavailable"
   /** The store did not say whether the write happened; repeating with the same key is safe. */

@@ -118,6 +118,8 @@ export interface RunResult {
   outcome: JobRun["outcome"];
   /** What it failed with, redacted; null unless it failed. */
   error: string | null;
+  /** It did not end when it was told to: its lease is left to end by time. */
+  isStillRunning: boolean;
 }
 
 /**
@@ -130,7 +132,7 @@ export interface RunResult {
  */
 export async function finishJob(
   services: LeaseServices,
-  { job, runId, startedAt, status, outcome, error }: RunResult,
+  { job, runId, startedAt, status, outcome, error, isStillRunning }: RunResult,
   claim: Claim | null,
 ): Promise<JobRun | null> {
   const now = services.clock();
@@ -138,7 +140,8 @@ export async function finishJob(
   return await transact(services, reads, ({ lease, last }, writes) => {
     if (claim) {
       if (lease?.token !== claim.token) return null;
-      writes.set(keys.lease(job), { ...lease, until: 0 }, { expireIn: LEASE_KEEP_MS });
+      const until = isStillRunning ? lease.until : 0;
+      writes.set(keys.lease(job), { ...lease, until }, { expireIn: LEASE_KEEP_MS });
     }
     const isOk = status === "ok";
     const isFailure = status === "failed" || status === "timed_out";

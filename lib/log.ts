@@ -57,6 +57,8 @@ export interface Meter {
   kvConflicts: number;
   /** Operations that were answered from their receipt, as they had been done before. */
   replays: number;
+  /** Milliseconds spent waiting, by what for. */
+  spentMs: { kvRead: number; kvCommit: number };
 }
 
 /** On whose behalf code runs. */
@@ -71,7 +73,13 @@ export interface RequestContext {
 
 /** A meter that has counted nothing. */
 export function newMeter(): Meter {
-  return { kvReads: 0, kvCommits: 0, kvConflicts: 0, replays: 0 };
+  return {
+    kvReads: 0,
+    kvCommits: 0,
+    kvConflicts: 0,
+    replays: 0,
+    spentMs: { kvRead: 0, kvCommit: 0 },
+  };
 }
 
 const contexts = new AsyncLocalStorage<RequestContext>();

@@ -7,8 +7,9 @@
 import { sha256, toBase64Url } from "./digest.ts";
 import { newId } from "./ids.ts";
 import type { Actor } from "./kv/records.ts";
-import type { Guard, Operation } from "./kv/transact.ts";
-import { DAY_MS } from "./time.ts";
+import type { Store } from "./kv/store.ts";
+import { type Guard, type Operation, transact } from "./kv/transact.ts";
+import { type Clock, DAY_MS } from "./time.ts";
 
 /** Who asks, as far as the door could tell. */
 export interface Caller {
@@ -50,4 +51,14 @@ export function operationOf(
     keepMs,
     guards,
   };
+}
+
+/** Makes a request that writes nothing else pass its guards, and count. @throws what they throw */
+export async function passGuards(
+  services: { readonly store: Store; readonly clock: Clock },
+  by: Caller,
+): Promise<void> {
+  const now = services.clock();
+  const operation = operationOf({ ...by, idempotencyKey: null }, "guards", null, { now });
+  await transact(services, {}, () => null, { operation });
 }

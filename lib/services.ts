@@ -4,11 +4,17 @@
  *
  * @module
  */
+import { type AlertChannel, openAlertChannels } from "./alert_channels.ts";
+import { AlertDesk } from "./alert_desk.ts";
 import type { Config } from "./config.ts";
+import { type ErrorTracker, openErrorTracker } from "./error_tracking.ts";
 import { type KvPort, Store, type StoreOptions } from "./kv/store.ts";
 import type { Log } from "./log.ts";
+import { Metrics } from "./metrics.ts";
 import { Catalogue } from "./products.ts";
+import { RateLimiter } from "./rate_limit.ts";
 import { type Clock, sleep } from "./time.ts";
+import { ErrorRate } from "./watch.ts";
 
 /** What use cases are given. */
 export interface Services {
@@ -22,6 +28,16 @@ export interface Services {
   readonly log: Log;
   /** What this instance remembers of the products. */
   readonly catalogue: Catalogue;
+  /** Who may do what how often. */
+  readonly limiter: RateLimiter;
+  /** What this instance counts. */
+  readonly metrics: Metrics;
+  /** Where unexpected errors are told. */
+  readonly errorTracker: ErrorTracker;
+  /** How many of them there were of late. */
+  readonly errorRate: ErrorRate;
+  /** Who is told when something is unwell. */
+  readonly alerts: AlertDesk;
 }
 
 /** Parts that a test may replace. */
@@ -36,6 +52,8 @@ export interface ServiceOptions {
   wrapKv?: (kv: KvPort) => KvPort;
   /** How long the store may take; the usual ones when absent. */
   deadlines?: StoreOptions["deadlines"];
+  /** In place of those that the configuration names. */
+  channels?: readonly AlertChannel[];
 }
 
 /** Checks in one atomic: what the runtime allows, and what a self-hosted KV Connect server does. */
@@ -46,7 +64,7 @@ const OPEN_ATTEMPTS_MAX = 10;
 /** Opens what the configuration names. @throws what `Deno.openKv` throws */
 export async function openServices(
   config: Config,
-  { log, clock, random, wrapKv = (kv) => kv, deadlines }: ServiceOptions,
+  { log, clock, random, wrapKv = (kv) => kv, deadlines, channels }: ServiceOptions,
 ): Promise<Services> {
   const { kvPath } = config;
   const isConnect = kvPath !== undefined && /^https?:/.test(kvPath);
@@ -62,7 +80,39 @@ export async function openServices(
     checksMax: isConnect ? CHECKS_MAX.connect : CHECKS_MAX.runtime,
     ...(deadlines ? { deadlines } : {}),
   });
-  return { config, store, clock, log, catalogue: new Catalogue(clock) };
+  return {
+    config,
+    store,
+    clock,
+    log,
+    catalogue: new Catalogue(clock),
+    limiter: new RateLimiter(config.rateRules, { secret: config.secretKey, clock }),
+    metrics: new Metrics(),
+    errorTracker: openErrorTracker({
+      dsn: config.sentryDsn,
+      sampleRate: config.sentrySampleRate,
+      environment: config.appEnv,
+      release: config.appVersion,
+      log,
+      clock,
+      random,
+    }),
+    errorRate: new ErrorRate(clock),
+    alerts: new AlertDesk({ channels: channels ?? channelsOf(config, log), log, random }),
+  };
+}
+
+function channelsOf(config: Config, log: Log): AlertChannel[] {
+  const { appEnv, appVersion, publicUrl, alertWebhooks, mailServer, mailFrom, shopEmail } = config;
+  const system = `${appEnv} ${appVersion} at ${new URL(publicUrl).host}`;
+  return openAlertChannels({
+    webhooks: alertWebhooks,
+    mailServer,
+    mailFrom,
+    shopEmail,
+    system,
+    log,
+  });
 }
 
 /** Of two processes that make one file at once, one is refused while the other lays it out. */

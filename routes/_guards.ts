@@ -9,16 +9,27 @@ import { routePath } from "hono/route";
 import { authenticate, hasScope, type Scope } from "../lib/api_keys.ts";
 import { AppError } from "../lib/errors.ts";
 import { newId } from "../lib/ids.ts";
-import { newMeter, withContext } from "../lib/log.ts";
+import { type Meter, newMeter, withContext } from "../lib/log.ts";
 import type { Services } from "../lib/services.ts";
+import { nameServerSpan } from "../lib/tracing.ts";
 import type { AppEnv } from "./_env.ts";
 import { BODY_BYTES_MAX } from "./_http.ts";
+import { countRead, countWrite } from "./_limits.ts";
+
+/** A request this many times slower than slow is an error. */
+const VERY_SLOW = 5;
+/** How long a body may take to arrive: its 64 KiB need less over the slowest line. In milliseconds. */
+const BODY_MS = 10_000;
+/** Methods that are counted by name; callers may make up others without end. */
+const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 
 /**
  * Gives the request its id and its meter, and writes its line in the access log
  * when it is answered: the route's pattern, never the path, which may hold a token.
  */
-export function exchange({ clock, log }: Services): MiddlewareHandler<AppEnv> {
+export function exchange(
+  { clock, log, metrics, errorTracker, config }: Services,
+): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const requestId = newId(clock());
     const meter = newMeter();
@@ -30,32 +41,78 @@ export function exchange({ clock, log }: Services): MiddlewareHandler<AppEnv> {
       // Whatever does not say that it may be kept is somebody's own.
       if (!c.res.headers.has("cache-control")) c.header("cache-control", "no-store");
       if (meter.replays > 0) c.header("idempotency-replayed", "true");
-      log.info("request.answered", {
-        method: c.req.method,
-        route: routePath(c, -1),
-        status: c.res.status,
-        durationMs: Math.round((performance.now() - startedAt) * 100) / 100,
-        kvReads: meter.kvReads,
-        kvCommits: meter.kvCommits,
-        kvConflicts: meter.kvConflicts,
+      const durationMs = Math.round((performance.now() - startedAt) * 100) / 100;
+      const { method } = c.req;
+      const { status } = c.res;
+      const route = routePath(c, -1);
+      const { kvReads, kvCommits, kvConflicts } = meter;
+      const line = {
+        method,
+        route,
+        status,
+        durationMs,
+        kvReads,
+        kvCommits,
+        kvConflicts,
         ...(c.var.principal ? { actor: c.var.principal.actor } : {}),
+      };
+      log.info("request.answered", line);
+      if (durationMs > config.slowRequestMs) {
+        const isVerySlow = durationMs > VERY_SLOW * config.slowRequestMs;
+        log[isVerySlow ? "error" : "warn"]("request.slow", { ...line, ...meter.spentMs });
+      }
+      if (config.appEnv === "development") {
+        c.header("server-timing", serverTiming(durationMs, meter));
+      }
+      const counted = METHODS.has(method) ? method : "other";
+      nameServerSpan({ method, route, requestId });
+      errorTracker.timed({
+        name: `${method} ${route}`,
+        kind: "request",
+        durationMs,
+        isOk: status < 500,
+        requestId,
       });
+      metrics.requests.add({ method: counted, route, status: String(status) });
+      metrics.durations.observe(durationMs / 1_000, { method: counted, route });
+      metrics.countStore(meter);
     });
   };
 }
 
-/** Refuses bodies that are too large, whether or not they say so. */
+/** Where the time went, as browsers show it. */
+function serverTiming(durationMs: number, { spentMs }: Meter): string {
+  const parts = { ...spentMs, total: durationMs };
+  return Object.entries(parts).map(([name, ms]) => `${name};dur=${ms.toFixed(2)}`).join(", ");
+}
+
+/** Refuses bodies that are too large, whether or not they say so, or that do not arrive in time. */
 export const limitBody: MiddlewareHandler<AppEnv> = async (c, next) => {
   const { raw } = c.req;
   if (raw.body) {
     // Whoever says both is believed in neither.
     const isChunked = raw.headers.has("transfer-encoding");
     const said = isChunked ? null : raw.headers.get("content-length");
-    if (said === null) c.req.raw = new Request(raw, { body: await readWithin(raw.body) });
-    else if (Number(said) > BODY_BYTES_MAX) throw tooLarge();
+    if (Number(said) > BODY_BYTES_MAX) throw tooLarge();
+    if (said === null) c.req.raw = new Request(raw, { body: await inTime(readWithin(raw.body)) });
+    else await inTime(c.req.arrayBuffer()); // which `c.req` keeps for whoever reads it next
   }
   await next();
 };
+
+/** Waits for a body. One given up on ends with its connection. */
+async function inTime<T>(arrival: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeUp = new Promise<never>((_, reject) => {
+    const error = new AppError("request_timeout", "The body did not arrive in time");
+    timer = setTimeout(() => reject(error), BODY_MS);
+  });
+  try {
+    return await Promise.race([arrival, timeUp]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 /** Reads a body of unknown length. Unlike Hono's own limit it cancels what it gives up on. */
 async function readWithin(body: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<Blob> {
@@ -124,5 +181,9 @@ async function identify(services: Services, c: Context<AppEnv>) {
   }
   const principal = await authenticate(services, key);
   c.set("principal", principal);
+  // Reads of a key are counted here and now; its writes in their own transaction.
+  const isRead = c.req.method === "GET" || c.req.method === "HEAD";
+  if (isRead) countRead(services, c, "key_read", principal.actor);
+  else countWrite(services, c, "key_write", principal.actor);
   return principal;
 }

@@ -23,6 +23,7 @@ export function callerOf(c: Context<AppEnv>): Caller {
     actor: c.var.principal?.actor ?? "public",
     requestId: c.var.requestId,
     idempotencyKey: key,
+    guards: c.var.guards ?? [],
   };
 }
 

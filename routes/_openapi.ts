@@ -120,18 +120,19 @@ const PROBLEMS = {
   413: "The body is too large",
   415: "The body is not JSON",
   422: "A value cannot be accepted, or the Idempotency-Key came with another request",
+  429: "Too many requests; Retry-After says when to come back",
   503: "The store does not answer; nothing was stored unless the type says `outcome_unknown`",
 } as const;
 
 /** The problems that a route can answer, for its document. */
 export function problems<S extends keyof typeof PROBLEMS>(...statuses: S[]) {
   const content = { "application/problem+json": { schema: ProblemSchema } };
-  const answers = [...statuses, 503 as const].map((status) => [
+  const answers = [...statuses, 429 as const, 503 as const].map((status) => [
     status,
     { description: PROBLEMS[status], content },
   ]);
   return Object.fromEntries(answers) as Record<
-    S | 503,
+    S | 429 | 503,
     { description: string; content: typeof content }
   >;
 }

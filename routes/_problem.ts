@@ -5,8 +5,11 @@
  */
 import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
+import { routePath } from "hono/route";
 import { AppError, type ErrorKind, type FieldProblem } from "../lib/errors.ts";
-import type { Log } from "../lib/log.ts";
+import type { Services } from "../lib/services.ts";
+import { escapeHtml } from "../lib/text.ts";
+import { noteUnexpected } from "../lib/watch.ts";
 import type { AppEnv } from "./_env.ts";
 
 /** A problem as it is sent. */
@@ -24,6 +27,7 @@ const ANSWERS: Readonly<Record<ErrorKind, readonly [status: number, title: strin
   malformed: [400, "Malformed request"],
   invalid_input: [422, "Invalid input"],
   payload_too_large: [413, "Payload too large"],
+  request_timeout: [408, "Request timed out"],
   unsupported_media_type: [415, "Unsupported media type"],
   unauthenticated: [401, "Not authenticated"],
   forbidden: [403, "Forbidden"],
@@ -32,6 +36,7 @@ const ANSWERS: Readonly<Record<ErrorKind, readonly [status: number, title: strin
   conflict: [409, "Conflict"],
   stale_revision: [412, "Stale revision"],
   idempotency_key_reused: [422, "Idempotency-Key reused"],
+  misdirected: [421, "Misdirected request"],
   rate_limited: [429, "Too many requests"],
   unavailable: [503, "Temporarily unavailable"],
   outcome_unknown: [503, "Outcome unknown"],
@@ -42,11 +47,18 @@ const ANSWERS: Readonly<Record<ErrorKind, readonly [status: number, title: strin
 const ERRORS_MAX = 20;
 
 /** The answer to whatever a handler threw; what is not ours to show is logged and not shown. */
-export function answerError(error: unknown, c: Context<AppEnv>, log: Log): Response {
+export function answerError(error: unknown, c: Context<AppEnv>, services: Services): Response {
+  const { log, metrics } = services;
   const known = toAppError(error);
   const [status] = ANSWERS[known.kind];
-  if (known.kind === "internal") log.error("request.failed", { error });
-  else if (status === 503) log.warn("request.unavailable", { error });
+  if (known.kind === "internal") {
+    log.error("request.failed", { error });
+    metrics.errors.add();
+    noteUnexpected(services, error, {
+      requestId: c.var.requestId,
+      route: `${c.req.method} ${routePath(c, -1)}`,
+    });
+  } else if (status === 503) log.warn("request.unavailable", { error });
   return answerProblem(c, known);
 }
 
@@ -70,8 +82,33 @@ export function answerProblem(c: Context<AppEnv>, error: AppError): Response {
   if (retryAfterMs !== undefined) {
     headers["retry-after"] = String(Math.max(1, Math.ceil(retryAfterMs / 1_000)));
   }
+  // What is left of the request is not waited for.
+  if (kind === "request_timeout") headers.connection = "close";
   if (kind === "unauthenticated") headers["www-authenticate"] = 'Bearer realm="api"';
+  // Somebody looks at a page in a browser: the same, to be read.
+  if (!c.req.path.startsWith("/api/") && /\btext\/html\b/.test(c.req.header("accept") ?? "")) {
+    headers["content-type"] = "text/html; charset=utf-8";
+    return new Response(problemPage(problem), { status, headers });
+  }
   return new Response(JSON.stringify(problem), { status, headers });
+}
+
+function problemPage({ title, detail, requestId }: Problem): string {
+  const [heading, text] = [title, detail].map(escapeHtml);
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${heading}</title>
+</head>
+<body>
+<h1>${heading}</h1>
+<p>${text}</p>
+<p><small>If you write to us about this, mention ${requestId}.</small></p>
+</body>
+</html>
+`;
 }
 
 function toAppError(error: unknown): AppError {

@@ -13,8 +13,12 @@ import { AppError } from "../lib/errors.ts";
 import { invoiceIdOf } from "../lib/invoice_links.ts";
 import { getInvoice, type Invoice } from "../lib/invoices.ts";
 import { formatMoney } from "../lib/money.ts";
+import { passGuards } from "../lib/operation.ts";
 import type { Services } from "../lib/services.ts";
 import type { AppEnv } from "./_env.ts";
+import { callerOf } from "./_http.ts";
+import { byAddress, countWrite } from "./_limits.ts";
+import { pagePolicy } from "./_walls.ts";
 
 const STATUS_WORDS: Readonly<Record<Invoice["status"], string>> = {
   draft: "Not issued",
@@ -39,15 +43,16 @@ export function invoicePage(services: Services): Hono<AppEnv> {
     const id = invoiceIdOf(services.config, c.req.param("token"));
     // The same answer for a token that is not ours and an invoice that is not there.
     const invoice = id === null ? null : await getInvoice(services, id).catch(orNull);
-    if (!invoice || invoice.status === "draft") throw new AppError("not_found", "No such invoice");
+    if (!invoice || invoice.status === "draft") {
+      // Wrong guesses count against the address, whatever instance they reach.
+      countWrite(services, c, "invoice_link", byAddress(c, services));
+      await passGuards(services, callerOf(c));
+      throw new AppError("not_found", "No such invoice");
+    }
     c.header("cache-control", "no-store");
-    c.header("referrer-policy", "no-referrer");
     c.header("x-robots-tag", "noindex");
-    c.header(
-      "content-security-policy",
-      "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
-    );
-    const page = await <Page invoice={invoice} />;
+    const nonce = pagePolicy(c);
+    const page = await <Page invoice={invoice} nonce={nonce} />;
     return c.html(`<!DOCTYPE html>${page}`);
   });
 }
@@ -57,7 +62,7 @@ function orNull(error: unknown): null {
   throw error;
 }
 
-function Page({ invoice }: { invoice: Invoice }) {
+function Page({ invoice, nonce }: { invoice: Invoice; nonce: string }) {
   const { number, billTo, status, currency, lines, taxMinor, totalMinor, paidMinor } = invoice;
   const money = (minor: number) => formatMoney({ currency, minor });
   return (
@@ -66,7 +71,7 @@ function Page({ invoice }: { invoice: Invoice }) {
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <title>Invoice {number}</title>
-        <style dangerouslySetInnerHTML={{ __html: STYLE }} />
+        <style nonce={nonce} dangerouslySetInnerHTML={{ __html: STYLE }} />
       </head>
       <body>
         <h1>Invoice {number}</h1>

@@ -10,11 +10,21 @@ import type { HealthMonitor } from "../lib/health.ts";
 import type { Services } from "../lib/services.ts";
 import type { AppEnv } from "./_env.ts";
 import { exchange, expectJson, limitBody } from "./_guards.ts";
+import { tellLimits } from "./_limits.ts";
 import { newRoutes } from "./_openapi.ts";
 import { answerError, answerProblem } from "./_problem.ts";
+import {
+  allowOrigins,
+  expectHost,
+  expectHttps,
+  limitTime,
+  protectBrowsers,
+  refuseForgery,
+} from "./_walls.ts";
 import { docsRoutes } from "./docs.ts";
 import { healthRoutes } from "./health.ts";
 import { invoicePage } from "./invoice_page.tsx";
+import { metricsRoutes } from "./metrics.ts";
 import { answerOldError, isOldRequest, oldRoutes } from "./v1.ts";
 import { clientRoutes } from "./v2/clients.ts";
 import { invoiceRoutes } from "./v2/invoices.ts";
@@ -25,12 +35,17 @@ import { productRoutes } from "./v2/products.ts";
 export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHono<AppEnv> {
   const app = newRoutes();
   app.onError((error, c) =>
-    isOldRequest(c.req)
-      ? answerOldError(error, c, services.log)
-      : answerError(error, c, services.log)
+    (isOldRequest(c.req) ? answerOldError : answerError)(error, c, services)
   );
 
   app.use(exchange(services));
+  app.use(protectBrowsers(services));
+  app.use(tellLimits(services));
+  app.use(limitTime);
+  app.use(expectHost(services));
+  app.use(expectHttps(services));
+  if (services.config.corsOrigins.length > 0) app.use("/api/*", allowOrigins(services));
+  app.use(refuseForgery(services));
   app.use(limitBody);
   app.use("/api/*", expectJson);
   app.use("/save-lead/*", expectJson);
@@ -42,6 +57,7 @@ export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHo
   app.route("/api/v2/products", productRoutes(services));
   app.route("/", oldRoutes(services));
   app.route("/", invoicePage(services));
+  app.route("/", metricsRoutes(services));
   app.route("/", docsRoutes(services, app));
   app.openAPIRegistry.registerComponent("securitySchemes", "apiKey", {
     type: "http",

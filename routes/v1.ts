@@ -1,10 +1,10 @@
 /**
  * The old site's contract, so that its pages work by changing one address:
  *
- * | method | path                | who    | answers                      |
- * | ------ | ------------------- | ------ | ---------------------------- |
- * | POST   | `/api/v1/save-lead` | anyone | 200, 400, 413, 415, 422, 503 |
- * | POST   | `/save-lead/`       | anyone | the same                     |
+ * | method | path                | who    | answers                           |
+ * | ------ | ------------------- | ------ | --------------------------------- |
+ * | POST   | `/api/v1/save-lead` | anyone | 200, 400, 413, 415, 422, 429, 503 |
+ * | POST   | `/save-lead/`       | anyone | the same                          |
  *
  * Bodies are what the old pages read (`status`, `url`, `message`); failures have
  * a failure's status code now. Deprecated from the start: RFC 9745, RFC 8594.
@@ -17,11 +17,11 @@ import { parseContact } from "../lib/contact.ts";
 import { AppError } from "../lib/errors.ts";
 import { invoiceUrl } from "../lib/invoice_links.ts";
 import { acceptLead, type LeadSource } from "../lib/leads.ts";
-import type { Log } from "../lib/log.ts";
 import { getProductOnSale, type Product } from "../lib/products.ts";
 import type { Services } from "../lib/services.ts";
 import type { AppEnv } from "./_env.ts";
 import { callerOf } from "./_http.ts";
+import { countLead } from "./_limits.ts";
 import { invalid, line, multiline } from "./_openapi.ts";
 import { answerError } from "./_problem.ts";
 
@@ -61,8 +61,8 @@ export function isOldRequest({ method, path }: Pick<HonoRequest, "method" | "pat
 }
 
 /** The answer to whatever went wrong, as the old pages read it. */
-export function answerOldError(error: unknown, c: Context<AppEnv>, log: Log): Response {
-  const { status, headers } = answerError(error, c, log);
+export function answerOldError(error: unknown, c: Context<AppEnv>, services: Services): Response {
+  const { status, headers } = answerError(error, c, services);
   const message = error instanceof AppError && error.kind !== "internal"
     ? [error.message, ...error.fields.map(({ path, message }) => `${path}: ${message}`)].join("; ")
     : "Something went wrong on our side";
@@ -80,6 +80,7 @@ async function saveLead(services: Services, c: Context<AppEnv>): Promise<Respons
   if (!reached) {
     throw new AppError("invalid_input", "contact: Not an e-mail address or phone number");
   }
+  countLead(services, c, "email" in reached ? reached.email : undefined);
   const lower = (named ?? "website").toLowerCase();
   const source = SOURCES.find((known) => known === lower) ?? "other";
   const wanted = product_id === null || product_id === undefined || product_id === ""

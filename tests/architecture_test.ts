@@ -7,6 +7,8 @@ const ROOT = new URL("../", import.meta.url);
 
 /** What business modules stand on, and what knows none of them. All else in lib/ is business. */
 const PARTS = new Set([
+  "endpoints",
+  "rate_limit",
   "config",
   "contact",
   "digest",

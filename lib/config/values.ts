@@ -4,7 +4,16 @@
  *
  * @module
  */
+import {
+  isSentryDsn,
+  parseMailUrl,
+  parseWebhookUrl,
+  type SmtpServer,
+  type Webhook,
+} from "../endpoints.ts";
+import { normalizeEmail } from "../contact.ts";
 import { type Currency, isCurrency } from "../money.ts";
+import { parseRules, RATE_RULES, type RateRule } from "../rate_limit.ts";
 
 /** A secret key is at least as long as the digests made with it. */
 export const SECRET_KEY_BYTES_MIN = 32;
@@ -95,4 +104,36 @@ export function timeZone(value: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Rate rules: the usual ones with the changes that `value` lists, or none for `off`. */
+export function rateRules(value: string): readonly RateRule[] | undefined {
+  if (value === "off") return [];
+  return value === "" ? RATE_RULES : parseRules(value) ?? undefined;
+}
+
+/** A webhook for alerts. */
+export function parseWebhook(value: string): Webhook | undefined {
+  return parseWebhookUrl(value) ?? undefined;
+}
+
+/** A mail server, or `log:` for none but the log. */
+export function mailServer(value: string): SmtpServer | "log" | undefined {
+  return parseMailUrl(value) ?? undefined;
+}
+
+/** An e-mail address, in lower case. */
+export function mailAddress(value: string): string | undefined {
+  return normalizeEmail(value) ?? undefined;
+}
+
+/** A DSN of Sentry: a public key, a host and the number of a project. */
+export function sentryDsn(value: string): string | undefined {
+  return isSentryDsn(value) ? value : undefined;
+}
+
+/** A part of a whole, in decimals. */
+export function share(value: string): number | undefined {
+  const number = /^(?:0|1|[01]?\.\d{1,6})$/.test(value) ? Number(value) : NaN;
+  return number >= 0 && number <= 1 ? number : undefined;
 }

@@ -13,12 +13,18 @@ import {
   integer,
   kvPath,
   list,
+  mailAddress,
+  mailServer,
   matching,
   oneOf,
   origin,
+  parseWebhook,
+  rateRules,
   region,
   SECRET_KEY_BYTES_MIN,
   secretKey,
+  sentryDsn,
+  share,
   timeZone,
 } from "./values.ts";
 
@@ -114,6 +120,12 @@ export const ENVIRONMENT = z.object({
     fallback: "0",
     example: "1",
   }),
+  RATE_LIMITS: variable(rateRules, "off, or rules such as lead_post=10/1m", {
+    meaning:
+      "Other limits than the usual ones, such as `lead_post=20/1m,key_write=100/10s`; `off`, for none, only outside production.",
+    fallback: "",
+    example: "lead_post=20/1m",
+  }),
   KV_PATH: optional(kvPath, "a file, :memory: or an http(s) URL", {
     meaning:
       "The store: a file, `:memory:`, or the URL of a KV Connect server. Unset on Deno Deploy it is the assigned database.",
@@ -182,6 +194,47 @@ export const ENVIRONMENT = z.object({
     meaning: "`json` for machines, `pretty` for people.",
     fallback: { development: "pretty", production: "json" },
     example: "json",
+  }),
+  SENTRY_DSN: optional(sentryDsn, "a DSN of Sentry", {
+    meaning: "Where unexpected errors and the runs of jobs are told; unset, nowhere.",
+    example: "copy it from the settings of the project in Sentry",
+    isSecret: true,
+  }),
+  SENTRY_SAMPLE_RATE: variable(share, "a number from 0 to 1", {
+    meaning: "The share of requests whose timing is told to Sentry.",
+    fallback: "0.1",
+    example: "0.05",
+  }),
+  ALERT_WEBHOOK_URLS: variable(
+    list(parseWebhook),
+    "webhooks of Slack or Discord, or slack+https: or discord+https: and any place",
+    {
+      meaning:
+        "Who is told when something is unwell: webhooks of Slack or Discord, separated by commas; `slack+https://…` or `discord+https://…` for other places that take their format.",
+      fallback: "",
+      example: "copy them from the settings of the channel",
+      isSecret: true,
+    },
+  ),
+  ALERT_ERRORS_MAX: variable(integer(0, 10_000), "a whole number from 0 to 10000", {
+    meaning: "Unexpected errors of an instance in five minutes that nobody is told of.",
+    fallback: "10",
+    example: "25",
+  }),
+  MAIL_URL: optional(mailServer, "log:, or smtp(s)://user:password@host:port", {
+    meaning:
+      "The mail server: `smtp://` (with STARTTLS) or `smtps://`, user and password in it; `log:` writes mail to the log only.",
+    fallback: { development: "log:", production: "" },
+    example: "smtps://user:password@mail.example.com",
+    isSecret: true,
+  }),
+  MAIL_FROM: optional(mailAddress, "an e-mail address", {
+    meaning: "Who mail is from; without it none is sent.",
+    example: "billing@example.com",
+  }),
+  SHOP_EMAIL: optional(mailAddress, "an e-mail address", {
+    meaning: "Who is written to when something is unwell; without it nobody is.",
+    example: "owner@example.com",
   }),
   SLOW_REQUEST_MS: variable(integer(1, 600_000), "a whole number from 1 to 600000", {
     meaning: "A request that takes longer, in milliseconds, is logged as slow.",

@@ -36,7 +36,6 @@ const KEYS_PER_READ = 10;
 interface Pending extends Transaction {
   /** By `performance.now()`. */
   deadline: number;
-  attempts: number;
   /**
    * What was checked under its receipt's key by commits that did not say `ok`.
    * Each of them may have been applied, or may yet be while the key stays so.
@@ -85,7 +84,6 @@ export class Committer {
     const pending = {
       ...transaction,
       deadline,
-      attempts: 0,
       inDoubt: new Set<string | null>(),
       cause: undefined,
       resolve,
@@ -176,12 +174,15 @@ export class Committer {
 
   async #attempt(batch: Pending[]): Promise<Attempt> {
     const retry = (cause: unknown): Attempt => {
-      for (const pending of batch) pending.cause = cause;
+      for (const pending of batch) {
+        pending.cause = cause;
+        pending.meter.kvConflicts++;
+      }
       return { again: batch, isConflict: true };
     };
     let view: View;
     try {
-      view = await this.#read(batch);
+      view = await spent(batch, "kvRead", this.#read(batch));
     } catch (error) {
       return retry(error);
     }
@@ -190,7 +191,13 @@ export class Committer {
     if (!writes.isEmpty) {
       const atomic = writes.build(this.#kv);
       try {
-        const { ok } = await this.#commit(atomic, decided);
+        for (const { pending } of decided) pending.meter.kvCommits++;
+        const commit = withDeadline(
+          atomic.commit(),
+          this.#options.deadlines.commitMs,
+          "A commit",
+        );
+        const { ok } = await spent(batch, "kvCommit", commit);
         // `false` may be the answer to the client's own repetition of an applied commit.
         if (!ok) return retry(this.#doubt(written, view));
       } catch (error) {
@@ -222,14 +229,6 @@ export class Committer {
     return { decided, rest: batch.slice(decided.length), writes };
   }
 
-  #commit(
-    atomic: Deno.AtomicOperation,
-    decided: { pending: Pending }[],
-  ): Promise<{ ok: boolean }> {
-    for (const { pending } of decided) pending.meter.kvCommits++;
-    return withDeadline(atomic.commit(), this.#options.deadlines.commitMs, "A commit");
-  }
-
   /** Reads what the batch needs; what the view holds is what the commit will check. */
   async #read(batch: Pending[]): Promise<View> {
     const view: View = new Map();
@@ -242,7 +241,6 @@ export class Committer {
     };
     for (const pending of batch) {
       pending.meter.kvReads++;
-      if (pending.attempts++ > 0) pending.meter.kvConflicts++;
       // Nobody has heard of a new id before its first commit.
       add(pending.receipt, pending.operation.isNew && pending.inDoubt.size === 0);
       for (const key of pending.reads) add(key, false);
@@ -327,6 +325,21 @@ export class Committer {
   #backOff(attempt: number): Promise<void> {
     const ceilingMs = Math.min(2 ** attempt, BACKOFF_MAX_MS);
     return new Promise((done) => setTimeout(done, this.#options.random() * ceilingMs));
+  }
+}
+
+/** Waits for `call`, and puts the time down for everyone who did. */
+async function spent<T>(
+  batch: readonly Pending[],
+  what: "kvRead" | "kvCommit",
+  call: Promise<T>,
+): Promise<T> {
+  const startedAt = performance.now();
+  try {
+    return await call;
+  } finally {
+    const ms = performance.now() - startedAt;
+    for (const { meter } of batch) meter.spentMs[what] += ms;
   }
 }
 

@@ -192,6 +192,7 @@ export class Store implements Disposable {
 
   async #read<T>(call: Promise<T>, roundTrips = 1): Promise<T> {
     const meter = currentContext()?.meter;
+    const startedAt = performance.now();
     if (meter) meter.kvReads += roundTrips;
     try {
       return await withDeadline(call, this.#deadlines.readMs, "A read");
@@ -200,6 +201,8 @@ export class Store implements Disposable {
         cause,
         retryAfterMs: 1_000,
       });
+    } finally {
+      if (meter) meter.spentMs.kvRead += performance.now() - startedAt;
     }
   }
 }

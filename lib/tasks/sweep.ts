@@ -64,7 +64,8 @@ function readable({ counts, findings, findingsTotal, durationMs }: SweepReport):
   if (unlisted > 0) lines.push("", `and ${grouped(unlisted)} more`);
   const result = findingsTotal === 0 ? "Nothing is wrong" : `${grouped(findingsTotal)} findings`;
   const seconds = (durationMs / 1_000).toFixed(1);
-  return [...lines, "", `${result}: ${grouped(entries)} entries in ${seconds} s`].join("\n");
+  if (lines.length > 0) lines.push("");
+  return [...lines, `${result}: ${grouped(entries)} entries in ${seconds} s`].join("\n");
 }
 
 function grouped(count: number): string {

@@ -12,9 +12,11 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { invoiceUrl } from "../../lib/invoice_links.ts";
 import { acceptLead, getLead, type Lead, listLeads, moveLead } from "../../lib/leads.ts";
 import type { Services } from "../../lib/services.ts";
+import { dropLead, spamReason } from "../../lib/spam.ts";
 import type { AppEnv } from "../_env.ts";
 import { allowScope } from "../_guards.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";
+import { countLead, countUnstored } from "../_limits.ts";
 import {
   Currency,
   Id,
@@ -61,6 +63,10 @@ export const NewLead = z.strictObject({
   source: Source.default("website"),
   currency: Currency.optional(),
   marketingConsent: z.boolean().default(false),
+  website: z.string().max(500).optional().openapi({ description: "Leave it empty" }),
+  elapsedMs: z.int().min(0).optional().openapi({
+    description: "How long the form was open, in milliseconds; programs leave it out",
+  }),
 }).openapi("NewLead");
 
 const Contact = z.object({
@@ -114,8 +120,14 @@ export function leadRoutes(services: Services): OpenAPIHono<AppEnv> {
       },
     }),
     async (c) => {
-      const accepted = await acceptLead(services, c.req.valid("json"), callerOf(c));
-      const { lead, client, invoice } = accepted;
+      const { website, elapsedMs, ...enquiry } = c.req.valid("json");
+      countLead(services, c, enquiry.email);
+      const by = callerOf(c);
+      const spam = c.var.principal ? null : spamReason({ website, elapsedMs });
+      if (spam) countUnstored(services, c);
+      const { lead, client, invoice } = spam
+        ? await dropLead(services, enquiry, { reason: spam, by })
+        : await acceptLead(services, enquiry, by);
       c.header("location", `/api/v2/leads/${lead.id}`);
       return c.json({
         lead: leadBody(lead),

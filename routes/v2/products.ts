@@ -28,6 +28,7 @@ import type { Services } from "../../lib/services.ts";
 import type { AppEnv } from "../_env.ts";
 import { allowScope } from "../_guards.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";
+import { limitReads } from "../_limits.ts";
 import {
   Currency,
   Id,
@@ -109,7 +110,10 @@ export function productRoutes(services: Services): OpenAPIHono<AppEnv> {
       summary: "List products on sale, newest first",
       description:
         "Public. A change shows within five minutes everywhere. With a key that has `products:read`, `status` lists the others too.",
-      middleware: allowScope(services, "products:read"),
+      middleware: [
+        limitReads(services, "catalogue_read"),
+        allowScope(services, "products:read"),
+      ] as const,
       request: {
         query: PageQuery.extend({
           category: Category.optional(),
@@ -139,7 +143,10 @@ export function productRoutes(services: Services): OpenAPIHono<AppEnv> {
       tags: ["products"],
       summary: "Read a product",
       description: "Public. A key with `products:read` sees products that are not on sale, too.",
-      middleware: allowScope(services, "products:read"),
+      middleware: [
+        limitReads(services, "catalogue_read"),
+        allowScope(services, "products:read"),
+      ] as const,
       request: {
         params: z.object({
           idOrSlug: z.string().max(80).openapi({ param: { name: "idOrSlug", in: "path" } }),

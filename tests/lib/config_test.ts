@@ -12,6 +12,7 @@ import {
 } from "node:assert/strict";
 import fc from "fast-check";
 import { ConfigError, describeVariables, environment, readConfig } from "../../lib/config.ts";
+import { RATE_RULES } from "../../lib/rate_limit.ts";
 
 type Env = Record<string, string | undefined>;
 
@@ -60,6 +61,7 @@ Deno.test("readConfig() needs nothing in development", () => {
     allowedHosts: ["localhost", "127.0.0.1", "[::1]"],
     corsOrigins: [],
     trustedProxyHops: 0,
+    rateRules: RATE_RULES,
     kvPath: ".data/wetech.kv",
     secretKeyPrevious: undefined,
     bootstrapApiKey: "dev-bootstrap-api-key-000",
@@ -71,6 +73,13 @@ Deno.test("readConfig() needs nothing in development", () => {
     logLevel: "info",
     logFormat: "pretty",
     slowRequestMs: 1000,
+    sentryDsn: undefined,
+    sentrySampleRate: 0.1,
+    alertWebhooks: [],
+    errorsMax: 10,
+    mailServer: "log",
+    mailFrom: undefined,
+    shopEmail: undefined,
   });
 });
 
@@ -100,6 +109,14 @@ Deno.test("readConfig() takes every variable from the environment", () => {
     LOG_LEVEL: "debug",
     LOG_FORMAT: "pretty",
     SLOW_REQUEST_MS: "250",
+    RATE_LIMITS: "lead_post=20/2m",
+    SENTRY_DSN: "https://key@sentry.example.com/42",
+    SENTRY_SAMPLE_RATE: "0.5",
+    ALERT_WEBHOOK_URLS: "https://hooks.slack.com/services/T/B/x,discord+https://chat.example.com/y",
+    ALERT_ERRORS_MAX: "3",
+    MAIL_URL: "smtps://user:password@mail.example.com",
+    MAIL_FROM: "Billing@example.com",
+    SHOP_EMAIL: "owner@example.com",
   });
 
   const { secretKey, secretKeyPrevious, ...rest } = config;
@@ -124,7 +141,30 @@ Deno.test("readConfig() takes every variable from the environment", () => {
     logLevel: "debug",
     logFormat: "pretty",
     slowRequestMs: 250,
+    rateRules: RATE_RULES.map((rule) =>
+      rule.name === "lead_post" ? { ...rule, limit: 20, windowMs: 120_000 } : rule
+    ),
+    sentryDsn: "https://key@sentry.example.com/42",
+    sentrySampleRate: 0.5,
+    alertWebhooks: [
+      { format: "slack", url: "https://hooks.slack.com/services/T/B/x" },
+      { format: "discord", url: "https://chat.example.com/y" },
+    ],
+    errorsMax: 3,
+    mailServer: {
+      host: "mail.example.com",
+      port: 465,
+      isImplicitTls: true,
+      credentials: { user: "user", password: "password" },
+    },
+    mailFrom: "billing@example.com",
+    shopEmail: "owner@example.com",
   });
+});
+
+Deno.test("readConfig() lets nobody do without limits in production", () => {
+  deepEqual(readConfig({ RATE_LIMITS: "off" }).rateRules, []);
+  deepEqual(blamed({ ...PRODUCTION, RATE_LIMITS: "off" }), ["RATE_LIMITS"]);
 });
 
 Deno.test("readConfig() takes a blank value for none", () => {
@@ -229,6 +269,14 @@ Deno.test("readConfig() refuses what a variable cannot be, and says what it can"
     LOG_LEVEL: ["warning", "INFO"],
     LOG_FORMAT: ["text"],
     SLOW_REQUEST_MS: ["0", "1s"],
+    RATE_LIMITS: ["none", "lead_post=0/1m", "lead_post=10", "nothing=10/1m", "lead_post=10/1y"],
+    SENTRY_DSN: ["hunter2", "https://sentry.example.com/42", "https://key@sentry.example.com/"],
+    SENTRY_SAMPLE_RATE: ["10%", "1.1", "-0.1"],
+    ALERT_WEBHOOK_URLS: ["hunter2", "https://example.com/hunter2", "slack+ftp://example.com/x"],
+    ALERT_ERRORS_MAX: ["-1", "many"],
+    MAIL_URL: ["hunter2", "http://mail.example.com", "smtp://user@mail.example.com"],
+    MAIL_FROM: ["example.com", "a b@example.com"],
+    SHOP_EMAIL: ["owner"],
   };
 
   for (const [name, values] of Object.entries(bad)) {

@@ -99,7 +99,13 @@ export const LEAD = { name: "Asha Mushi", email: "asha@example.com", message: "H
 /** Starts the program. */
 export async function startApp(options: TestAppOptions = {}): Promise<TestApp> {
   const { env = {}, wrapKv, deadlines, useRealClock = false } = options;
-  const config = readConfig({ APP_ENV: "test", KV_PATH: ":memory:", PORT: "0", ...env });
+  const config = readConfig({
+    APP_ENV: "test",
+    KV_PATH: ":memory:",
+    PORT: "0",
+    RATE_LIMITS: "off",
+    ...env,
+  });
   const logLines: string[] = [];
   let offset = 0;
   const clock = useRealClock ? () => Date.now() : () => TEST_START + offset;

@@ -30,8 +30,8 @@ export interface TestSmtpServer extends AsyncDisposable {
   readonly port: number;
   /** The authority that its certificate is by, in PEM; empty without TLS. */
   readonly ca: string;
-  /** What it took so far. */
-  readonly received: ReceivedMail[];
+  /** Ends it. @returns All that it took. */
+  stop(): Promise<ReceivedMail[]>;
 }
 
 /** Debian's, whichever other Python is first on the PATH. */
@@ -92,14 +92,19 @@ export async function startSmtpServer(options: SmtpServerOptions = {}): Promise<
     }
     reject(new Error("The SMTP server ended before it listened"));
   })();
+  let stopping: Promise<ReceivedMail[]> | undefined;
+  const stop = async () => {
+    await stdin.close();
+    await Promise.all([reading, child.status]);
+    await Deno.remove(folder, { recursive: true });
+    return received;
+  };
   return {
     port: await port,
     ca: certificate?.ca ?? "",
-    received,
+    stop: () => stopping ??= stop(),
     async [Symbol.asyncDispose]() {
-      await stdin.close();
-      await Promise.all([reading, child.status]);
-      await Deno.remove(folder, { recursive: true });
+      await (stopping ??= stop());
     },
   };
 }

@@ -2,7 +2,8 @@
  * Mail given to a real SMTP server.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
-import { parseSmtpUrl, sendMail } from "../../../lib/mailer/smtp.ts";
+import { parseMailUrl } from "../../../lib/endpoints.ts";
+import { sendMail } from "../../../lib/mailer/smtp.ts";
 import { hasSmtpServer, SMTP_HINT, startSmtpServer } from "../../support/smtp_server.ts";
 
 const TIMEOUT_MS = 10_000;
@@ -21,8 +22,8 @@ function smtpTest(name: string, fn: () => Promise<void>) {
 }
 
 function serverAt(url: string) {
-  const server = parseSmtpUrl(url);
-  if (!server) throw new Error(`No server: ${url}`);
+  const server = parseMailUrl(url);
+  if (!server || server === "log") throw new Error(`No server: ${url}`);
   return server;
 }
 
@@ -32,7 +33,7 @@ smtpTest("sendMail() gives a mail to a server on this machine", async () => {
   const result = await sendMail(serverAt(`smtp://127.0.0.1:${server.port}`), MAIL, TIMEOUT_MS);
 
   deepEqual(result, { isSent: true });
-  const [mail, ...others] = server.received;
+  const [mail, ...others] = await server.stop();
   deepEqual(others, []);
   equal(mail!.from, "shop@example.com");
   deepEqual(mail!.to, ["owner@example.com"]);
@@ -51,8 +52,9 @@ for (const tls of ["implicit", "starttls"] as const) {
     const result = await sendMail({ ...serverAt(url), ca: server.ca }, MAIL, TIMEOUT_MS);
 
     deepEqual(result, { isSent: true });
-    equal(server.received[0]?.isTls, true);
-    equal(server.received[0]?.isAuthenticated, true);
+    const [mail] = await server.stop();
+    equal(mail!.isTls, true);
+    equal(mail!.isAuthenticated, true);
   });
 
   smtpTest(`sendMail() sends nothing by ${scheme}: to a server it cannot trust`, async () => {
@@ -60,10 +62,11 @@ for (const tls of ["implicit", "starttls"] as const) {
     await using other = await startSmtpServer({ tls });
     const url = `${scheme}://localhost:${server.port}`;
 
-    const result = await sendMail({ ...serverAt(url), ca: other.ca }, MAIL, TIMEOUT_MS);
+    // Deno 2.5 does not tell that it refused the certificate.
+    const result = await sendMail({ ...serverAt(url), ca: other.ca }, MAIL, 2_000);
 
     equal(result.isSent, false);
-    deepEqual(server.received, []);
+    deepEqual(await server.stop(), []);
   });
 }
 
@@ -75,7 +78,7 @@ smtpTest("sendMail() sends nothing in the clear where TLS is asked for", async (
   const result = await sendMail({ ...address, ca: tls.ca }, MAIL, TIMEOUT_MS);
 
   deepEqual(result, { isSent: false, isFinal: false, reason: "ETLS 454" });
-  deepEqual(server.received, []);
+  deepEqual(await server.stop(), []);
 });
 
 smtpTest("sendMail() tells a refusal by its code, without what was said", async () => {
@@ -136,38 +139,13 @@ async function speakSmtp(listener: Deno.TcpListener): Promise<string> {
   for await (const chunk of connection.readable) {
     const said = new TextDecoder().decode(chunk);
     text += said;
-    if (/^QUIT/m.test(said)) break;
+    if (/^QUIT/m.test(said)) {
+      await write("221 bye");
+      break;
+    }
     if (isData && !text.endsWith("\r\n.\r\n")) continue;
     isData = /^DATA/m.test(said);
     await write(isData ? "354 go on" : "250 ok");
   }
   return text;
 }
-
-Deno.test("parseSmtpUrl() reads what it may be, and nothing else", () => {
-  deepEqual(parseSmtpUrl("smtps://u%40x:p%3Aw@mail.example.com"), {
-    host: "mail.example.com",
-    port: 465,
-    isImplicitTls: true,
-    credentials: { user: "u@x", password: "p:w" },
-  });
-  deepEqual(parseSmtpUrl("smtp://[::1]:2525/"), {
-    host: "::1",
-    port: 2525,
-    isImplicitTls: false,
-    credentials: null,
-  });
-  equal(parseSmtpUrl("smtp://mail.example.com")?.port, 587);
-  for (
-    const text of [
-      "",
-      "log:",
-      "https://mail.example.com",
-      "smtp://",
-      "smtp://user@mail.example.com",
-      "smtp://u:%ff@mail.example.com",
-      "smtp://mail.example.com/path",
-      "smtp://mail.example.com?tls=no",
-    ]
-  ) equal(parseSmtpUrl(text), null, text);
-});

@@ -1,0 +1,107 @@
+/**
+ * Rate limits at the door: which rule counts a request, and what it is told.
+ * Fields follow draft-ietf-httpapi-ratelimit-headers-10.
+ *
+ * @module
+ */
+import type { Context, MiddlewareHandler } from "hono";
+import { addressGroup, clientAddress } from "../lib/client_address.ts";
+import type { RateRuleName, RateState } from "../lib/rate_limit.ts";
+import type { Services } from "../lib/services.ts";
+import type { AppEnv } from "./_env.ts";
+
+/** What requests are counted by. */
+export type SubjectOf = (c: Context<AppEnv>, services: Services) => string;
+
+/** The address that a request came from; all of an IPv6 /64 is one. */
+export function byAddress(c: Context<AppEnv>, { config }: Services): string {
+  const remote = c.env?.remoteAddr?.hostname;
+  return addressGroup(
+    clientAddress(remote, c.req.header("x-forwarded-for"), config.trustedProxyHops),
+  );
+}
+
+/**
+ * Makes the request's write count, exactly, in its own transaction.
+ *
+ * @throws {AppError} `rate_limited` at once, if this instance knows already
+ */
+export function countWrite(
+  services: Services,
+  c: Context<AppEnv>,
+  rule: RateRuleName,
+  subject: string,
+): void {
+  const guard = services.limiter.guard(rule, subject);
+  if (!guard) return;
+  c.set("guards", [...c.var.guards ?? [], guard]);
+  services.limiter.expectRoom(guard);
+}
+
+/**
+ * Makes an enquiry count: by the address that a visitor's came from (a key's is
+ * counted by the key), and by the e-mail address that it gives.
+ *
+ * @throws {AppError} `rate_limited` at once, if this instance knows already
+ */
+export function countLead(services: Services, c: Context<AppEnv>, email: string | undefined): void {
+  if (!c.var.principal) countWrite(services, c, "lead_post", byAddress(c, services));
+  if (email !== undefined) countWrite(services, c, "lead_email", email.trim().toLowerCase());
+}
+
+/**
+ * Makes a write that stores nothing count, in this instance only, so that it is
+ * told what others are told.
+ *
+ * @throws {AppError} `rate_limited`
+ */
+export function countUnstored({ limiter }: Services, c: Context<AppEnv>): void {
+  for (const guard of c.var.guards ?? []) limiter.takeHere(guard);
+}
+
+/** Makes a read count, in this instance only. @throws {AppError} `rate_limited` */
+export function countRead(
+  services: Services,
+  c: Context<AppEnv>,
+  rule: RateRuleName,
+  subject: string,
+): void {
+  const guard = services.limiter.guard(rule, subject);
+  if (!guard) return;
+  c.set("guards", [...c.var.guards ?? [], guard]);
+  services.limiter.takeHere(guard);
+}
+
+/** Counts a visitor's reads of a route by address; a key's are counted by the key. */
+export function limitReads(services: Services, rule: RateRuleName): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    const isVisitor = c.req.header("authorization") === undefined;
+    if (isVisitor) countRead(services, c, rule, byAddress(c, services));
+    await next();
+  };
+}
+
+/** Tells the caller how it stands, and remembers who was refused. */
+export function tellLimits(services: Services): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    await next();
+    const guards = c.var.guards ?? [];
+    if (guards.length === 0) return;
+    for (const guard of guards.filter(({ isRefused }) => isRefused)) {
+      services.limiter.noteRefusal(guard);
+      services.metrics.refusals.add({ rule: guard.rule.name });
+    }
+    c.header(
+      "ratelimit-policy",
+      guards.map(({ rule: { name, limit, windowMs } }) =>
+        `"${name}";q=${limit};w=${Math.ceil(windowMs / 1_000)}`
+      ).join(", "),
+    );
+    const states = guards.flatMap(({ state }) => state ?? []);
+    if (states.length > 0) c.header("ratelimit", states.map(stateField).join(", "));
+  };
+}
+
+function stateField({ rule, remaining, resetMs }: RateState): string {
+  return `"${rule.name}";r=${remaining};t=${Math.ceil(resetMs / 1_000)}`;
+}

@@ -1,0 +1,406 @@
+/**
+ * A job runs once a minute, in one place, within its time; and what became of it
+ * is known.
+ */
+import {
+  deepStrictEqual as deepEqual,
+  match,
+  ok,
+  rejects,
+  strictEqual as equal,
+} from "node:assert/strict";
+import { type Job, type JobOutcome, runJob, type RunStatus } from "../../cron/_job.ts";
+import type { AlertChannel, Notice } from "../../lib/alert_channels.ts";
+import type { ErrorTracker } from "../../lib/error_tracking.ts";
+import { AppError } from "../../lib/errors.ts";
+import { type Claim, claimJob, finishJob, leaseGuard, listJobRuns } from "../../lib/jobs.ts";
+import * as keys from "../../lib/kv/keys.ts";
+import { transact } from "../../lib/kv/transact.ts";
+import { currentContext } from "../../lib/log.ts";
+import { type Caller, operationOf } from "../../lib/operation.ts";
+import type { Services } from "../../lib/services.ts";
+import { HOUR_MS, MINUTE_MS, SECOND_MS, sleep } from "../../lib/time.ts";
+import { START, startInstances } from "../support/instances.ts";
+
+const PROBE = new URL("../support/job_probe.ts", import.meta.url).pathname;
+
+function jobOf(run: Job["run"], fields: Partial<Job> = {}): Job {
+  return { name: "outbox", schedule: "* * * * *", timeLimitMs: 30 * SECOND_MS, run, ...fields };
+}
+
+const DONE = () => Promise.resolve({ sent: 2 });
+
+function listener(): { notices: Notice[]; channels: AlertChannel[] } {
+  const notices: Notice[] = [];
+  const tell = (notice: Notice) => {
+    notices.push(notice);
+    return Promise.resolve({ isTold: true as const });
+  };
+  return { notices, channels: [{ name: "listener", tell }] };
+}
+
+Deno.test("a run is known in the log and in the store", async () => {
+  await using instances = await startInstances();
+  const { services } = instances;
+  let context: ReturnType<typeof currentContext>;
+  const job = jobOf((_services, _signal, caller) => {
+    context = currentContext();
+    equal(caller.actor, "job:outbox");
+    equal(caller.requestId, context?.requestId);
+    return DONE();
+  });
+
+  equal(await runJob(services, job), "ok");
+
+  equal(context!.job, "outbox");
+  const [line, ...others] = instances.events("job.ran");
+  equal(others.length, 0);
+  equal(line!.jobName, "outbox");
+  equal(line!.job, "outbox");
+  equal(line!.status, "ok");
+  deepEqual(line!.outcome, { sent: 2 });
+  equal(typeof line!.durationMs, "number");
+  equal(line!.kvCommits, 2);
+  const [run] = await listJobRuns(services);
+  deepEqual(run, {
+    job: "outbox",
+    runId: context!.requestId,
+    status: "ok",
+    outcome: { sent: 2 },
+    error: null,
+    startedAt: new Date(START).toISOString(),
+    endedAt: new Date(START).toISOString(),
+    durationMs: 0,
+    failures: 0,
+    lastOkAt: new Date(START).toISOString(),
+  });
+});
+
+Deno.test("three instances run each minute once", async () => {
+  await using instances = await startInstances({ count: 3 });
+  const minutes: number[] = [];
+  const job = jobOf((services) => {
+    minutes.push((services.clock() - START) / MINUTE_MS);
+    return DONE();
+  });
+
+  const statuses: RunStatus[] = [];
+  for (let minute = 0; minute < 10; minute++) {
+    statuses.push(
+      ...await Promise.all(instances.all.map(({ services }) => runJob(services, job))),
+    );
+    instances.advance(100);
+    // A clock behind the others'.
+    statuses.push(await runJob(instances.services, job));
+    instances.advance(MINUTE_MS - 100);
+  }
+
+  deepEqual(minutes, Array.from({ length: 10 }, (_, minute) => minute));
+  equal(statuses.filter((status) => status === "ok").length, 10);
+  equal(statuses.filter((status) => status === "skipped").length, 30);
+});
+
+Deno.test("a timer that is a little early counts for the minute that it meant", async () => {
+  await using instances = await startInstances();
+  const { services } = instances;
+
+  equal(await runJob(services, jobOf(DONE)), "ok");
+  instances.advance(MINUTE_MS - 3);
+  equal(await runJob(services, jobOf(DONE)), "ok");
+  instances.advance(3);
+  equal(await runJob(services, jobOf(DONE)), "skipped");
+});
+
+Deno.test("by hand a job runs although the minute had its run, but not beside another run", async () => {
+  await using instances = await startInstances({ count: 2 });
+  const [one, two] = [instances.at(0).services, instances.at(1).services];
+  const { promise: going, resolve: go } = Promise.withResolvers<void>();
+  const { promise: started, resolve: start } = Promise.withResolvers<void>();
+  const slow = jobOf(async () => {
+    start();
+    await going;
+    return {};
+  });
+  await runJob(instances.services, jobOf(DONE));
+
+  const running = runJob(one, slow, { isByHand: true });
+  await started;
+  const beside = await runJob(two, jobOf(DONE), { isByHand: true });
+  go();
+
+  equal(await running, "ok");
+  equal(beside, "skipped");
+});
+
+Deno.test("processes with a timetable each run every minute once, and never two at once", async () => {
+  const folder = await Deno.makeTempDir();
+  const begin = String(Date.now());
+  const start = () =>
+    new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--allow-env", "--allow-read", "--allow-write", PROBE],
+        ...[`${folder}/kv`, `${folder}/lines`, begin],
+      ],
+      env: { NO_COLOR: "1", DENO_CRON_TEST_SCHEDULE_OFFSET: "300" },
+    }).output();
+
+  const ends = await Promise.all([start(), start(), start()]);
+
+  const decoder = new TextDecoder();
+  deepEqual(ends.map(({ code, stderr }) => [code, decoder.decode(stderr)]), [
+    [0, ""],
+    [0, ""],
+    [0, ""],
+  ]);
+  const lines = (await Deno.readTextFile(`${folder}/lines`)).trim().split("\n");
+  const minutes: string[] = [];
+  for (let i = 0; i < lines.length; i += 2) {
+    const [, run, minute] = lines[i]!.split(" ");
+    equal(lines[i], `start ${run} ${minute}`);
+    equal(lines[i + 1]?.split(" ").slice(0, 2).join(" "), `end ${run}`);
+    minutes.push(minute!);
+  }
+  equal(new Set(minutes).size, minutes.length);
+  ok(minutes.length >= 5, `${minutes.length}`);
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("what a killed run leaves is taken over when its lease is over", async () => {
+  await using instances = await startInstances();
+  const { services } = instances;
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/kv`;
+  const { signal } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["run", "--allow-env", "--allow-read", "--allow-write", "--allow-run", PROBE],
+      ...[path, `${folder}/lines`, String(Date.now()), "kill"],
+    ],
+    stderr: "null",
+  }).output();
+  equal(signal, "SIGKILL");
+  using kv = await Deno.openKv(path);
+  const { value } = await kv.get<Uint8Array>(keys.lease("probe"));
+  ok(value);
+  await instances.at(0).kv.atomic().set(keys.lease("outbox"), value).commit();
+  const lease = await services.store.get(keys.lease("outbox"));
+  equal(lease!.token, 1);
+
+  instances.advance(lease!.until - START - 1);
+  equal(await runJob(services, jobOf(DONE)), "skipped");
+  instances.advance(1);
+  equal(await runJob(services, jobOf(DONE)), "ok");
+
+  const after = await services.store.get(keys.lease("outbox"));
+  equal(after!.token, 2);
+  equal(after!.until, 0);
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a run that slept beyond its lease can store nothing once another has it", async () => {
+  await using instances = await startInstances({ count: 2 });
+  const [one, two] = [instances.at(0).services, instances.at(1).services];
+  const options = { timeLimitMs: SECOND_MS, isByHand: false };
+  const old = await claimJob(one, "outbox", { runId: "old", ...options });
+  instances.advance(MINUTE_MS);
+  const taken = await claimJob(two, "outbox", { runId: "new", ...options });
+  const write = (services: Services, claim: Claim, value: string) => {
+    const guards = [leaseGuard(claim)];
+    const caller = { actor: "cli" as const, requestId: "r", idempotencyKey: null, guards };
+    return transact(
+      services,
+      {},
+      (_, writes) => writes.set(keys.productBySlug("written"), value),
+      { operation: operationOf(caller, "x", null, { now: services.clock() }) },
+    );
+  };
+
+  await write(two, taken!, "by the new run");
+  await rejects(write(one, old!, "by the old run"), { kind: "conflict" });
+  const ended = await finishJob(one, {
+    ...{ job: "outbox", runId: "old", startedAt: START, status: "ok", outcome: {}, error: null },
+    isStillRunning: false,
+  }, old);
+
+  deepEqual([old!.token, taken!.token], [1, 2]);
+  equal(ended, null);
+  equal(await one.store.get(keys.productBySlug("written")), "by the new run");
+  equal((await one.store.get(keys.lease("outbox")))!.by, "new");
+  deepEqual(await listJobRuns(one), []);
+});
+
+Deno.test("the writes of a run pass its lease", async () => {
+  await using instances = await startInstances({ count: 2 });
+  const [one, two] = [instances.at(0), instances.at(1)];
+  const write = (services: Services, caller: Caller) =>
+    transact(services, {}, (_, writes) => writes.set(keys.productBySlug("x"), "y"), {
+      operation: operationOf(caller, "x", null, { now: services.clock() }),
+    });
+  const overtaken = jobOf(async (_services, _signal, caller) => {
+    instances.advance(HOUR_MS);
+    equal(await runJob(two.services, jobOf(DONE)), "ok");
+    await write(one.services, caller);
+    return {};
+  });
+
+  equal(await runJob(one.services, overtaken), "lost");
+
+  equal(await one.services.store.get(keys.productBySlug("x")), null);
+  equal((await listJobRuns(one.services))[0]!.status, "ok");
+  deepEqual(instances.events("alert.raised"), []);
+});
+
+Deno.test("a run that is over its time is told, recorded, and alerted", async () => {
+  const { notices, channels } = listener();
+  await using instances = await startInstances({ channels });
+  const job = jobOf(async (_services, signal) => {
+    await sleep(HOUR_MS, signal);
+    return {};
+  }, { timeLimitMs: 50 });
+
+  equal(await runJob(instances.services, job), "timed_out");
+
+  const [run] = await listJobRuns(instances.services);
+  equal(run!.status, "timed_out");
+  equal(run!.error, "TimeLimitError: The job outbox took over 50 ms");
+  equal(run!.failures, 1);
+  deepEqual(notices.map(({ state, name }) => [state, name]), [["raised", "job_failed:outbox"]]);
+  equal((await instances.services.store.get(keys.lease("outbox")))!.until, 0);
+});
+
+Deno.test("a run that hears that its time is up and leaves the rest is good", async () => {
+  await using instances = await startInstances();
+  const job = jobOf(async (_services, signal) => {
+    await sleep(HOUR_MS, signal).catch(() => {});
+    return { isMore: true };
+  }, { timeLimitMs: 50 });
+
+  equal(await runJob(instances.services, job), "ok");
+});
+
+Deno.test("a run that does not hear is left alone, and its lease ends by time", async () => {
+  await using instances = await startInstances();
+  const { services } = instances;
+  const { promise, resolve } = Promise.withResolvers<JobOutcome>();
+  const startedAt = performance.now();
+
+  const status = await runJob(services, jobOf(() => promise, { timeLimitMs: 50 }));
+
+  ok(performance.now() - startedAt < 8_000);
+  equal(status, "timed_out");
+  instances.advance(10 * SECOND_MS);
+  equal(await runJob(services, jobOf(DONE), { isByHand: true }), "skipped");
+  instances.advance(MINUTE_MS);
+  equal(await runJob(services, jobOf(DONE)), "ok");
+  resolve({});
+});
+
+Deno.test("a run in an instance that is to end stops, and that is no failure", async () => {
+  await using instances = await startInstances();
+  const { services } = instances;
+  const stop = new AbortController();
+  const job = jobOf(async (_services, signal) => {
+    stop.abort();
+    await sleep(HOUR_MS, signal);
+    return {};
+  });
+
+  equal(await runJob(services, job, { signal: stop.signal }), "stopped");
+
+  const [run] = await listJobRuns(services);
+  equal(run!.status, "stopped");
+  equal(run!.failures, 0);
+  deepEqual(instances.events("alert.raised"), []);
+  equal((await services.store.get(keys.lease("outbox")))!.until, 0);
+});
+
+Deno.test("a job that fails is alerted once, counted, and told to be well with its next success", async () => {
+  const { notices, channels } = listener();
+  await using instances = await startInstances({ count: 3, channels });
+  const failing = jobOf(() => {
+    throw new AppError("unavailable", "No mail to asha@example.com", {
+      cause: new TypeError("refused"),
+    });
+  });
+  const minute = async (job: Job) => {
+    const all = await Promise.all(instances.all.map(({ services }) => runJob(services, job)));
+    instances.advance(MINUTE_MS);
+    return all.filter((status) => status !== "skipped");
+  };
+
+  for (let i = 0; i < 4; i++) deepEqual(await minute(failing), ["failed"]);
+  const [failed] = await listJobRuns(instances.services);
+  deepEqual(await minute(jobOf(DONE)), ["ok"]);
+  deepEqual(await minute(jobOf(DONE)), ["ok"]);
+
+  equal(failed!.error, "AppError: No mail to [redacted]");
+  equal(failed!.failures, 4);
+  equal(failed!.lastOkAt, null);
+  deepEqual(notices.map(({ state }) => state), ["raised", "resolved"]);
+  const [raised, resolved] = notices as [Notice, Notice];
+  equal(raised.title, "The job outbox failed");
+  equal(raised.detail, "AppError: No mail to [redacted]");
+  equal(resolved.count, 4);
+  const [run] = await listJobRuns(instances.services);
+  equal(run!.failures, 0);
+  const [line] = instances.events("job.ran");
+  match(JSON.stringify(line!.error), /TypeError.*refused/);
+  ok(!instances.logLines.join().includes("asha"));
+});
+
+Deno.test("the error tracker is told of each run, and flushed before the job has ended", async () => {
+  const told: string[] = [];
+  const errorTracker: ErrorTracker = {
+    start() {},
+    report() {},
+    timed() {},
+    async monitored({ name, schedule, timeLimitMs }, run) {
+      told.push(`${name} ${schedule} ${timeLimitMs}`);
+      try {
+        return await run();
+      } catch (error) {
+        told.push(String(error));
+        throw error;
+      }
+    },
+    flush: () => Promise.resolve(void told.push("flush")),
+  };
+  await using instances = await startInstances({ errorTracker });
+
+  await runJob(instances.services, jobOf(DONE));
+  instances.advance(MINUTE_MS);
+  await runJob(instances.services, jobOf(() => Promise.reject(new Error("no"))));
+  await runJob(instances.services, jobOf(DONE));
+
+  deepEqual(told, [
+    ...["outbox * * * * * 30000", "flush"],
+    ...["outbox * * * * * 30000", "Error: no", "flush"],
+  ]);
+});
+
+Deno.test("a job of every instance runs on each, and while the store is down", async () => {
+  const { notices, channels } = listener();
+  await using instances = await startInstances({ count: 2, channels });
+  let runs = 0;
+  const job = jobOf(() => Promise.resolve({ run: ++runs }), { isEverywhere: true });
+  const runAll = () => Promise.all(instances.all.map(({ services }) => runJob(services, job)));
+
+  deepEqual(await runAll(), ["ok", "ok"]);
+  for (const { kv } of instances.all) kv.readFault = () => "error";
+  deepEqual(await runAll(), ["ok", "ok"]);
+
+  equal(runs, 4);
+  equal(notices.length, 0);
+  equal(instances.events("job.not_recorded").length, 2);
+});
+
+Deno.test("a job that cannot be claimed is not run, and alerts nobody", async () => {
+  const { notices, channels } = listener();
+  await using instances = await startInstances({ channels });
+  const { kv } = instances.at(0);
+  kv.readFault = () => "hang";
+
+  equal(await runJob(instances.services, jobOf(() => Promise.reject(new Error("ran")))), "skipped");
+
+  equal(notices.length, 0);
+  equal(instances.events("job.not_claimed").length, 1);
+});

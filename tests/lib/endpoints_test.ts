@@ -1,0 +1,84 @@
+/**
+ * What addresses of the outside may be.
+ */
+import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
+import { isSentryDsn, parseMailUrl, parseWebhookUrl } from "../../lib/endpoints.ts";
+
+function portOf(server: ReturnType<typeof parseMailUrl>): number | null {
+  return server === null || server === "log" ? null : server.port;
+}
+
+Deno.test("parseMailUrl() reads what it may be, and nothing else", () => {
+  deepEqual(parseMailUrl("smtps://u%40x:p%3Aw@mail.example.com"), {
+    host: "mail.example.com",
+    port: 465,
+    isImplicitTls: true,
+    credentials: { user: "u@x", password: "p:w" },
+  });
+  deepEqual(parseMailUrl("smtp://[::1]:2525/"), {
+    host: "::1",
+    port: 2525,
+    isImplicitTls: false,
+    credentials: null,
+  });
+  equal(portOf(parseMailUrl("smtp://mail.example.com")), 587);
+  equal(parseMailUrl("log:"), "log");
+  for (
+    const text of [
+      "",
+      "https://mail.example.com",
+      "smtp://",
+      "smtp://user@mail.example.com",
+      "smtp://u:%ff@mail.example.com",
+      "smtp://mail.example.com/path",
+      "smtp://mail.example.com?tls=no",
+    ]
+  ) equal(parseMailUrl(text), null, text);
+});
+
+Deno.test("parseWebhookUrl() knows Slack and Discord, and others by their prefix", () => {
+  const slack = "https://hooks.slack.com/services/T0/B0/x";
+  const discord = "https://discord.com/api/webhooks/1/x";
+
+  deepEqual(parseWebhookUrl(slack), { format: "slack", url: slack });
+  deepEqual(parseWebhookUrl(discord), { format: "discord", url: discord });
+  deepEqual(parseWebhookUrl("https://ptb.discordapp.com/api/webhooks/1/x")?.format, "discord");
+  deepEqual(parseWebhookUrl("slack+http://mattermost:8065/hooks/x"), {
+    format: "slack",
+    url: "http://mattermost:8065/hooks/x",
+  });
+  deepEqual(parseWebhookUrl(`discord+${slack}`), { format: "discord", url: slack });
+  for (
+    const text of [
+      "",
+      "slack",
+      "https://example.com/hook",
+      "http://hooks.slack.com/services/T0/B0/x",
+      "https://hooks.slack.com.evil.example/x",
+      "https://notdiscord.com/api/webhooks/1/x",
+      "teams+https://example.com/x",
+      "slack+ftp://example.com/x",
+      `${slack}#x`,
+    ]
+  ) equal(parseWebhookUrl(text), null, text);
+});
+
+Deno.test("isSentryDsn() knows a key, a host and a project", () => {
+  for (
+    const text of [
+      "https://abc123@o1.ingest.sentry.io/42",
+      "http://public@127.0.0.1:9000/42",
+      "https://k@glitchtip.example.com/sub/path/7",
+    ]
+  ) equal(isSentryDsn(text), true, text);
+  for (
+    const text of [
+      "",
+      "https://o1.ingest.sentry.io/42",
+      "https://k@o1.ingest.sentry.io/",
+      "https://k@o1.ingest.sentry.io/name",
+      "ftp://k@o1.ingest.sentry.io/42",
+      "https://k@o1.ingest.sentry.io/42?x=1",
+    ]
+  ) equal(isSentryDsn(text), false, text);
+});

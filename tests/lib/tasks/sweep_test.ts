@@ -1,0 +1,82 @@
+/**
+ * `deno task sweep` says what is wrong with a store, in words and in its exit code.
+ */
+// Under their short names Deno exports from here what compares with `==`.
+import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
+import { encode } from "../../../lib/kv/codec.ts";
+import * as keys from "../../../lib/kv/keys.ts";
+import { LEAD, startApp } from "../../support/app.ts";
+
+const ROOT = new URL("../../../", import.meta.url);
+
+/** How a run of the command ended. */
+interface Run {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs the command in a process of its own, as `deno task sweep` does. */
+async function run(folder: string, ...args: string[]): Promise<Run> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--allow-net",
+      "--allow-env",
+      `--allow-read=${folder}`,
+      `--allow-write=${folder}`,
+      "lib/tasks/sweep.ts",
+      ...args,
+    ],
+    cwd: ROOT,
+    env: { APP_ENV: "development", KV_PATH: `${folder}/shop.kv`, NO_COLOR: "1" },
+    stdin: "null",
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, stdout: text(stdout), stderr: text(stderr) };
+}
+
+Deno.test("deno task sweep ends with 0 on a sound store, beside the server, and with 1 on a damaged one", async () => {
+  const folder = await Deno.makeTempDir();
+  await using app = await startApp({ env: { KV_PATH: `${folder}/shop.kv` } });
+  const { id: productId } = await app.stockProduct();
+  const { body } = await app.post("/api/v2/leads", { ...LEAD, productId });
+
+  const sound = await run(folder);
+  using kv = await Deno.openKv(`${folder}/shop.kv`);
+  await kv.set(keys.clientByEmail("gone@example.com"), encode(productId));
+  await kv.delete(keys.lead(body.lead.id));
+  const damaged = await run(folder);
+  const json = await run(folder, "--json");
+
+  equal(sound.code, 0, sound.stderr);
+  match(sound.stdout, /^lead +1$/m);
+  match(sound.stdout, /^Nothing is wrong: 12 entries in \d+\.\d s$/m);
+  equal(damaged.code, 1, damaged.stderr);
+  match(
+    damaged.stdout,
+    /^CRITICAL invoice\.lead_mismatch\n {2}\["invoice","[0-9a-f-]{36}"\]\n {2}Lead /m,
+  );
+  match(damaged.stdout, /^WARNING index\.dangling\n {2}\["client_by_email","\[redacted\]"\]$/m);
+  match(damaged.stdout, /^4 findings: 12 entries/m);
+  ok(!/@example/.test(damaged.stdout + damaged.stderr + json.stdout));
+  equal(json.code, 1);
+  const { isComplete, findingsTotal } = JSON.parse(json.stdout);
+  deepEqual({ isComplete, findingsTotal }, { isComplete: true, findingsTotal: 4 });
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("deno task sweep explains itself and refuses what it does not understand", async () => {
+  const folder = await Deno.makeTempDir();
+
+  const help = await run(folder, "--help");
+  const word = await run(folder, "everything");
+  const option = await run(folder, "--repair");
+
+  equal(help.code, 0);
+  match(help.stdout, /^Check every invariant/);
+  deepEqual([word.code, word.stdout, option.code, option.stdout], [1, "", 1, ""]);
+  match(word.stderr, /"everything" is one word too many/);
+  match(option.stderr, /Unknown option '--repair'/);
+  await Deno.remove(folder, { recursive: true });
+});
