@@ -9,9 +9,13 @@ import { sha256Hex } from "./digest.ts";
 import { AppError } from "./errors.ts";
 import * as keys from "./kv/keys.ts";
 import type { AuditEntry, Entity, EntityKind } from "./kv/records.ts";
+import type { Store } from "./kv/store.ts";
 import type { Writes } from "./kv/transact.ts";
 import type { Caller } from "./operation.ts";
+import type { Page } from "./page.ts";
 import { isoTime } from "./time.ts";
+
+export type { AuditEntry, EntityKind } from "./kv/records.ts";
 
 /** Fields whose values must not be repeated in the history, where erasing could not reach them. */
 const PERSONAL = new Set([
@@ -127,6 +131,25 @@ export function follows(previous: AuditEntry, entry: AuditEntry): boolean {
 export function leadsTo(last: AuditEntry, entity: Entity): boolean {
   return last.revision === entity.revision && last.digest === entity.chain &&
     last.stateDigest === stateDigest(entity);
+}
+
+/**
+ * The history of an entity, oldest first: a page of what comes after a revision.
+ *
+ * @param after The last revision that is known; 1 for the whole history.
+ */
+export async function listHistory(
+  { store }: { readonly store: Store },
+  { entity, id }: { entity: EntityKind; id: string },
+  { limit, after }: { limit: number; after: number },
+): Promise<Page<AuditEntry>> {
+  const entries = await store.list(keys.auditOf(entity, id), {
+    limit: limit + 1,
+    start: keys.audit(entity, id, after + 1),
+  });
+  const data = entries.slice(0, limit).map(({ value }) => value);
+  const hasMore = entries.length > limit;
+  return { data, nextCursor: hasMore ? String(data.at(-1)!.revision) : null };
 }
 
 /**

@@ -30,6 +30,7 @@ import { clientRoutes } from "./v2/clients.ts";
 import { invoiceRoutes } from "./v2/invoices.ts";
 import { leadRoutes } from "./v2/leads.ts";
 import { productRoutes } from "./v2/products.ts";
+import { systemRoutes } from "./v2/system.ts";
 
 /** The whole program behind HTTP. */
 export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHono<AppEnv> {
@@ -55,6 +56,7 @@ export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHo
   app.route("/api/v2/clients", clientRoutes(services));
   app.route("/api/v2/invoices", invoiceRoutes(services));
   app.route("/api/v2/products", productRoutes(services));
+  app.route("/api/v2/system", systemRoutes(services));
   app.route("/", oldRoutes(services));
   app.route("/", invoicePage(services));
   app.route("/", metricsRoutes(services));

@@ -20,6 +20,7 @@ const PARTS = new Set([
   "redact",
   "text",
   "time",
+  "tracing",
 ]);
 
 /** What speaks to the outside: only use cases call it. */

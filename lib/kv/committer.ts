@@ -10,6 +10,7 @@
  */
 import { AppError } from "../errors.ts";
 import type { Clock } from "../time.ts";
+import { traced } from "../tracing.ts";
 import {
   Batch,
   EXPIRY_GRACE_MS,
@@ -182,7 +183,7 @@ export class Committer {
     };
     let view: View;
     try {
-      view = await spent(batch, "kvRead", this.#read(batch));
+      view = await spent(batch, "kvRead", () => this.#read(batch));
     } catch (error) {
       return retry(error);
     }
@@ -192,12 +193,11 @@ export class Committer {
       const atomic = writes.build(this.#kv);
       try {
         for (const { pending } of decided) pending.meter.kvCommits++;
-        const commit = withDeadline(
-          atomic.commit(),
-          this.#options.deadlines.commitMs,
-          "A commit",
+        const { ok } = await spent(
+          batch,
+          "kvCommit",
+          () => withDeadline(atomic.commit(), this.#options.deadlines.commitMs, "A commit"),
         );
-        const { ok } = await spent(batch, "kvCommit", commit);
         // `false` may be the answer to the client's own repetition of an applied commit.
         if (!ok) return retry(this.#doubt(written, view));
       } catch (error) {
@@ -328,15 +328,18 @@ export class Committer {
   }
 }
 
-/** Waits for `call`, and puts the time down for everyone who did. */
+/** What the spans of the two are called. */
+const SPANS = { kvRead: "kv.read", kvCommit: "kv.commit" } as const;
+
+/** Waits for `call`, in a span, and puts the time down for everyone who did. */
 async function spent<T>(
   batch: readonly Pending[],
   what: "kvRead" | "kvCommit",
-  call: Promise<T>,
+  call: () => Promise<T>,
 ): Promise<T> {
   const startedAt = performance.now();
   try {
-    return await call;
+    return await traced(SPANS[what], { transactions: batch.length }, call);
   } finally {
     const ms = performance.now() - startedAt;
     for (const { meter } of batch) meter.spentMs[what] += ms;

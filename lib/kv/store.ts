@@ -7,6 +7,7 @@
 import { AppError } from "../errors.ts";
 import { currentContext } from "../log.ts";
 import type { Clock } from "../time.ts";
+import { traced } from "../tracing.ts";
 import { decode, encode } from "./codec.ts";
 import { Committer } from "./committer.ts";
 import { withDeadline } from "./deadline.ts";
@@ -195,7 +196,11 @@ export class Store implements Disposable {
     const startedAt = performance.now();
     if (meter) meter.kvReads += roundTrips;
     try {
-      return await withDeadline(call, this.#deadlines.readMs, "A read");
+      return await traced(
+        "kv.read",
+        {},
+        () => withDeadline(call, this.#deadlines.readMs, "A read"),
+      );
     } catch (cause) {
       throw new AppError("unavailable", "The store does not answer", {
         cause,
