@@ -30,12 +30,13 @@ const log = openLog({
 const services = await openServices(config, { log, clock: systemClock, random: Math.random });
 const monitor = new HealthMonitor(services);
 const stopping = new AbortController();
-registerJobs(services, monitor, stopping.signal);
+const jobsEnded = registerJobs(services, monitor, stopping.signal);
 await startTracing();
 if (config.appEnv === "development") await seedCatalogue(services);
 
 const app = createApp(services, monitor);
 const server = serveOrExit(config);
+globalThis.addEventListener("unhandledrejection", crash);
 for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stop);
 services.errorTracker.start();
 await loadPhones(); // now, and not while the first visitor waits
@@ -74,6 +75,15 @@ function announce({ appEnv, appVersion, publicUrl, bootstrapApiKey }: Config, po
 `);
 }
 
+/** A defect that nothing caught: told like any other, and then the supervisor starts anew. */
+async function crash(event: PromiseRejectionEvent): Promise<void> {
+  event.preventDefault();
+  log.error("server.crashed", { error: event.reason });
+  services.errorTracker.report(event.reason);
+  await services.errorTracker.flush(FLUSH_MS);
+  Deno.exit(1);
+}
+
 /** Finishes what is under way, then ends. */
 async function stop(): Promise<void> {
   if (monitor.isStopping) return;
@@ -82,7 +92,7 @@ async function stop(): Promise<void> {
   log.info("server.stopping");
   setTimeout(() => Deno.exit(1), STOP_MS);
   // A connection whose sender is silent would be waited for without end.
-  await Promise.race([server.shutdown(), sleep(DRAIN_MS)]);
+  await Promise.race([Promise.all([server.shutdown(), jobsEnded]), sleep(DRAIN_MS)]);
   await Promise.all([services.errorTracker.flush(FLUSH_MS), services.alerts.flush(FLUSH_MS)]);
   await services.store.close();
   log.info("server.stopped");

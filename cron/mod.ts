@@ -30,19 +30,25 @@ export function jobsOf(monitor: HealthMonitor): Job<Services>[] {
   ];
 }
 
-/** Registers the jobs; to be called at module top level, before serving. */
-export function registerJobs(
+/**
+ * Registers the jobs; to be called at module top level, before serving.
+ *
+ * @returns When `signal` is aborted and nothing of them runs any more.
+ */
+export async function registerJobs(
   services: Services,
   monitor: HealthMonitor,
   signal: AbortSignal,
-): void {
-  for (const job of jobsOf(monitor)) {
-    // Deno would repeat what failed on a schedule of its own; the next run is soon enough.
-    Deno.cron(job.name, job.schedule, { backoffSchedule: [], signal }, async () => {
-      const status = await runJob(services, job, { signal });
-      services.metrics.jobs.add({ job: job.name, status });
-    });
-  }
+): Promise<void> {
+  await Promise.all(
+    jobsOf(monitor).map((job) =>
+      // Deno would repeat what failed on a schedule of its own; the next run is soon enough.
+      Deno.cron(job.name, job.schedule, { backoffSchedule: [], signal }, async () => {
+        const status = await runJob(services, job, { signal });
+        services.metrics.jobs.add({ job: job.name, status });
+      })
+    ),
+  );
 }
 
 /** @throws {AppError} `internal` when something is found, so that somebody is told */

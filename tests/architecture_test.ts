@@ -12,6 +12,8 @@ const PARTS = new Set([
   "config",
   "contact",
   "digest",
+  "error_copy",
+  "error_tracking",
   "errors",
   "ids",
   "kv",
@@ -24,7 +26,14 @@ const PARTS = new Set([
 ]);
 
 /** What speaks to the outside: only use cases call it. */
-const ADAPTERS = new Set(["gateways", "http_client", "mail", "mailer", "storage"]);
+const ADAPTERS = new Set([
+  "alert_channels",
+  "gateways",
+  "http_client",
+  "mail",
+  "mailer",
+  "storage",
+]);
 
 const LINES_MAX = 400;
 

@@ -29,7 +29,8 @@ import {
 } from "./values.ts";
 
 /** Defaults that differ. */
-interface Fallbacks {
+export interface Fallbacks {
+  /** On a laptop. */
   development: string;
   /** That of development, if it is left out. */
   test?: string;
@@ -38,7 +39,7 @@ interface Fallbacks {
 }
 
 /** What is to know about a variable. */
-interface Variable {
+export interface Variable {
   /** A sentence or two, Markdown. */
   meaning: string;
   /** What holds when it is unset; `undefined` if that may be. */

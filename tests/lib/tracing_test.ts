@@ -3,6 +3,7 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { traced } from "../../lib/tracing.ts";
+import { startServer } from "../support/server_process.ts";
 
 const PROBE = new URL("../support/tracing_probe.ts", import.meta.url).pathname;
 
@@ -74,6 +75,35 @@ Deno.test("spans reach a collector by their names, within the request's", async 
   equal(span("kv.read").parentSpanId, job.spanId);
   equal(span("kv.commit").parentSpanId, job.spanId);
   deepEqual(attributesOf(span("kv.commit")), { keys: 1, isGrouped: true });
+});
+
+Deno.test("a request to the program is a span by its route, with the store's within it", async () => {
+  await using collector = startCollector();
+  const folder = await Deno.makeTempDir();
+  const env = {
+    OTEL_DENO: "true",
+    OTEL_DENO_CONSOLE: "ignore",
+    OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+  };
+  {
+    await using server = await startServer({ kvPath: `${folder}/shop.kv`, env });
+    const answer = await fetch(`${server.url}/api/v2/leads`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ name: "Asha", email: "asha@example.com" }),
+    });
+    await answer.text();
+    server.kill("SIGTERM");
+    await server.ended;
+  }
+  await Deno.remove(folder, { recursive: true });
+
+  const request = collector.spans.find(({ name }) => name === "POST /api/v2/leads")!;
+  equal(attributesOf(request)["http.route"], "/api/v2/leads");
+  const within = collector.spans.filter(({ parentSpanId }) => parentSpanId === request.spanId);
+  deepEqual(within.map(({ name }) => name).sort(), ["kv.commit", "kv.read"]);
+  equal(JSON.stringify(collector.spans).includes("asha@example.com"), false);
 });
 
 Deno.test("a span tells what kind of error ended it, and not its message", async () => {
