@@ -2,7 +2,7 @@
  * How fast a store is backed up, read back, restored and proven, and in how much
  * memory. Each step is a process of its own, so that its peak is its own.
  *
- *   deno run -A tests/bench/backup.ts [entries]     100,000 by default
+ *   deno run -A tests/bench/backup.ts [entries [step...]]     100,000 entries by default
  *
  * @module
  */
@@ -66,11 +66,11 @@ async function step(name: string, leads: number, folder: string): Promise<void> 
   if (shop.alarms.length > 0) console.log("alarms", shop.alarms);
 }
 
-async function all(entries: number): Promise<void> {
+async function all(entries: number, names: string[]): Promise<void> {
   const folder = await Deno.makeTempDir();
   await Deno.mkdir(`${folder}/objects`);
   const leads = Math.ceil(entries / ENTRIES_PER_LEAD);
-  for (const name of Object.keys(STEPS)) {
+  for (const name of names) {
     const { success } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", new URL(import.meta.url).pathname, name, String(leads), folder],
     }).output().then((output) => {
@@ -83,6 +83,7 @@ async function all(entries: number): Promise<void> {
   await Deno.remove(folder, { recursive: true });
 }
 
-const [first = "100000", leads, folder] = Deno.args;
-if (folder === undefined) await all(Number(first));
-else await step(first, Number(leads), folder);
+const [first = "100000", ...rest] = Deno.args;
+const [leads, folder] = rest;
+if (first in STEPS && folder !== undefined) await step(first, Number(leads), folder);
+else await all(Number(first), rest.length > 0 ? rest : Object.keys(STEPS));

@@ -136,6 +136,7 @@ async function benchProgram(
         RATE_LIMITS: "",
         // Each lead comes from an address of its own, as the proxy tells it.
         TRUSTED_PROXY_HOPS: "1",
+        ALLOWED_HOSTS: "127.0.0.1",
       },
     });
     const productId = await stock(server);
@@ -166,7 +167,11 @@ async function benchProgram(
 async function stock({ url }: ServerProcess): Promise<string> {
   const response = await fetch(`${url}/api/v2/products`, {
     method: "POST",
-    headers: { authorization: `Bearer ${API_KEY}`, "content-type": "application/json" },
+    headers: {
+      authorization: `Bearer ${API_KEY}`,
+      "content-type": "application/json",
+      "x-forwarded-proto": "https",
+    },
     body: JSON.stringify(PRODUCT),
   });
   const { id } = await response.json();
@@ -268,7 +273,7 @@ function leadRequest(productId: string): Uint8Array {
   const { name, email, phone, address, key } = person();
   const body = JSON.stringify({ name, email, phone, message: MESSAGE, productId });
   return encoder.encode(
-    `POST /api/v2/leads HTTP/1.1\r\nhost: ${HOST}\r\nx-forwarded-for: ${address}\r\n` +
+    `POST /api/v2/leads HTTP/1.1\r\nhost: ${HOST}\r\nx-forwarded-for: ${address}\r\nx-forwarded-proto: https\r\n` +
       `${key === null ? "" : `idempotency-key: ${key}\r\n`}content-type: application/json\r\n` +
       `content-length: ${body.length}\r\n\r\n${body}`,
   );

@@ -555,7 +555,7 @@ Deno.test(`${SUBJECTS} subjects leave no key behind once their windows have expi
   // The rest are receipts, which have to expire as well.
   ok(expiries.every((at) => at > 0 && at < Date.now() + 3 * 86_400_000));
   letTimePass(file.path, 3 * 86_400_000);
-  await using kv = await openKv(file.path);
+  using kv = await Deno.openKv(file.path);
   equal(await isEmptyWithin(kv, 10_000), true);
 });
 
@@ -575,21 +575,31 @@ function countFor({ services }: TestShop, from: number, to: number): Promise<nul
   return transact(services, {}, () => null, { operation });
 }
 
+/** Does something with the database that a KV file is. */
+function inDatabase<T>(path: string, act: (database: DatabaseSync) => T): T {
+  const database = new DatabaseSync(path);
+  try {
+    return act(database);
+  } finally {
+    database.close();
+  }
+}
+
 /** When each entry of a KV file expires, in milliseconds UTC. */
 function storedExpiries(path: string): number[] {
-  using database = new DatabaseSync(path);
-  const rows = database.prepare("select expiration_ms as at from kv").all();
+  const rows = inDatabase(
+    path,
+    (database) => database.prepare("select expiration_ms as at from kv").all(),
+  );
   return rows.map(({ at }) => Number(at));
 }
 
 /** Makes everything in a KV file older. */
 function letTimePass(path: string, ms: number): void {
-  using database = new DatabaseSync(path);
-  database.prepare("update kv set expiration_ms = expiration_ms - ?").run(ms);
-}
-
-async function openKv(path: string): Promise<Deno.Kv & Disposable> {
-  return await Deno.openKv(path);
+  inDatabase(
+    path,
+    (database) => database.prepare("update kv set expiration_ms = expiration_ms - ?").run(ms),
+  );
 }
 
 /** Whether a KV clears itself in time; it sweeps when it is opened. */

@@ -42,7 +42,7 @@ export class Conformance {
     const schema = documented.content[type]?.schema;
     ok(schema, `The contract has no ${type} for ${name}`);
     const validate = this.#validatorOf(schema);
-    validate(body);
+    validate(/json/.test(type) ? body : text);
     const wrong = (validate.errors ?? []).map(({ instancePath, message }) =>
       `${instancePath} ${message}`
     );
