@@ -35,9 +35,16 @@ export function clientAddress(
  * and all of an IPv6 /64 as one, since one subscriber has that many.
  */
 export function addressGroup(address: string): string {
-  if (!ipaddr.isValid(address)) return UNKNOWN;
-  const parsed = ipaddr.process(address);
+  const bare = withoutPort(address);
+  if (!ipaddr.isValid(bare)) return UNKNOWN;
+  const parsed = ipaddr.process(bare);
   if (parsed.kind() === "ipv4") return parsed.toString();
   const bytes = parsed.toByteArray().slice(0, SUBSCRIBER_BITS / 8);
   return `${bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("")}/64`;
+}
+
+/** Some proxies write `192.0.2.1:4711` and `[2001:db8::1]:4711`. */
+function withoutPort(address: string): string {
+  const [, v6, v4] = /^(?:\[([^\]]+)\](?::\d+)?|([\d.]+):\d+)$/.exec(address) ?? [];
+  return v6 ?? v4 ?? address;
 }

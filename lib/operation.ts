@@ -9,7 +9,7 @@ import { newId } from "./ids.ts";
 import type { Actor } from "./kv/records.ts";
 import type { Store } from "./kv/store.ts";
 import { type Guard, type Operation, transact } from "./kv/transact.ts";
-import { type Clock, DAY_MS } from "./time.ts";
+import { type Clock, DAY_MS, MINUTE_MS } from "./time.ts";
 
 /** Who asks, as far as the door could tell. */
 export interface Caller {
@@ -59,6 +59,8 @@ export async function passGuards(
   by: Caller,
 ): Promise<void> {
   const now = services.clock();
-  const operation = operationOf({ ...by, idempotencyKey: null }, "guards", null, { now });
+  // Nobody repeats it under its name: the receipt only has to outlive this call.
+  const options = { now, keepMs: MINUTE_MS };
+  const operation = operationOf({ ...by, idempotencyKey: null }, "guards", null, options);
   await transact(services, {}, () => null, { operation });
 }

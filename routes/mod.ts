@@ -45,7 +45,9 @@ export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHo
   app.use(limitTime);
   app.use(expectHost(services));
   app.use(expectHttps(services));
-  if (services.config.corsOrigins.length > 0) app.use("/api/*", allowOrigins(services));
+  if (services.config.corsOrigins.length > 0) {
+    for (const path of ["/api/*", "/save-lead/*"]) app.use(path, allowOrigins(services));
+  }
   app.use(refuseForgery(services));
   app.use(limitBody);
   app.use("/api/*", expectJson);
