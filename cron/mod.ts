@@ -3,6 +3,15 @@
  *
  * @module
  */
+import {
+  type BackupServices,
+  drill,
+  hasBackups,
+  listBackups,
+  retain,
+  shipLog,
+  takeBackup,
+} from "../lib/backup/mod.ts";
 import { AppError } from "../lib/errors.ts";
 import type { HealthMonitor } from "../lib/health.ts";
 import { sweep } from "../lib/integrity.ts";
@@ -11,9 +20,10 @@ import { MINUTE_MS, SECOND_MS } from "../lib/time.ts";
 import { watch } from "../lib/watch.ts";
 import { type Job, runJob } from "./_job.ts";
 
-/** Every job. */
-export function jobsOf(monitor: HealthMonitor): Job<Services>[] {
+/** Every job that there is something to do for. */
+export function jobsOf(services: Services, monitor: HealthMonitor): Job<Services>[] {
   return [
+    ...(hasBackups(services) ? backupJobs(services) : []),
     {
       name: "watch",
       schedule: "* * * * *",
@@ -41,7 +51,7 @@ export async function registerJobs(
   signal: AbortSignal,
 ): Promise<void> {
   await Promise.all(
-    jobsOf(monitor).map((job) =>
+    jobsOf(services, monitor).map((job) =>
       // Deno would repeat what failed on a schedule of its own; the next run is soon enough.
       Deno.cron(job.name, job.schedule, { backoffSchedule: [], signal }, async () => {
         const status = await runJob(services, job, { signal });
@@ -49,6 +59,49 @@ export async function registerJobs(
       })
     ),
   );
+}
+
+/** Backups, the log between them, and the proof that they can be restored. */
+function backupJobs(services: Services & BackupServices): Job<Services>[] {
+  return [
+    {
+      name: "ship_log",
+      schedule: "* * * * *",
+      timeLimitMs: 50 * SECOND_MS,
+      run: async (_, signal) => {
+        const { commits, objects, pruned } = await shipLog(services, { signal });
+        return { commits, objects, pruned };
+      },
+    },
+    {
+      name: "backup",
+      schedule: "0 2 * * *",
+      timeLimitMs: 60 * MINUTE_MS,
+      run: async (_, signal) => {
+        await takeBackup(services, { signal });
+        await shipLog(services, { signal });
+        const { kept, deleted } = await retain(services, { signal });
+        return { kept: kept.length, deleted: deleted.length };
+      },
+    },
+    {
+      name: "restore_drill",
+      schedule: "0 4 * * 7",
+      timeLimitMs: 60 * MINUTE_MS,
+      run: (_, signal) => proveRestore(services, signal),
+    },
+  ];
+}
+
+/** @throws {AppError} `internal` when the newest backup cannot be relied on, so that somebody is told */
+async function proveRestore(
+  services: Services & BackupServices,
+  signal: AbortSignal,
+): Promise<Record<string, number | string>> {
+  if ((await listBackups(services)).length === 0) return { backups: 0 };
+  const { isProven, backupId, entries, durationMs, problem } = await drill(services, { signal });
+  if (!isProven) throw new AppError("internal", `${backupId} cannot be restored: ${problem}`);
+  return { backupId, entries, durationMs };
 }
 
 /** @throws {AppError} `internal` when something is found, so that somebody is told */

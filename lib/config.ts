@@ -27,6 +27,21 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 /** How records are written: a JSON object a line, or a line for people. */
 export type LogFormat = "json" | "pretty";
 
+/** The object storage and its credentials. */
+export interface S3Config {
+  /** Its address, an origin. */
+  readonly endpoint: string;
+  /** As the service names it. */
+  readonly region: string;
+  /** The public half of the credentials. */
+  readonly accessKeyId: string;
+  /** The secret half. */
+  readonly secretAccessKey: string;
+}
+
+/** A month of days, two of weeks, a year of months. */
+const BACKUP_RETENTION = Object.freeze({ dailies: 30, weeklies: 8, monthlies: 12 });
+
 /** What the environment says, parsed. Frozen, lists included; bytes cannot be. */
 export interface Config {
   /** Where the program runs. */
@@ -65,6 +80,14 @@ export interface Config {
   readonly invoiceSeries: string;
   /** Days from issue to due, 1 to 365. */
   readonly invoiceDueDays: number;
+  /** Where backups are kept, `file:` or `s3:`; without it there are none. */
+  readonly storageUrl: string | undefined;
+  /** What `s3:` needs; secret. */
+  readonly s3: S3Config | undefined;
+  /** 32 bytes that backups are encrypted with; undefined to store them as they are. */
+  readonly backupEncryptionKey: Uint8Array<ArrayBuffer> | undefined;
+  /** How many backups are kept: the newest of so many days, weeks and months. */
+  readonly backupRetention: Readonly<Record<"dailies" | "weeklies" | "monthlies", number>>;
   /** The least severe record that is logged. */
   readonly logLevel: LogLevel;
   /** How records are written. */
@@ -155,6 +178,10 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     timeZone: data.TIME_ZONE,
     invoiceSeries: data.INVOICE_SERIES,
     invoiceDueDays: data.INVOICE_DUE_DAYS,
+    storageUrl: data.STORAGE_URL,
+    s3: s3Of(texts),
+    backupEncryptionKey: data.BACKUP_ENCRYPTION_KEY,
+    backupRetention: BACKUP_RETENTION,
     logLevel: data.LOG_LEVEL,
     logFormat: data.LOG_FORMAT,
     slowRequestMs: data.SLOW_REQUEST_MS,
@@ -165,6 +192,18 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     mailServer: data.MAIL_URL,
     mailFrom: data.MAIL_FROM,
     shopEmail: data.SHOP_EMAIL,
+  });
+}
+
+function s3Of(
+  { S3_ENDPOINT, S3_REGION, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY }: Texts,
+): S3Config | undefined {
+  if (!S3_ENDPOINT || !S3_REGION || !S3_ACCESS_KEY_ID || !S3_SECRET_ACCESS_KEY) return undefined;
+  return Object.freeze({
+    endpoint: S3_ENDPOINT,
+    region: S3_REGION,
+    accessKeyId: S3_ACCESS_KEY_ID,
+    secretAccessKey: S3_SECRET_ACCESS_KEY,
   });
 }
 
@@ -227,6 +266,8 @@ function fallbackOf(name: Name, appEnv: AppEnv): string | undefined {
   return appEnv === "test" && fallback.test || fallback.development;
 }
 
+const S3_NAMES = ["S3_ENDPOINT", "S3_REGION", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"] as const;
+
 /** Of 32 random bytes about 30 differ; with fewer than this a person typed them. */
 const DISTINCT_BYTES_MIN = 16;
 
@@ -236,6 +277,11 @@ function problemsTogether(texts: Texts, { appEnv, isDeploy }: Platform): Map<Nam
   const { KV_PATH: path, DENO_KV_ACCESS_TOKEN: token } = texts;
   if (path && /^https?:/i.test(path) && !token) {
     problems.set("DENO_KV_ACCESS_TOKEN", "is required when KV_PATH is a URL");
+  }
+  if (texts.STORAGE_URL?.startsWith("s3:")) {
+    for (const name of S3_NAMES) {
+      if (!texts[name]) problems.set(name, "is required when STORAGE_URL is s3:");
+    }
   }
   if (appEnv !== "production") {
     return isDeploy ? problems.set("APP_ENV", "must be production on Deno Deploy") : problems;

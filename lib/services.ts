@@ -13,6 +13,7 @@ import type { Log } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { Catalogue } from "./products.ts";
 import { RateLimiter } from "./rate_limit.ts";
+import { type ObjectStorage, openStorage } from "./storage/mod.ts";
 import { type Clock, sleep } from "./time.ts";
 import { ErrorRate } from "./watch.ts";
 
@@ -38,6 +39,10 @@ export interface Services {
   readonly errorRate: ErrorRate;
   /** Who is told when something is unwell. */
   readonly alerts: AlertDesk;
+  /** The store as it lies there, for backups; use `store` for all else. */
+  readonly kv: KvPort;
+  /** Where backups are kept; absent when the configuration names no place. */
+  readonly storage?: ObjectStorage;
 }
 
 /** Parts that a test may replace. */
@@ -73,6 +78,11 @@ export async function openServices(
     await Deno.mkdir(kvPath.slice(0, kvPath.lastIndexOf("/")) || "/", { recursive: true });
   }
   const kv = wrapKv(await openKv(kvPath));
+  const { storageUrl: url, s3, appEnv } = config;
+  const folder = /^file:(?!\/\/)(.+)/.exec(url ?? "")?.[1];
+  // Elsewhere a folder that is not there is one that was not mounted.
+  if (folder && appEnv === "development") await Deno.mkdir(folder, { recursive: true });
+  const storage = url === undefined ? undefined : await openStorage({ url, s3, clock, random });
   const store = new Store(kv, {
     clock,
     random,
@@ -83,6 +93,8 @@ export async function openServices(
   return {
     config,
     store,
+    kv,
+    ...(storage ? { storage } : {}),
     clock,
     log,
     catalogue: new Catalogue(clock),

@@ -137,3 +137,16 @@ export function share(value: string): number | undefined {
   const number = /^(?:0|1|[01]?\.\d{1,6})$/.test(value) ? Number(value) : NaN;
   return number >= 0 && number <= 1 ? number : undefined;
 }
+
+/** A folder, or a bucket and a prefix in it. */
+export function storageUrl(value: string): string | undefined {
+  return /^(?:file:[^\0]{1,500}|s3:\/\/[\w.-]{3,63}(?:\/[\w./-]{0,200})?)$/.test(value)
+    ? value
+    : undefined;
+}
+
+/** A key of AES-256: exactly 32 bytes. */
+export function encryptionKey(value: string): Uint8Array<ArrayBuffer> | undefined {
+  const key = secretKey(value);
+  return key?.length === SECRET_KEY_BYTES_MIN ? key : undefined;
+}

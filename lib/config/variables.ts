@@ -8,6 +8,7 @@ import { z } from "zod";
 import { CURRENCIES } from "../money.ts";
 import {
   currency,
+  encryptionKey,
   exactOrigin,
   hostName,
   integer,
@@ -25,6 +26,7 @@ import {
   secretKey,
   sentryDsn,
   share,
+  storageUrl,
   timeZone,
 } from "./values.ts";
 
@@ -185,6 +187,36 @@ export const ENVIRONMENT = z.object({
     meaning: "Days from the issue of an invoice until it is due.",
     fallback: "14",
     example: "30",
+  }),
+  STORAGE_URL: optional(storageUrl, "file: and a folder, or s3://bucket/prefix", {
+    meaning:
+      "Where backups are kept: `file:` and a folder, or `s3://bucket/prefix`. Unset, there are none.",
+    fallback: { development: "file:.data/backups", production: "" },
+    example: "s3://wetech-backups/production",
+  }),
+  S3_ENDPOINT: optional(origin, "an http or https URL with a host and nothing after it", {
+    meaning: "The object storage that `s3:` means; one that begins with the bucket is asked by it.",
+    example: "https://s3.eu-west-1.amazonaws.com",
+  }),
+  S3_REGION: optional(matching(/^[\w-]{1,64}$/), "1 to 64 letters, digits or hyphens", {
+    meaning: "The region of the object storage; some want `auto` or `us-east-1`.",
+    example: "eu-west-1",
+  }),
+  S3_ACCESS_KEY_ID: optional(matching(/^[\x21-\x7e]{1,256}$/), "an access key", {
+    meaning: "The public half of the credentials for the object storage.",
+    example: "copy it from the settings of the object storage",
+    isSecret: true,
+  }),
+  S3_SECRET_ACCESS_KEY: optional(matching(/^[\x21-\x7e]{1,256}$/), "a secret access key", {
+    meaning: "The secret half.",
+    example: "copy it from the settings of the object storage",
+    isSecret: true,
+  }),
+  BACKUP_ENCRYPTION_KEY: optional(encryptionKey, "exactly 32 bytes in base64", {
+    meaning:
+      `32 random bytes in base64 that backups are encrypted with: \`${MAKE_KEY}\`. Without it no backup of its time can be read: keep it elsewhere, too.`,
+    example: MAKE_KEY,
+    isSecret: true,
   }),
   LOG_LEVEL: variable(oneOf("debug", "info", "warn", "error"), "debug, info, warn or error", {
     meaning: "The least severe record that is logged: `debug`, `info`, `warn` or `error`.",

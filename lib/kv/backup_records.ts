@@ -105,8 +105,10 @@ export interface LogPosition {
 
 /** How far a restore has come; written with the entries themselves. */
 export interface RestoreProgress {
-  /** Raised with every write, which tells it from any other restore's. */
+  /** Raised with every write. */
   step: number;
+  /** Who wrote it: no other writer has said the same, even at the same step. */
+  by: string;
   /** The backup that it starts from. */
   backupId: string;
   /** What it was asked for, so that it is resumed with the same. */

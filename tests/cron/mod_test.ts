@@ -10,7 +10,8 @@ import { logLines, startServer } from "../support/server_process.ts";
 
 Deno.test("the program runs each of its jobs, and stops with them", async () => {
   await using app = await startApp();
-  const names = jobsOf(new HealthMonitor(app.services)).map(({ name }) => name).sort();
+  const names = jobsOf(app.services, new HealthMonitor(app.services)).map(({ name }) => name)
+    .sort();
   const folder = await Deno.makeTempDir();
   {
     // The runtime's own way to test cron: every schedule is so many milliseconds from now.
@@ -33,7 +34,9 @@ Deno.test("the program runs each of its jobs, and stops with them", async () => 
 Deno.test("a job's time limit is less than the time to its next run", async () => {
   await using app = await startApp();
 
-  for (const { name, schedule, timeLimitMs } of jobsOf(new HealthMonitor(app.services))) {
+  for (
+    const { name, schedule, timeLimitMs } of jobsOf(app.services, new HealthMonitor(app.services))
+  ) {
     const everyMs = schedule === "* * * * *" ? 60_000 : 24 * 3_600_000;
     equal(timeLimitMs < everyMs, true, name);
     equal(/^[\w-]{1,50}$/.test(name), true, name);

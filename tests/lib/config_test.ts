@@ -70,6 +70,10 @@ Deno.test("readConfig() needs nothing in development", () => {
     timeZone: "Africa/Dar_es_Salaam",
     invoiceSeries: "INV",
     invoiceDueDays: 14,
+    storageUrl: "file:.data/backups",
+    s3: undefined,
+    backupEncryptionKey: undefined,
+    backupRetention: { dailies: 30, weeklies: 8, monthlies: 12 },
     logLevel: "info",
     logFormat: "pretty",
     slowRequestMs: 1000,
@@ -110,6 +114,12 @@ Deno.test("readConfig() takes every variable from the environment", () => {
     LOG_FORMAT: "pretty",
     SLOW_REQUEST_MS: "250",
     RATE_LIMITS: "lead_post=20/2m",
+    STORAGE_URL: "s3://wetech-backups/production",
+    S3_ENDPOINT: "https://s3.example.com",
+    S3_REGION: "eu-west-1",
+    S3_ACCESS_KEY_ID: "AK",
+    S3_SECRET_ACCESS_KEY: "SK",
+    BACKUP_ENCRYPTION_KEY: KEY,
     SENTRY_DSN: "https://key@sentry.example.com/42",
     SENTRY_SAMPLE_RATE: "0.5",
     ALERT_WEBHOOK_URLS: "https://hooks.slack.com/services/T/B/x,discord+https://chat.example.com/y",
@@ -119,7 +129,8 @@ Deno.test("readConfig() takes every variable from the environment", () => {
     SHOP_EMAIL: "owner@example.com",
   });
 
-  const { secretKey, secretKeyPrevious, ...rest } = config;
+  const { secretKey, secretKeyPrevious, backupEncryptionKey, ...rest } = config;
+  equal(btoa(String.fromCharCode(...backupEncryptionKey!)), KEY);
   equal(btoa(String.fromCharCode(...secretKey)), KEY);
   notDeepEqual(secretKeyPrevious, secretKey);
   deepEqual(rest, {
@@ -138,6 +149,14 @@ Deno.test("readConfig() takes every variable from the environment", () => {
     timeZone: "Africa/Nairobi",
     invoiceSeries: "KEN",
     invoiceDueDays: 30,
+    storageUrl: "s3://wetech-backups/production",
+    s3: {
+      endpoint: "https://s3.example.com",
+      region: "eu-west-1",
+      accessKeyId: "AK",
+      secretAccessKey: "SK",
+    },
+    backupRetention: { dailies: 30, weeklies: 8, monthlies: 12 },
     logLevel: "debug",
     logFormat: "pretty",
     slowRequestMs: 250,
@@ -160,6 +179,14 @@ Deno.test("readConfig() takes every variable from the environment", () => {
     mailFrom: "billing@example.com",
     shopEmail: "owner@example.com",
   });
+});
+
+Deno.test("readConfig() wants all that object storage needs", () => {
+  deepEqual(blamed({ STORAGE_URL: "s3://backups", S3_REGION: "auto" }), [
+    "S3_ENDPOINT",
+    "S3_ACCESS_KEY_ID",
+    "S3_SECRET_ACCESS_KEY",
+  ]);
 });
 
 Deno.test("readConfig() lets nobody do without limits in production", () => {
@@ -270,6 +297,12 @@ Deno.test("readConfig() refuses what a variable cannot be, and says what it can"
     LOG_FORMAT: ["text"],
     SLOW_REQUEST_MS: ["0", "1s"],
     RATE_LIMITS: ["none", "lead_post=0/1m", "lead_post=10", "nothing=10/1m", "lead_post=10/1y"],
+    STORAGE_URL: ["backups", "s4://bucket", "https://s3.example.com/bucket"],
+    S3_ENDPOINT: ["s3.example.com", "https://s3.example.com/bucket"],
+    S3_REGION: ["eu west"],
+    S3_ACCESS_KEY_ID: ["hunter2 hunter2"],
+    S3_SECRET_ACCESS_KEY: ["hunter2 hunter2"],
+    BACKUP_ENCRYPTION_KEY: ["hunter2", btoa("x".repeat(33))],
     SENTRY_DSN: ["hunter2", "https://sentry.example.com/42", "https://key@sentry.example.com/"],
     SENTRY_SAMPLE_RATE: ["10%", "1.1", "-0.1"],
     ALERT_WEBHOOK_URLS: ["hunter2", "https://example.com/hunter2", "slack+ftp://example.com/x"],
@@ -340,7 +373,7 @@ Deno.test("describeVariables() tells each variable once, in a table's words", ()
 
   equal(new Set(variables.map(({ name }) => name)).size, variables.length);
   for (const { name, meaning, fallback } of variables) {
-    match(name, /^[A-Z][A-Z_]*$/);
+    match(name, /^[A-Z][A-Z_0-9]*$/);
     match(meaning, /^[^|\n]+\.$/);
     match(fallback, /^[^|\n]+$/);
   }

@@ -120,6 +120,7 @@ function spawn({ kvPath, env = {}, flags = [] }: ServerOptions) {
       // One machine sends everything; unknown variables are not looked at.
       RATE_LIMITS: "off",
       KV_PATH: kvPath,
+      STORAGE_URL: `file:${directory}/backups`,
       ...env,
     },
     stdin: "null",

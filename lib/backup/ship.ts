@@ -1,0 +1,181 @@
+/**
+ * Shipping the log: every commit of the books reaches the storage within a
+ * minute, so that with the whole database no more than that is lost.
+ *
+ * Several instances may ship at once, and any of them may be stopped anywhere:
+ * a stretch that was stored twice is the same twice (`journal.ts`), and the
+ * position in the store is only moved once the storage has been asked.
+ *
+ * @module
+ */
+import type { LogPosition } from "../kv/backup_records.ts";
+import { prune } from "../kv/bulk.ts";
+import { sha256Hex } from "../digest.ts";
+import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS } from "../time.ts";
+import { listSegments, readLog, segmentName, STAMP_ZERO } from "./journal.ts";
+import { commitLine } from "./lines.ts";
+import { ObjectWriter, readObject } from "./object.ts";
+import { type BackupServices, throwIfAborted } from "./services.ts";
+import { advanceLog, breakLog, currentRun, logState, rewindLog } from "./state.ts";
+
+/** What a run of {@linkcode shipLog} did. */
+export interface ShipReport {
+  /** Commits that were stored. */
+  commits: number;
+  /** Objects that were stored. */
+  objects: number;
+  /** Commits that were deleted from the store, as they are old and in the storage. */
+  pruned: number;
+  /** The last commit that is in the storage. */
+  stamp: string;
+  /** How old the oldest commit was that was not yet, in milliseconds; 0 if there was none. */
+  lagMs: number;
+}
+
+/** Shipped log stays in the store so long, for a part of the storage that is lost. */
+const KEEP_MS = 2 * DAY_MS;
+/** Log that has not been shipped for so long is an alarm. */
+const ALARM_MS = DAY_MS;
+/** The store itself forgets log after seven days: then some may have gone unshipped. */
+const BROKEN_MS = 7 * DAY_MS - 12 * HOUR_MS;
+/** How often the position is confirmed when there is nothing to ship. */
+const CONFIRM_MS = 10 * MINUTE_MS;
+/** Commits deleted at once. */
+const PRUNE_PAGE = 100;
+
+/**
+ * Stores the commits that have not been stored yet, then deletes those from the
+ * store that have been for two days and that no backup under way needs.
+ *
+ * One read of the store, and one request to the storage, when there is nothing
+ * to do. Memory for one object.
+ *
+ * @throws {AppError} `unavailable`, and what the storage throws; repeat it then
+ */
+export async function shipLog(
+  services: BackupServices,
+  { signal }: { signal?: AbortSignal } = {},
+): Promise<ShipReport> {
+  const { clock, log } = services;
+  const report: ShipReport = { commits: 0, objects: 0, pruned: 0, stamp: "", lagMs: 0 };
+  let { epoch, position } = await logState(services);
+  if (clock() - position.at > BROKEN_MS) {
+    log.error("log.broken", { epoch, shippedAt: isoTime(position.at), reason: "not shipped" });
+    await breakLog(services, epoch);
+    ({ epoch, position } = await logState(services));
+  }
+  position = await confirmed(services, epoch, position);
+  report.stamp = position.stamp;
+
+  let writer = new ObjectWriter();
+  let last = position.stamp;
+  for await (const commits of readLog(services.kv, position.stamp)) {
+    throwIfAborted(signal);
+    if (report.lagMs === 0 && commits[0]) report.lagMs = alarming(services, commits[0].at);
+    for (const { stamp, at, lines } of commits) {
+      writer.add(commitLine({ stamp, at, entries: lines.length }));
+      for (const line of lines) writer.add(line);
+      writer.entries += lines.length;
+      last = stamp;
+      report.commits++;
+      if (!writer.isFull) continue;
+      await ship(services, epoch, report, writer, last);
+      writer = new ObjectWriter();
+    }
+  }
+  if (!writer.isEmpty) await ship(services, epoch, report, writer, last);
+  else if (clock() - position.at > CONFIRM_MS) {
+    await advanceLog(services, epoch, { stamp: report.stamp });
+  }
+  report.pruned = await pruneLog(services, epoch, report.stamp, signal);
+  return report;
+}
+
+/** How old a commit is that waits to be shipped. */
+function alarming({ clock, log }: BackupServices, at: number): number {
+  const lagMs = Math.max(clock() - at, 0);
+  if (lagMs > ALARM_MS) log.error("log.unshipped", { since: isoTime(at), lagMs });
+  return lagMs;
+}
+
+async function ship(
+  services: BackupServices,
+  epoch: string,
+  report: ShipReport,
+  writer: ObjectWriter,
+  to: string,
+): Promise<void> {
+  const { storage, config } = services;
+  const name = segmentName(epoch, report.stamp, to);
+  const bytes = await writer.finish(name, "log", config.backupEncryptionKey);
+  try {
+    await storage.put(name, bytes, { sha256: sha256Hex(bytes) });
+    const expected = { name, kind: "log", bytes: bytes.length, sha256: sha256Hex(bytes) } as const;
+    await readObject(storage, expected, config.backupEncryptionKey);
+  } catch (error) {
+    await storage.delete(name).catch(() => {}); // whoever reads it will find it damaged
+    throw error;
+  }
+  await advanceLog(services, epoch, { stamp: to, name });
+  report.objects++;
+  report.stamp = to;
+}
+
+/**
+ * The position, if the storage has what it says; else the last one before it
+ * that the storage has. If the store has no log from there on any more, what is
+ * missing is lost, and a new epoch begins.
+ */
+async function confirmed(
+  services: BackupServices,
+  epoch: string,
+  position: LogPosition,
+): Promise<LogPosition> {
+  const { storage, log } = services;
+  if (position.name === null || await storage.head(position.name)) return position;
+  log.error("log.segment_missing", { name: position.name });
+  let best: { stamp: string; name: string | null } = { stamp: STAMP_ZERO, name: null };
+  for (const { to, name } of await listSegments(storage, epoch)) {
+    if (to > best.stamp && to <= position.stamp) best = { stamp: to, name };
+  }
+  if (best.stamp < position.pruned) {
+    log.error("log.broken", { epoch, reason: "a segment is missing, and its log is gone" });
+    await breakLog(services, epoch);
+  } else {
+    await rewindLog(services, epoch, position, best);
+  }
+  return (await logState(services)).position;
+}
+
+async function pruneLog(
+  services: BackupServices,
+  epoch: string,
+  shipped: string,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const { kv, clock } = services;
+  const before = clock() - KEEP_MS;
+  const [oldest] = await firstCommit(services);
+  if (!oldest || oldest.at >= before) return 0;
+  const run = await currentRun(services);
+  const until = run && run.v0 < shipped ? run.v0 : shipped;
+  let pruned = 0;
+  for await (const commits of readLog(kv, STAMP_ZERO, { until, limit: PRUNE_PAGE })) {
+    throwIfAborted(signal);
+    const firstKept = commits.findIndex(({ at }) => at >= before);
+    const old = firstKept === -1 ? commits : commits.slice(0, firstKept);
+    const last = old.at(-1);
+    if (!last) break;
+    // Said before it is done: what may be gone must not be counted on.
+    await advanceLog(services, epoch, { stamp: shipped, pruned: last.stamp });
+    await prune(kv, old.flatMap(({ keys }) => keys));
+    pruned += old.length;
+    if (firstKept !== -1) break;
+  }
+  return pruned;
+}
+
+async function firstCommit({ kv }: BackupServices) {
+  for await (const commits of readLog(kv, STAMP_ZERO, { limit: 1 })) return commits;
+  return [];
+}

@@ -1,0 +1,366 @@
+/**
+ * The store as a whole: read from one end to the other as it lies there, marked,
+ * pruned and written again. With the health probe this is the only writer beside
+ * `transact()`, and it belongs to backup and restore alone.
+ *
+ * @module
+ */
+import { AppError } from "../errors.ts";
+import type { RestoreProgress } from "./backup_records.ts";
+import { decode, encode } from "./codec.ts";
+import { withDeadline } from "./deadline.ts";
+import { isDurable, type Key, logMark, restoring } from "./keys.ts";
+import type { KvPort } from "./store.ts";
+
+/** An entry as it lies in the store. */
+export interface RawEntry {
+  /** As Deno KV gives it. */
+  key: Deno.KvKey;
+  /** As it was stored; not decoded. */
+  value: unknown;
+  /** Its revision. */
+  versionstamp: string;
+}
+
+/** What a bulk write does to a key. */
+export interface RawMutation {
+  /** Where. */
+  key: Deno.KvKey;
+  /** As it is to be stored; says nothing about a deletion. */
+  value?: unknown;
+  /** Takes away what is there. */
+  isDeletion: boolean;
+  /** In milliseconds from now; for ever when absent. */
+  expireIn?: number;
+}
+
+/** Entries a read fetches: more starve the event loop, fewer cost round trips. */
+const PAGE = 500;
+/** One call; nobody waits for a bulk operation, so it may take its time. */
+const CALL_MS = 15_000;
+/** Tries of a call before the operation ends; it can be resumed. */
+const ATTEMPTS_MAX = 6;
+const BACKOFF_MS = 100;
+
+/** Limits as the runtime counts them, with room to spare; see `batch.ts`. */
+const MUTATIONS_MAX = 900;
+const PAYLOAD_BYTES_MAX = 700_000;
+const KEY_BYTES_MAX = 75_000;
+/** What a value that is no bytes is counted as: the most that it can be. */
+const OTHER_VALUE_BYTES = 65_536;
+
+/**
+ * All entries from `after` (exclusive) on in key order, a page at a time.
+ *
+ * @param isWanted Tells by the first part of a key whether to read what has it;
+ * what is unwanted is stepped over, not read.
+ * @throws {AppError} `unavailable` when the store does not answer repeatedly.
+ */
+export async function* scanAll(
+  kv: KvPort,
+  isWanted: (key: Deno.KvKey) => boolean = isDurable,
+  after: Deno.KvKey | null = null,
+): AsyncGenerator<RawEntry[]> {
+  let start: Deno.KvKey | null = after;
+  let isSeen = after !== null;
+  for (;;) {
+    const page = await readPage(kv, { prefix: [], ...(start ? { start } : {}) });
+    const from = isSeen && page[0] && isSameKey(page[0].key, start!) ? 1 : 0;
+    const unwanted = page.findIndex(({ key }, i) => i >= from && !isWanted(key));
+    const wanted = page.slice(from, unwanted === -1 ? undefined : unwanted);
+    if (wanted.length > 0) yield wanted;
+    if (unwanted !== -1) {
+      // Above every key that begins with the name, and below every other.
+      start = [`${String(page[unwanted]!.key[0])}\0`];
+      isSeen = false;
+    } else if (page.length < PAGE) {
+      return;
+    } else {
+      start = page.at(-1)!.key;
+      isSeen = true;
+    }
+  }
+}
+
+/** All entries below `prefix` from `start` (inclusive) to `end` (exclusive), `limit` at a time. */
+export async function* scanRange(
+  kv: KvPort,
+  prefix: Deno.KvKey,
+  { start, end, limit = PAGE }: { start?: Deno.KvKey; end?: Deno.KvKey; limit?: number } = {},
+): AsyncGenerator<RawEntry[]> {
+  let from = start;
+  let isSeen = false;
+  for (;;) {
+    const selector = from && end
+      ? { start: from, end }
+      : from
+      ? { prefix, start: from }
+      : end
+      ? { prefix, end }
+      : { prefix };
+    const page = await readPage(kv, selector, limit);
+    const isRepeated = isSeen && page[0] !== undefined && isSameKey(page[0].key, from!);
+    const fresh = isRepeated ? page.slice(1) : page;
+    if (fresh.length > 0) yield fresh;
+    if (page.length < limit) return;
+    from = page.at(-1)!.key;
+    isSeen = true;
+  }
+}
+
+/** Reads keys as they lie in the store, at most 10 at once as one snapshot. */
+export async function readRaw(kv: KvPort, keys: Deno.KvKey[]): Promise<(RawEntry | null)[]> {
+  const found: (RawEntry | null)[] = [];
+  for (let i = 0; i < keys.length; i += 10) {
+    const chunk = keys.slice(i, i + 10);
+    const entries = await repeated("A read", () => kv.getMany<unknown[]>(chunk));
+    for (const entry of entries) {
+      found.push(entry.versionstamp === null ? null : { ...entry });
+    }
+  }
+  return found;
+}
+
+/**
+ * Commits a marker. Every commit that was acknowledged before is below it, and
+ * every read after it sees all that is below. @returns The marker's versionstamp.
+ */
+export async function mark(kv: KvPort, now: number): Promise<string> {
+  // Applied twice, or without our knowledge, it does no harm: the last one counts.
+  const answer = await repeated(
+    "A marker",
+    () => kv.atomic().set(logMark, encode(now)).commit(),
+  );
+  if (!answer.ok) throw new AppError("unavailable", "The store refuses the marker");
+  return answer.versionstamp;
+}
+
+/** Deletes keys that nobody writes any more, such as those of the old log. */
+export async function prune(kv: KvPort, keys: Deno.KvKey[]): Promise<void> {
+  for (let i = 0; i < keys.length; i += MUTATIONS_MAX) {
+    await repeated("A deletion", () => {
+      const atomic = kv.atomic();
+      for (const key of keys.slice(i, i + MUTATIONS_MAX)) atomic.delete(key);
+      return atomic.commit();
+    });
+  }
+}
+
+/** Whether nothing of the books is in the store. */
+export async function isEmpty(kv: KvPort): Promise<boolean> {
+  for await (const _ of scanAll(kv)) return false;
+  return true;
+}
+
+/**
+ * Writes many entries, as many to an atomic as it holds. Each atomic also says,
+ * under {@linkcode restoring}, how far it has come, and checks that nobody else
+ * has said so since: killed at any moment, the next one goes on from there.
+ */
+export class BulkWriter {
+  readonly #kv: KvPort;
+  readonly #buffer = new Map<string, RawMutation>();
+  #stamp: string | null;
+  #progress: RestoreProgress;
+  #reached: RestoreProgress;
+  readonly #name = crypto.randomUUID();
+  #keyBytes = 0;
+  #payloadBytes = 0;
+
+  /** Use {@linkcode BulkWriter.start} or {@linkcode BulkWriter.resume}. */
+  private constructor(kv: KvPort, progress: RestoreProgress, stamp: string | null) {
+    this.#kv = kv;
+    this.#progress = progress;
+    this.#reached = progress;
+    this.#stamp = stamp;
+  }
+
+  /** Begins anew. @throws {AppError} `conflict` if a restore is under way. */
+  static async start(kv: KvPort, progress: RestoreProgress): Promise<BulkWriter> {
+    const writer = new BulkWriter(kv, progress, null);
+    await writer.#commit();
+    return writer;
+  }
+
+  /** Goes on where one ended; null if there was none. */
+  static async resume(kv: KvPort): Promise<BulkWriter | null> {
+    const [entry] = await readRaw(kv, [restoring]);
+    if (!entry) return null;
+    return new BulkWriter(kv, decode(entry.value as Uint8Array), entry.versionstamp);
+  }
+
+  /** How far it has come, what waits to be written included. */
+  get progress(): RestoreProgress {
+    return this.#reached;
+  }
+
+  /** Takes a mutation; writes what waits when there is no room for more. */
+  async add(mutation: RawMutation): Promise<void> {
+    const keySize = keyBytes(mutation.key);
+    const valueSize = mutation.isDeletion
+      ? 0
+      : mutation.value instanceof Uint8Array
+      ? mutation.value.length
+      : OTHER_VALUE_BYTES;
+    const isFull = this.#buffer.size >= MUTATIONS_MAX ||
+      this.#keyBytes + keySize > KEY_BYTES_MAX ||
+      this.#payloadBytes + 2 * keySize + valueSize > PAYLOAD_BYTES_MAX;
+    if (isFull) await this.flush();
+    // A later write of the same key takes the place of the earlier one.
+    this.#buffer.set(keyName(mutation.key), mutation);
+    this.#keyBytes += keySize;
+    this.#payloadBytes += 2 * keySize + valueSize;
+  }
+
+  /** Says what is done once all that was added is written. */
+  reached(progress: Partial<RestoreProgress>): void {
+    this.#reached = { ...this.#reached, ...progress };
+  }
+
+  /** Writes what waits, and how far that is. */
+  async flush(): Promise<void> {
+    if (this.#buffer.size === 0 && this.#reached === this.#progress) return;
+    await this.#commit();
+  }
+
+  /** Ends the restore: from now on the store may be served. */
+  async end(): Promise<void> {
+    await this.flush();
+    await this.#settle((atomic) => atomic.delete(restoring), null);
+  }
+
+  async #commit(): Promise<void> {
+    const next = { ...this.#reached, step: this.#progress.step + 1, by: this.#name };
+    const bytes = encode(next);
+    this.#stamp = await this.#settle((atomic) => {
+      for (const { key, value, isDeletion, expireIn } of this.#buffer.values()) {
+        if (isDeletion) atomic.delete(key);
+        else atomic.set(key, value, expireIn === undefined ? {} : { expireIn });
+      }
+      atomic.set(restoring, bytes);
+    }, bytes);
+    this.#buffer.clear();
+    this.#keyBytes = 0;
+    this.#payloadBytes = 0;
+    this.#progress = next;
+    this.#reached = next;
+  }
+
+  /**
+   * Commits until it is known to be applied. All attempts check the same
+   * revision, so at most one of them is; a lost answer is found by reading.
+   */
+  async #settle(
+    write: (atomic: Deno.AtomicOperation) => void,
+    written: Uint8Array | null,
+  ): Promise<string> {
+    return await repeated("A bulk write", async () => {
+      const atomic = this.#kv.atomic().check({ key: restoring, versionstamp: this.#stamp });
+      write(atomic);
+      const answer = await atomic.commit();
+      if (answer.ok) return answer.versionstamp;
+      const [entry] = await readRaw(this.#kv, [restoring]);
+      const isOurs = written === null
+        ? !entry
+        : entry?.value instanceof Uint8Array && isSameBytes(entry.value, written);
+      if (isOurs) return entry?.versionstamp ?? "";
+      throw new AppError("conflict", "Another restore into this store is under way");
+    });
+  }
+}
+
+/**
+ * Deletes everything but what says how far the restore is. Receipts go as well:
+ * they answer for entries that will be gone.
+ */
+export async function wipe(kv: KvPort, writer: BulkWriter): Promise<void> {
+  const isWanted = (key: Deno.KvKey) => key[0] !== restoring[0];
+  for await (const page of scanAll(kv, isWanted)) {
+    for (const { key } of page) await writer.add({ key, isDeletion: true });
+    await writer.flush();
+  }
+}
+
+/** What a KV counts for a key: a byte of type a part, its content, an end. Never too little. */
+export function keyBytes(key: Deno.KvKey | Key<unknown>): number {
+  let size = 0;
+  for (const part of key) {
+    switch (typeof part) {
+      case "string":
+        size += 2 + utf8Bytes(part);
+        break;
+      case "object":
+        size += 2 + 2 * part.length;
+        break;
+      case "bigint":
+        size += 3 + Math.ceil(part.toString(16).length / 2);
+        break;
+      default:
+        size += 9;
+    }
+  }
+  return size;
+}
+
+function utf8Bytes(text: string): number {
+  let size = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    // Zero is escaped in keys.
+    if (code === 0 || (code >= 0x80 && code < 0x800)) size += 1;
+    else if (code >= 0x800) size += 2;
+  }
+  return size;
+}
+
+async function readPage(
+  kv: KvPort,
+  selector: Deno.KvListSelector,
+  limit = PAGE,
+): Promise<RawEntry[]> {
+  return await repeated(
+    "A read",
+    () => Array.fromAsync(kv.list<unknown>(selector, { limit, batchSize: limit })),
+  );
+}
+
+/** Repeats what is safe to repeat, with a deadline each time. */
+async function repeated<T>(what: string, call: () => Promise<T>): Promise<T> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await withDeadline(call(), CALL_MS, what);
+    } catch (error) {
+      if (error instanceof AppError && error.kind === "conflict") throw error;
+      if (attempt === ATTEMPTS_MAX) {
+        throw new AppError("unavailable", `${what} of the store failed ${attempt} times`, {
+          cause: error,
+        });
+      }
+      await new Promise((done) => setTimeout(done, BACKOFF_MS * 2 ** attempt));
+    }
+  }
+}
+
+function isSameKey(a: Deno.KvKey, b: Deno.KvKey): boolean {
+  return keyName(a) === keyName(b);
+}
+
+/** A key as text, whatever its parts are. */
+function keyName(key: Deno.KvKey): string {
+  return key.map((part) => {
+    switch (typeof part) {
+      case "string":
+        return `s${part.length}:${part}`;
+      case "object":
+        return `b${part.length}:${part}`;
+      case "number":
+        return `n${Object.is(part, -0) ? "-0" : part};`;
+      default:
+        return `${typeof part}${String(part)};`;
+    }
+  }).join("");
+}
+
+function isSameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}

@@ -1,0 +1,231 @@
+/**
+ * Calls to S3: signed with the digest of their body (AWS Signature Version 4),
+ * given up when there is no sign of life, and repeated with full jitter
+ * (aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter). Every call
+ * that is made through it may be repeated.
+ *
+ * @module
+ */
+import { AwsV4Signer } from "aws4fetch";
+import { isoTime } from "../time.ts";
+import { type Attempted, disconnection, isPassing, refusal, silence } from "./_s3_failures.ts";
+import { type S3Options, StorageError, type StorageOptions } from "./mod.ts";
+
+/** How to reach one bucket. */
+export interface S3ClientOptions extends S3Options, Required<Omit<StorageOptions, "url" | "s3">> {
+  /** Its name. */
+  bucket: string;
+}
+
+/** One request. */
+export interface S3Call {
+  /** For messages: such as `store "a.json"`. */
+  does: string;
+  /** In capitals. */
+  method: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
+  /** The whole key; without one it is about the bucket. */
+  key?: string;
+  /** Not encoded. */
+  query?: Record<string, string>;
+  /** Beside those that a signature needs. */
+  headers?: Record<string, string>;
+  /** Sent whole; none by default. */
+  body?: Uint8Array<ArrayBuffer>;
+  /** Statuses that are answers, beside those of success. */
+  accepts?: number[];
+}
+
+/** An answer that has been read. */
+export interface S3Answer {
+  /** Of success, or accepted. */
+  status: number;
+  /** As they came. */
+  headers: Headers;
+  /** Its body. */
+  text: string;
+}
+
+/** An answer whose body is still to be read, or closed. */
+export interface S3Body {
+  /** Of success, or accepted. */
+  status: number;
+  /** As they came. */
+  headers: Headers;
+  /** The next bytes; undefined at the end. */
+  read(): Promise<Uint8Array | undefined>;
+  /** Lets go of the connection. */
+  close(): Promise<void>;
+}
+
+const ATTEMPTS_MAX = 5;
+const BACKOFF_MS = 500;
+const BACKOFF_MAX_MS = 5_000;
+/** A body takes as long as over a line of 0.5 Mbit/s, since nobody tells how much of it is gone. */
+const UPLOAD_BYTES_PER_MS = 64;
+/** A list of 1,000 keys has about 1 MiB. */
+const TEXT_MAX_BYTES = 16 * 2 ** 20;
+
+const EMPTY = new Uint8Array();
+
+/** One bucket of an S3 service. */
+export class S3Client {
+  /** Bucket and host, for messages. */
+  readonly where: string;
+  readonly #options: S3ClientOptions;
+  readonly #base: string;
+  /** The signer keeps there what it derives from the secret, a day for a day. */
+  readonly #derived = new Map<string, ArrayBuffer>();
+
+  /** Connects to nothing yet. @throws {TypeError} If the endpoint is not good. */
+  constructor(options: S3ClientOptions) {
+    const { bucket } = options;
+    const given = options.endpoint.replace("{bucket}", bucket);
+    const url = URL.canParse(given) ? new URL(given) : undefined;
+    if (!url || !/^https?:$/.test(url.protocol) || url.username !== "" || url.search !== "") {
+      throw new TypeError(
+        "Cannot open S3 storage: S3_ENDPOINT must be like https://s3.example.com",
+      );
+    }
+    const root = url.href.replace(/\/+$/, "");
+    this.#base = url.host.startsWith(`${bucket}.`) ? root : `${root}/${bucket}`;
+    this.#options = options;
+    this.where = `bucket "${bucket}" at ${url.origin}`;
+  }
+
+  /** Makes a call and reads its answer, as often as it takes. */
+  ask(call: S3Call, isGood?: (text: string) => boolean): Promise<S3Answer> {
+    return this.repeat(async () => {
+      const body = await this.open(call);
+      const { status, headers } = body;
+      const text = await readText(body, TEXT_MAX_BYTES);
+      // Some failures are known only after the service has said 200.
+      if (isGood && status < 300 && !isGood(text)) throw refusal(this.#about(call), status, text);
+      return { status, headers, text };
+    });
+  }
+
+  /** Does `once` until it succeeds, or fails for good, or too often. */
+  async repeat<T>(once: () => Promise<T>): Promise<T> {
+    for (let attempt = 1;; attempt++) {
+      try {
+        return await once();
+      } catch (error) {
+        if (!isPassing(error) || attempt === ATTEMPTS_MAX) throw error;
+        await this.backOff(attempt);
+      }
+    }
+  }
+
+  /** Waits after the failure of attempt `attempt`. */
+  backOff(attempt: number): Promise<void> {
+    const ceilingMs = Math.min(BACKOFF_MS * 2 ** (attempt - 1), BACKOFF_MAX_MS);
+    return this.#options.sleep(this.#options.random() * ceilingMs);
+  }
+
+  /** Makes a call once. */
+  async open(call: S3Call): Promise<S3Body> {
+    const about = this.#about(call);
+    const { silenceMs } = this.#options;
+    const line = new Line(about);
+    const sent = await this.#signed(call);
+    const sendMs = (call.body?.length ?? 0) / UPLOAD_BYTES_PER_MS;
+    const response = await line.within(silenceMs + sendMs, () =>
+      fetch(sent.url, {
+        method: call.method,
+        headers: sent.headers,
+        body: call.body ?? null,
+        redirect: "manual",
+        signal: line.signal,
+      }));
+    const reader = response.body?.getReader();
+    const body: S3Body = {
+      status: response.status,
+      headers: response.headers,
+      async read() {
+        if (!reader) return undefined;
+        return (await line.within(silenceMs, () => reader.read())).value;
+      },
+      async close() {
+        // A stream that has failed has nothing to let go of.
+        await reader?.cancel().catch(() => {});
+      },
+    };
+    if (response.ok || call.accepts?.includes(response.status)) return body;
+    throw refusal(about, response.status, await readText(body, TEXT_MAX_BYTES));
+  }
+
+  async #signed({ method, key, query, headers = {}, body }: S3Call) {
+    const { accessKeyId, secretAccessKey, region, clock } = this.#options;
+    const path = key === undefined ? "" : `/${key.split("/").map(encodeURIComponent).join("/")}`;
+    const search = Object.entries(query ?? {}).map((pair) =>
+      pair.map(encodeURIComponent).join("=")
+    );
+    const signed = await new AwsV4Signer({
+      method,
+      url: `${this.#base}${path}${search.length > 0 ? `?${search.join("&")}` : ""}`,
+      headers: { ...headers, "x-amz-content-sha256": await hexDigest(body ?? EMPTY) },
+      accessKeyId,
+      secretAccessKey,
+      region,
+      service: "s3",
+      cache: this.#derived,
+      datetime: isoTime(clock()).replaceAll(/[-:]|\.\d+/g, ""),
+    }).sign();
+    // Not signed, since what stands between may change it.
+    signed.headers.set("accept-encoding", "identity");
+    return signed;
+  }
+
+  #about({ does }: S3Call): Attempted {
+    return { does, where: this.where };
+  }
+}
+
+/** A connection that is given up when it is silent, and whose failures are ours. */
+class Line {
+  readonly #about: Attempted;
+  readonly #controller = new AbortController();
+
+  constructor(about: Attempted) {
+    this.#about = about;
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  async within<T>(ms: number, work: () => Promise<T>): Promise<T> {
+    const timer = setTimeout(
+      () => this.#controller.abort(silence(this.#about, Math.round(ms))),
+      ms,
+    );
+    try {
+      return await work();
+    } catch (error) {
+      if (this.signal.aborted) throw this.signal.reason;
+      throw disconnection(this.#about, error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+async function readText(body: S3Body, maxBytes: number): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  let size = 0;
+  for (let chunk = await body.read(); chunk; chunk = await body.read()) {
+    size += chunk.length;
+    if (size > maxBytes) {
+      await body.close();
+      throw new StorageError("unsupported", `Cannot read an answer of more than ${maxBytes} bytes`);
+    }
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+/** Off this thread, unlike `lib/digest.ts`: a part has megabytes. */
+async function hexDigest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+}
