@@ -32,7 +32,7 @@ const monitor = new HealthMonitor(services);
 const stopping = new AbortController();
 const jobsEnded = registerJobs(services, monitor, stopping.signal);
 await startTracing();
-if (config.appEnv === "development") await seedCatalogue(services);
+if (config.appEnv === "development") await prepareLaptop(config);
 
 const app = createApp(services, monitor);
 const server = serveOrExit(config);
@@ -49,6 +49,13 @@ function configOrExit(): Config {
     console.error(error.message);
     Deno.exit(1);
   }
+}
+
+/** What a laptop has not yet: products, and a folder for backups. Elsewhere none is made: it may not be mounted. */
+async function prepareLaptop({ storageUrl = "" }: Config): Promise<void> {
+  const folder = /^file:(?!\/\/)(.+)/.exec(storageUrl)?.[1];
+  if (folder) await Deno.mkdir(folder, { recursive: true });
+  await seedCatalogue(services);
 }
 
 function serveOrExit(config: Config): Deno.HttpServer {

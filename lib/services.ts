@@ -78,10 +78,7 @@ export async function openServices(
     await Deno.mkdir(kvPath.slice(0, kvPath.lastIndexOf("/")) || "/", { recursive: true });
   }
   const kv = wrapKv(await openKv(kvPath));
-  const { storageUrl: url, s3, appEnv } = config;
-  const folder = /^file:(?!\/\/)(.+)/.exec(url ?? "")?.[1];
-  // Elsewhere a folder that is not there is one that was not mounted.
-  if (folder && appEnv === "development") await Deno.mkdir(folder, { recursive: true });
+  const { storageUrl: url, s3 } = config;
   const storage = url === undefined ? undefined : await openStorage({ url, s3, clock, random });
   const store = new Store(kv, {
     clock,
