@@ -6,7 +6,6 @@
  * @module
  */
 import { AppError } from "../errors.ts";
-import { sweep } from "../integrity.ts";
 import type { RestoreProgress, RestoreProof } from "../kv/backup_records.ts";
 import { BulkWriter } from "../kv/bulk.ts";
 import * as keys from "../kv/keys.ts";
@@ -18,6 +17,7 @@ import { BackupMirror } from "./mirror.ts";
 import { restoreInto, type RestoreStep } from "./restore.ts";
 import { type BackupServices, damaged, throwIfAborted } from "./services.ts";
 import { ownOperation } from "./state.ts";
+import { countFindings } from "./sweeping.ts";
 import { differenceOf } from "./tally.ts";
 
 /** Options for {@linkcode drill}. */
@@ -112,7 +112,7 @@ async function tryOut(
     }));
   }
   onProgress?.({ phase: "sweep", entries, of: entries });
-  const { findingsTotal: findings } = await sweep({ store });
+  const findings = await countFindings({ store }, signal);
   const { pointInTime, unexplained } = manifest;
   const problem = findings > 0
     ? `The sweep has ${findings} findings`

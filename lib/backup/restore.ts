@@ -13,7 +13,6 @@
  * @module
  */
 import { AppError } from "../errors.ts";
-import { sweep } from "../integrity.ts";
 import type { RestoreProgress } from "../kv/backup_records.ts";
 import { BulkWriter, isEmpty, scanAll, wipe } from "../kv/bulk.ts";
 import * as keys from "../kv/keys.ts";
@@ -26,6 +25,7 @@ import { type Manifest, manifestName } from "./manifest.ts";
 import { expectKey, readObject } from "./object.ts";
 import { type BackupServices, damaged, throwIfAborted } from "./services.ts";
 import { ownOperation } from "./state.ts";
+import { countFindings } from "./sweeping.ts";
 import { takeBackup } from "./take.ts";
 import { differenceOf, digestOf, prefixOf, Tally } from "./tally.ts";
 import { isWanted, resolveTarget, type RestorePlan } from "./target.ts";
@@ -96,7 +96,7 @@ export async function restore(
   const { manifest } = plan;
   const restored = await restoreInto(services, plan, writer, options);
   options.onProgress?.({ phase: "sweep", entries: restored.entries, of: restored.entries });
-  const { findingsTotal: findings } = await sweep(services);
+  const findings = await countFindings(services, options.signal);
   const startedAt = writer.progress.startedAt;
   await writer.end();
 

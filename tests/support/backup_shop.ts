@@ -58,7 +58,12 @@ export async function openBackupShop(options: BackupShopOptions = {}): Promise<B
     write: (line) => alarms.push(JSON.parse(line).event),
   });
   const config = {
-    ...readConfig({ APP_ENV: "test", KV_PATH: kvPath, RATE_LIMITS: "off" }),
+    ...readConfig({
+      APP_ENV: "test",
+      KV_PATH: kvPath,
+      DENO_KV_ACCESS_TOKEN: "of the server that was started last",
+      RATE_LIMITS: "off",
+    }),
     backupEncryptionKey: key,
     backupRetention: retention,
   };

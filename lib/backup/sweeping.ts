@@ -1,0 +1,39 @@
+/**
+ * Sweeping what was restored, in slices that are repeated when the store does
+ * not answer: a restore of hours is not to fail for one read.
+ *
+ * @module
+ */
+import { AppError } from "../errors.ts";
+import { sweep } from "../integrity.ts";
+import type { Store } from "../kv/store.ts";
+import { SECOND_MS, sleep } from "../time.ts";
+import { throwIfAborted } from "./services.ts";
+
+const SLICE_MS = 2 * SECOND_MS;
+/** Tries of a slice before the sweep ends. */
+const ATTEMPTS_MAX = 6;
+const BACKOFF_MS = 200;
+
+/** How many findings the store has. @throws {AppError} `unavailable` when it does not answer repeatedly */
+export async function countFindings(
+  { store }: { readonly store: Store },
+  signal?: AbortSignal,
+): Promise<number> {
+  let findings = 0;
+  let resumeFrom: string | null = null;
+  for (let attempt = 1;;) {
+    throwIfAborted(signal);
+    try {
+      const slice = await sweep({ store }, { budgetMs: SLICE_MS, resumeFrom });
+      findings += slice.findingsTotal;
+      if (slice.isComplete) return findings;
+      resumeFrom = slice.resumeFrom;
+      attempt = 1;
+    } catch (error) {
+      const isPassing = error instanceof AppError && error.kind === "unavailable";
+      if (!isPassing || attempt === ATTEMPTS_MAX) throw error;
+      await sleep(BACKOFF_MS * 2 ** attempt++);
+    }
+  }
+}
