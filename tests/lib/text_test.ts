@@ -329,7 +329,8 @@ Deno.test("sanitizeHtml() is safe and changes nothing the second time, whatever 
   );
 });
 
-Deno.test("sanitizeHtml() and its like take time in proportion, on a megabyte of the worst", () => {
+// What took quadratic time would not end within the run.
+Deno.test("sanitizeHtml() and its like get through a megabyte of the worst", () => {
   const pieces = [
     "<",
     "&",
@@ -348,15 +349,16 @@ Deno.test("sanitizeHtml() and its like take time in proportion, on a megabyte of
   const texts = pieces.map((piece) => piece.repeat(1_000_000 / piece.length));
   texts.push(`${"<b>".repeat(200_000)}${"</i>".repeat(200_000)}`, `<b${" ".repeat(1_000_000)}`);
   texts.push(`${"<b>".repeat(200_000)}${"<p>".repeat(200_000)}`, `a${" ".repeat(1_000_000)}b`);
-  const before = performance.now();
 
   for (const text of texts) {
-    for (const f of [sanitizeHtml, escapeHtml, cleanLine, cleanText, isLine, isMultiline]) f(text);
+    const sanitized = sanitizeHtml(text);
+    equal(sanitizeHtml(sanitized) === sanitized, true);
+    equal(escapeHtml(text).length >= text.length, true);
+    equal(cleanLine(text).length <= text.length, true);
+    equal(cleanText(text).length <= text.length, true);
+    equal(isLine(text), !/[\r\0]/.test(text));
+    equal(isMultiline(text), !/[\r\0]/.test(text));
   }
-
-  // Takes about a second; anything quadratic would take minutes.
-  const tookMs = performance.now() - before;
-  ok(tookMs < 20_000, `took ${tookMs} ms`);
 });
 
 Deno.test("every function survives the big list of naughty strings", () => {
