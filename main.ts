@@ -4,6 +4,7 @@
  * @module
  */
 import { registerJobs } from "./cron/mod.ts";
+import { isRestoring } from "./lib/backup/mod.ts";
 import { type Config, ConfigError, environment, readConfig } from "./lib/config.ts";
 import { loadPhones } from "./lib/contact.ts";
 import { seedCatalogue } from "./lib/demo.ts";
@@ -28,6 +29,10 @@ const log = openLog({
   color: !Deno.noColor && Deno.stdout.isTerminal(),
 });
 const services = await openServices(config, { log, clock: systemClock, random: Math.random });
+if (await isRestoring(services)) {
+  console.error("A restore of this store was not finished: give deno task restore once more");
+  Deno.exit(1);
+}
 const monitor = new HealthMonitor(services);
 const stopping = new AbortController();
 const jobsEnded = registerJobs(services, monitor, stopping.signal);

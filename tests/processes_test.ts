@@ -9,6 +9,7 @@ import {
   rejects,
   strictEqual as equal,
 } from "node:assert/strict";
+import { encode } from "../lib/kv/codec.ts";
 import { environment, readConfig } from "../lib/config.ts";
 import { sweep } from "../lib/integrity.ts";
 import * as keys from "../lib/kv/keys.ts";
@@ -211,6 +212,19 @@ Deno.test("a wrong environment ends the start with one readable list", async () 
     ok(list.some((line) => line.startsWith(`  - ${name} `)), `${name} is not in: ${stderr}`);
   }
   await rejects(Deno.stat(store.kvPath), Deno.errors.NotFound);
+});
+
+Deno.test("a store whose restore was not finished is not served", async () => {
+  await using store = await newStore();
+  {
+    using kv = await Deno.openKv(store.kvPath);
+    await kv.set(keys.restoring, encode({ phase: "base" }));
+  }
+
+  const { code, stderr } = await runServer({ ...store });
+
+  equal(code, 1);
+  match(stderr, /A restore of this store was not finished/);
 });
 
 Deno.test("a port in use ends the start with one line that names it", async () => {
