@@ -6,7 +6,7 @@
  */
 import type { Context, MiddlewareHandler } from "hono";
 import { addressGroup, clientAddress } from "../lib/client_address.ts";
-import type { RateRuleName, RateState } from "../lib/rate_limit.ts";
+import type { RateGuard, RateRuleName, RateState } from "../lib/rate_limit.ts";
 import type { Services } from "../lib/services.ts";
 import type { AppEnv } from "./_env.ts";
 
@@ -32,10 +32,8 @@ export function countWrite(
   rule: RateRuleName,
   subject: string,
 ): void {
-  const guard = services.limiter.guard(rule, subject);
-  if (!guard) return;
-  c.set("guards", [...c.var.guards ?? [], guard]);
-  services.limiter.expectRoom(guard);
+  const guard = addGuard(services, c, rule, subject);
+  if (guard) services.limiter.expectRoom(guard);
 }
 
 /**
@@ -66,10 +64,20 @@ export function countRead(
   rule: RateRuleName,
   subject: string,
 ): void {
-  const guard = services.limiter.guard(rule, subject);
-  if (!guard) return;
-  c.set("guards", [...c.var.guards ?? [], guard]);
-  services.limiter.takeHere(guard);
+  const guard = addGuard(services, c, rule, subject);
+  if (guard) services.limiter.takeHere(guard);
+}
+
+/** Puts a guard on the request, so that its answer tells of it; null when the rule is not in force. */
+function addGuard(
+  { limiter }: Services,
+  c: Context<AppEnv>,
+  rule: RateRuleName,
+  subject: string,
+): RateGuard | null {
+  const guard = limiter.guard(rule, subject);
+  if (guard) c.set("guards", [...c.var.guards ?? [], guard]);
+  return guard;
 }
 
 /** Counts a visitor's reads of a route by address; a key's are counted by the key. */

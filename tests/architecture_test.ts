@@ -259,7 +259,7 @@ Deno.test("objection() refuses each import that would point the wrong way", () =
     "lib/gateways/pesapal.ts -> lib/payments.ts",
     "lib/kv/keys.ts -> lib/storage/mod.ts",
     "main.ts -> routes/_problem.ts",
-    "main.ts -> file:///work/shared/x.ts",
+    "main.ts -> file:///elsewhere/x.ts",
     "main.ts -> https://deno.land/x/mod.ts",
     "main.ts -> jsr:@std/assert",
     "main.ts -> npm:hono@4",
