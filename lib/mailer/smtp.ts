@@ -7,7 +7,12 @@
  *
  * @module
  */
+import type { Socket } from "node:net";
 import type { SmtpServer } from "../endpoints.ts";
+import { SECOND_MS, sleep } from "../time.ts";
+
+/** From the mail's acceptance until the connection is dropped, whether the server said goodbye or not. */
+const PARTING_MS = SECOND_MS;
 
 /** One mail. */
 export interface Mail {
@@ -45,17 +50,17 @@ export async function sendMail(
   const reason = `no answer in ${timeoutMs} ms`;
   const timer = setTimeout(() => resolve({ isSent: false, isFinal: false, reason }), timeoutMs);
   const attempt = new Attempt();
-  try {
-    return await Promise.race([attempt.send(server, mail, timeoutMs), timeUp]);
-  } finally {
-    clearTimeout(timer);
-    attempt.end();
-  }
+  const result = await Promise.race([attempt.send(server, mail, timeoutMs), timeUp]);
+  clearTimeout(timer);
+  if (!result.isSent) attempt.drop();
+  await attempt.end();
+  return result;
 }
 
 /** One connection and one mail over it. */
 class Attempt {
-  #socket: { destroy(): unknown } | undefined;
+  #socket: Socket | undefined;
+  #closed: Promise<void> = Promise.resolve();
   #isEnded = false;
 
   async send(server: SmtpServer, mail: Mail, timeoutMs: number): Promise<SendResult> {
@@ -65,18 +70,19 @@ class Attempt {
     const isInTheClear = isHere && ca === undefined;
     try {
       const transport = createTransport({
-        ...(isImplicitTls ? await this.#connected(server) : {}),
+        connection: await this.#connected(server),
         host,
         port,
         secure: isImplicitTls,
+        secured: isImplicitTls,
         requireTLS: !isImplicitTls && !isInTheClear,
         ignoreTLS: !isImplicitTls && isInTheClear,
         ...(credentials ? { auth: { user: credentials.user, pass: credentials.password } } : {}),
         ...(ca === undefined ? {} : { tls: { ca } }),
-        dnsTimeout: timeoutMs,
-        connectionTimeout: timeoutMs,
         greetingTimeout: timeoutMs,
         socketTimeout: timeoutMs,
+        // The connection is ours to end, and no timer of it may outlive the mail.
+        socketCloseTimeout: 0,
         disableFileAccess: true,
         disableUrlAccess: true,
       });
@@ -88,30 +94,43 @@ class Attempt {
   }
 
   /**
-   * A connection by TLS. Deno 2.5 hangs when the library makes it, to a name that
-   * has several addresses.
+   * A connection, by TLS if so configured. Made here to be sure that it ends; and
+   * Deno 2.5 hangs when the library makes one by TLS, to a name that has several
+   * addresses.
    */
-  async #connected({ host, port, ca }: SmtpServer) {
-    const { connect } = await import("node:tls");
+  async #connected({ host, port, isImplicitTls, ca }: SmtpServer): Promise<Socket> {
+    const [net, tls] = await Promise.all([import("node:net"), import("node:tls")]);
     if (this.#isEnded) throw new Error("There is no time left");
-    const socket = connect({
-      host,
-      port,
-      // An address is no server name.
-      ...(/^[\d.]+$|:/.test(host) ? {} : { servername: host }),
-      ...(ca === undefined ? {} : { ca }),
-    });
+    const socket = isImplicitTls
+      ? tls.connect({
+        host,
+        port,
+        // An address is no server name.
+        ...(/^[\d.]+$|:/.test(host) ? {} : { servername: host }),
+        ...(ca === undefined ? {} : { ca }),
+      })
+      : net.connect({ host, port });
     this.#socket = socket;
-    await new Promise<void>((secured, failed) => {
-      socket.once("secureConnect", () => secured());
+    this.#closed = new Promise((closed) => socket.once("close", () => closed()));
+    await new Promise<void>((connected, failed) => {
+      socket.once(isImplicitTls ? "secureConnect" : "connect", () => connected());
       socket.once("error", failed);
       socket.once("close", () => failed(new Error("The connection was closed")));
     });
-    return { connection: socket, secured: true };
+    return socket;
   }
 
-  /** Drops the connection, if there still is one. */
-  end(): void {
+  /** Waits a while for the parting to be answered, and drops the connection if there still is one. */
+  async end(): Promise<void> {
+    this.#isEnded = true;
+    const timer = setTimeout(() => this.#socket?.destroy(), PARTING_MS);
+    await this.#closed;
+    clearTimeout(timer);
+    await sleep(0); // what the library put off until now is done then
+  }
+
+  /** Drops the connection, if there is one. */
+  drop(): void {
     this.#isEnded = true;
     this.#socket?.destroy();
   }
