@@ -51,6 +51,10 @@ export interface BackupRun {
   id: string;
   /** Which database it is of. */
   epoch: string;
+  /** It is of a store that a restore is about to replace; absent for all others. */
+  isBeforeRestore?: true;
+  /** The store had none before it, and was not restored from one; absent for all others. */
+  isFirst?: true;
   /** Raised with every step, so that two instances cannot both take the next one. */
   step: number;
   /** When it began. */
@@ -89,6 +93,24 @@ export interface BackupRecord {
   bytes: number;
   /** From its beginning, pauses included. */
   durationMs: number;
+}
+
+/** The newest verified backup of this store. Volatile: it is of this database and no other. */
+export interface NewestBackup {
+  /** What it is called. */
+  id: string;
+  /** Which database it is of: the log goes on from it in the same epoch only. */
+  epoch: string;
+  /** The moment that it is of. */
+  pointInTime: string;
+}
+
+/** Somebody wants a job to be done before its time. Volatile. */
+export interface Wish {
+  /** When it was asked for. */
+  at: string;
+  /** In which exchange; the access log has it too. */
+  requestId: string;
 }
 
 /** How far the log is known to be in the storage. */

@@ -13,9 +13,28 @@ import type {
   BackupRecord,
   BackupRun,
   LogPosition,
+  NewestBackup,
   RestoreProgress,
   RestoreProof,
+  Wish,
 } from "./backup_records.ts";
+import type { MailTemplate } from "./mail_records.ts";
+import type { MessageOrder, OutboxEvent, OutboxMessage } from "./outbox_records.ts";
+import type {
+  CheckoutSlot,
+  Payment,
+  PaymentChannel,
+  PaymentStatus,
+  SealedValue,
+} from "./payment_records.ts";
+import type { RepairRecord, SweepRecord, SweepRun } from "./sweep_records.ts";
+import type {
+  WebhookDelivery,
+  WebhookDirectory,
+  WebhookEndpoint,
+  WebhookFailing,
+  WebhookSecrets,
+} from "./webhook_records.ts";
 import type {
   ApiKey,
   AuditEntry,
@@ -32,6 +51,7 @@ import type {
   Product,
   RateWindow,
   Receipt,
+  Timetable,
 } from "./records.ts";
 
 /** A key that remembers what it holds. */
@@ -108,6 +128,107 @@ export const invoiceSequence = (series: string, year: number): Key<InvoiceSequen
   year,
 ];
 
+/** A payment, by id, which is the reference that a gateway is given. */
+export const payment = (id: string): Key<Payment> => ["payment", id];
+/** All payments. */
+export const payments: Prefix<Payment> = ["payment"];
+/** To list what was paid, or tried, on an invoice. */
+export const paymentByInvoice = (invoiceId: string, id: string): Key<string> => [
+  ...paymentsByInvoice(invoiceId),
+  id,
+];
+/** The payments of one invoice. */
+export const paymentsByInvoice = (invoiceId: string): Prefix<string> => [
+  "payment_by_invoice",
+  invoiceId,
+];
+/** To list the payments that wait for somebody to decide. */
+export const paymentByStatus = (status: PaymentStatus, id: string): Key<string> => [
+  ...paymentsByStatus(status),
+  id,
+];
+/** The payments in one status. */
+export const paymentsByStatus = (status: PaymentStatus): Prefix<string> => [
+  "payment_by_status",
+  status,
+];
+/** To keep what a gateway calls a payment to one payment. */
+export const paymentByTracking = (channel: PaymentChannel, trackingId: string): Key<string> => [
+  "payment_by_tracking",
+  channel,
+  trackingId,
+];
+/** To find the payments whose gateway is to be asked, by when, milliseconds UTC. */
+export const paymentDue = (nextCheckAt: number, id: string): Key<string> => [
+  "payment_due",
+  nextCheckAt,
+  id,
+];
+/** All payments whose gateway is to be asked, the next one first. */
+export const paymentsDue: Prefix<string> = ["payment_due"];
+/** The attempt that a payer may be under way with, so that it is not asked twice. */
+export const checkoutSlot = (invoiceId: string, channel: PaymentChannel): Key<CheckoutSlot> => [
+  "checkout",
+  invoiceId,
+  channel,
+];
+
+/** Something that happened and is not yet handed on, by its id, which sorts by age. */
+export const outboxEvent = (id: string): Key<OutboxEvent> => ["outbox_event", id];
+/** All that happened and is not yet handed on. */
+export const outboxEvents: Prefix<OutboxEvent> = ["outbox_event"];
+
+/** A message that is to be sent, or is dead, by its id. */
+export const message = (id: string): Key<OutboxMessage> => ["message", id];
+/** All messages that are to be sent or are dead. */
+export const messages: Prefix<OutboxMessage> = ["message"];
+/** A message that was sent or cancelled; it expires. */
+export const messageDone = (id: string): Key<OutboxMessage> => ["message_done", id];
+/** All messages that were sent or cancelled of late. */
+export const messagesDone: Prefix<OutboxMessage> = ["message_done"];
+/** To find what is to be sent, lane by lane, by when, milliseconds UTC; none for what waits in its order. */
+export const outboxDue = (lane: string, dueAt: number, id: string): Key<string> => [
+  ...outboxDueIn(lane),
+  dueAt,
+  id,
+];
+/** What is to be sent in one lane. */
+export const outboxDueIn = (lane: string): Prefix<string> => [...outboxDues, lane];
+/** What is to be sent in all lanes. Just before the events, so that one listing sees both. */
+export const outboxDues: Prefix<string> = ["outbox_due"];
+/** Which messages of an order key go out one after another. */
+export const messageOrder = (orderKey: string): Key<MessageOrder> => ["message_order", orderKey];
+/** To list and count the dead. */
+export const messageDead = (id: string): Key<string> => ["message_dead", id];
+/** All dead messages. */
+export const messagesDead: Prefix<string> = ["message_dead"];
+
+/** An endpoint of outgoing webhooks, by id. */
+export const webhook = (id: string): Key<WebhookEndpoint> => ["webhook", id];
+/** All endpoints, deleted ones too. */
+export const webhooks: Prefix<WebhookEndpoint> = ["webhook"];
+/** Which endpoints there are, and what each wants. */
+export const webhookDirectory: Key<WebhookDirectory> = ["webhook_directory", "all"];
+/** What signs an endpoint's webhooks; apart from it, so that its history knows nothing of them. */
+export const webhookSecrets = (id: string): Key<WebhookSecrets> => ["webhook_secrets", id];
+/** That an endpoint has taken nothing of late. */
+export const webhookFailing = (id: string): Key<WebhookFailing> => ["webhook_failing", id];
+/** What became of a message to an endpoint; it expires. */
+export const webhookDelivery = (id: string, messageId: string): Key<WebhookDelivery> => [
+  ...webhookDeliveries(id),
+  messageId,
+];
+/** What was sent to an endpoint of late, by the message's id, which sorts by age. */
+export const webhookDeliveries = (id: string): Prefix<WebhookDelivery> => [
+  "webhook_delivery",
+  id,
+];
+
+/** The shop's own words for a mail, by the id that its kind and language make. */
+export const mailTemplate = (id: string): Key<MailTemplate> => ["mail_template", id];
+/** All of the shop's own words, also those that are not used any more. */
+export const mailTemplates: Prefix<MailTemplate> = ["mail_template"];
+
 /** The history of an entity, by the revision that each change made. */
 export const audit = (entity: EntityKind, id: string, revision: number): Key<AuditEntry> => [
   ...auditOf(entity, id),
@@ -143,11 +264,32 @@ export const lease = (job: string): Key<Lease> => ["lease", job];
 export const jobRun = (job: string): Key<JobRun> => ["job_run", job];
 /** The last run of each job. */
 export const jobRuns: Prefix<JobRun> = ["job_run"];
+/** Which jobs there are, and when each is due. */
+export const timetable: Key<Timetable> = ["timetable"];
+/** That somebody wants a job to be done before its time. */
+export const wish = (job: string): Key<Wish> => ["wish", job];
+
+/** What instances keep of a gateway, such as its token, by a name. */
+export const gatewayCache = (name: string): Key<SealedValue> => ["gateway_cache", name];
 
 /** What is or was unwell, by its name. */
 export const incident = (name: string): Key<Incident> => ["incident", name];
 /** All incidents. */
 export const incidents: Prefix<Incident> = ["incident"];
+
+/** A sweep that was asked for, is under way or has ended, by its id, which sorts by age. */
+export const sweep = (id: string): Key<SweepRecord> => ["sweep", id];
+/** The sweeps that are kept. */
+export const sweeps: Prefix<SweepRecord> = ["sweep"];
+/** Which sweep is under way, and how far it has come. */
+export const sweepRun: Key<SweepRun> = ["sweep_run"];
+/** What a sweep mended, by the repair's id, which sorts by age. */
+export const repair = (sweepId: string, id: string): Key<RepairRecord> => [
+  ...repairsOf(sweepId),
+  id,
+];
+/** All that a sweep mended. */
+export const repairsOf = (sweepId: string): Prefix<RepairRecord> => ["repair", sweepId];
 
 /** Where the health probe writes and reads. */
 export const probe: Key<number> = ["probe"];
@@ -179,10 +321,14 @@ export const restoring: Key<RestoreProgress> = ["restoring"];
 export const backup = (id: string): Key<BackupRecord> => ["backup", id];
 /** All verified backups that were kept. */
 export const backups: Prefix<BackupRecord> = ["backup"];
+/** The newest of them, to be read with other things at once. */
+export const newestBackup: Key<NewestBackup> = ["newest_backup"];
 /** What a restore drill or a restore showed, by when it ended. */
 export const restoreProof = (at: string): Key<RestoreProof> => ["restore_proof", at];
 /** All restore proofs. */
 export const restoreProofs: Prefix<RestoreProof> = ["restore_proof"];
+/** The newest of them, to be read with other things at once. */
+export const newestProof: Key<RestoreProof> = ["newest_proof"];
 
 /**
  * The first parts of keys that are not part of the shop's books: they expire,
@@ -191,9 +337,19 @@ export const restoreProofs: Prefix<RestoreProof> = ["restore_proof"];
 const VOLATILE = new Set([
   "op",
   "rate",
+  "gateway_cache",
   "lease",
+  "message_done",
+  "webhook_failing",
+  "webhook_delivery",
   "job_run",
+  "timetable",
+  "wish",
+  "newest_backup",
+  "newest_proof",
   "incident",
+  "sweep",
+  "sweep_run",
   "probe",
   "log",
   "epoch",
@@ -202,6 +358,7 @@ const VOLATILE = new Set([
   "backup_run",
   "backup_part",
   "restoring",
+  "checkout",
 ]);
 
 /** Whether what is at `key` belongs to the books: logged, backed up, kept for ever. */

@@ -4,13 +4,20 @@
  *
  * @module
  */
+import type { Language } from "../languages.ts";
 import type { Currency, Money } from "../money.ts";
 
 /**
  * Who did something: a visitor, the key from the environment, an API key by its
- * id, a job by its name, or a person at the command line.
+ * id, a job by its name, a gateway by a call of its own, or a person at the command line.
  */
-export type Actor = "public" | "bootstrap" | `key:${string}` | `job:${string}` | "cli";
+export type Actor =
+  | "public"
+  | "bootstrap"
+  | `key:${string}`
+  | `job:${string}`
+  | `gateway:${string}`
+  | "cli";
 
 /** What every entity carries. */
 export interface Entity {
@@ -117,6 +124,8 @@ export interface Lead extends Entity {
   invoiceId: string | null;
   /** What the visitor said with this enquiry; the client's own may differ. */
   marketingConsent: boolean;
+  /** What it wants to be written to in; absent if nobody said. */
+  language?: Language;
 }
 
 /** The states of an invoice. */
@@ -153,7 +162,7 @@ export interface Invoice extends Entity {
   leadId: string | null;
   /** The buyer as it stood when the invoice was written. */
   billTo: Contact;
-  /** Overdue is not one of them: it follows from `dueOn`. */
+  /** Overdue is not one of them: it follows from `dueOn`, see `overdueAt`. */
   status: InvoiceStatus;
   /** Of every amount in it. */
   currency: Currency;
@@ -165,8 +174,10 @@ export interface Invoice extends Entity {
   taxMinor: number;
   /** What is owed: subtotal and tax, in minor units; more than 0. */
   totalMinor: number;
-  /** What was paid and not paid back, in minor units. */
+  /** What was paid and not paid back, in minor units; beyond the total it is credit. */
   paidMinor: number;
+  /** What was paid and paid back, in minor units. */
+  refundedMinor: number;
   /** When it got its number; null while a draft. */
   issuedAt: string | null;
   /** A date in the shop's time zone, `YYYY-MM-DD`. */
@@ -175,6 +186,10 @@ export interface Invoice extends Entity {
   notes: string;
   /** Why it is not owed any more; null unless it is void. */
   voidReason: string | null;
+  /** When it was noted that it is overdue; absent before the first time, null when it is not any more. */
+  overdueAt?: string | null;
+  /** Reminders up to so many days after `dueOn` (before, if less than 0) are done with; absent for none. */
+  remindedDays?: number;
 }
 
 /** The last number given in a series and year. */
@@ -184,7 +199,15 @@ export interface InvoiceSequence {
 }
 
 /** What kinds of entity have a history. */
-export type EntityKind = "product" | "client" | "lead" | "invoice" | "api_key";
+export type EntityKind =
+  | "product"
+  | "client"
+  | "lead"
+  | "invoice"
+  | "payment"
+  | "api_key"
+  | "webhook"
+  | "mail_template";
 
 /** One change of an entity after its creation. */
 export interface AuditEntry {
@@ -225,7 +248,10 @@ export type Scope =
   | "invoices:write"
   | "products:read"
   | "products:write"
-  | "system:read";
+  | "webhooks:read"
+  | "webhooks:write"
+  | "system:read"
+  | "system:write";
 
 /** A program's credential; the secret itself is shown once and never stored. */
 export interface ApiKey extends Entity {
@@ -298,14 +324,35 @@ export interface JobRun {
   durationMs: number;
   /** How it ended. */
   status: JobRunStatus;
-  /** What it did, in counts and words of its own; empty unless it is `ok`. */
+  /** What it did, in counts and words of its own, `isMore` if not all of it; empty unless it is `ok`. */
   outcome: Record<string, number | string | boolean>;
   /** What it failed with, redacted; null unless it failed. */
   error: string | null;
   /** Runs since the last one that was `ok`; 0 if this one was. */
   failures: number;
-  /** When a run of it last ended `ok`; null never. */
+  /** When a run of it last ended `ok` with nothing left to do; null never. */
   lastOkAt: string | null;
+}
+
+/** A job of the timetable. */
+export interface TimetableEntry {
+  /** When its work is due: five fields of cron, UTC. */
+  schedule: string;
+  /** How long after that it has to be done. */
+  withinMs: number;
+  /** Since when it is so. */
+  since: string;
+}
+
+/**
+ * Which jobs there are, so that one which does not run is missed. Volatile: the
+ * program says it anew.
+ */
+export interface Timetable {
+  /** By the name of the job. */
+  jobs: Record<string, TimetableEntry>;
+  /** When jobs began to run again, after a time in which none did. */
+  resumedAt: string;
 }
 
 /** How much an incident matters: someone should look, or the shop is not working. */
