@@ -10,6 +10,7 @@
  * @module
  */
 import type { BackupCheck, BackupPart } from "../kv/backup_records.ts";
+import { alarm } from "./alarms.ts";
 import { commitsOf } from "./journal.ts";
 import { expectKey, readObject } from "./object.ts";
 import { type Manifest, manifestName, readManifest } from "./manifest.ts";
@@ -151,7 +152,7 @@ async function countUnexplained(
     for (const { keyText } of entries) if (open.get(keyText) === stamp) open.delete(keyText);
   }
   for (const keyText of open.keys()) {
-    services.log.error("backup.unexplained", { prefix: prefixOf(keyText) });
+    await alarm(services, "backup.unexplained", { prefix: prefixOf(keyText) });
     break; // one example; the sum is in the manifest
   }
   return open.size;

@@ -8,15 +8,15 @@
 import { AppError } from "../errors.ts";
 import type { RestoreProgress, RestoreProof } from "../kv/backup_records.ts";
 import { BulkWriter } from "../kv/bulk.ts";
-import * as keys from "../kv/keys.ts";
 import { type KvPort, Store } from "../kv/store.ts";
 import { transact } from "../kv/transact.ts";
 import { isoTime, MINUTE_MS } from "../time.ts";
+import { alarm, calm } from "./alarms.ts";
 import { listBackupIds, type Manifest, manifestName, readManifest } from "./manifest.ts";
 import { BackupMirror } from "./mirror.ts";
 import { restoreInto, type RestoreStep } from "./restore.ts";
 import { type BackupServices, damaged, throwIfAborted } from "./services.ts";
-import { ownOperation } from "./state.ts";
+import { ownOperation, putProof } from "./state.ts";
 import { countFindings } from "./sweeping.ts";
 import { differenceOf } from "./tally.ts";
 
@@ -24,8 +24,9 @@ import { differenceOf } from "./tally.ts";
 export interface DrillOptions {
   /**
    * Opens an empty KV that is gone when closed. Where there is none, as on Deno
-   * Deploy, the backup is read in place instead, a range at a time: that proves
-   * its objects and its state, though not that a KV takes them.
+   * Deploy, or for more than {@linkcode SCRATCH_ENTRIES_MAX} entries, the backup
+   * is read in place instead, a range at a time: that proves its objects and its
+   * state, though not that a KV takes them.
    */
   openScratch?: () => Promise<KvPort>;
   /** Which backup; the newest when absent. */
@@ -35,6 +36,9 @@ export interface DrillOptions {
   /** Is told now and then. */
   onProgress?: (step: RestoreStep) => void;
 }
+
+/** A scratch store is in memory, where an entry takes about a kilobyte. */
+export const SCRATCH_ENTRIES_MAX = 500_000;
 
 /** Reads of a backup in place fetch parts of it. */
 const DEADLINES = {
@@ -56,7 +60,7 @@ export async function drill(
   services: BackupServices,
   options: DrillOptions = {},
 ): Promise<RestoreProof> {
-  const { clock, log } = services;
+  const { clock } = services;
   const startedAt = clock();
   const backupId = options.backupId ?? (await listBackupIds(services))[0];
   if (backupId === undefined) throw new AppError("not_found", "There is no backup");
@@ -77,19 +81,21 @@ export async function drill(
     durationMs: at - startedAt,
     ...outcome,
   };
-  if (!proof.isProven) log.error("backup.not_restorable", { ...proof });
-  await transact(services, {}, (_, writes) => {
-    writes.set(keys.restoreProof(proof.at), proof);
-  }, { operation: ownOperation(services) });
+  await transact(services, {}, (_, writes) => putProof(writes, proof), {
+    operation: ownOperation(services),
+  });
+  if (proof.isProven) await calm(services, "backup.not_restorable");
+  else await alarm(services, "backup.not_restorable", { ...proof });
   return proof;
 }
 
 async function tryOut(
   services: BackupServices,
   manifest: Manifest,
-  { openScratch, signal, onProgress }: DrillOptions,
+  { signal, onProgress, ...options }: DrillOptions,
 ): Promise<Pick<RestoreProof, "pointInTime" | "entries" | "findings" | "problem">> {
   const { clock } = services;
+  const openScratch = manifest.entries > SCRATCH_ENTRIES_MAX ? undefined : options.openScratch;
   const kv = openScratch ? await openScratch() : await openMirror(services, manifest, (entries) => {
     throwIfAborted(signal);
     onProgress?.({ phase: "base", entries, of: manifest.entries });

@@ -11,6 +11,7 @@ import type { BackupPart, PrefixTally } from "../kv/backup_records.ts";
 import { SCHEMA_VERSION } from "../kv/codec.ts";
 import { AppError } from "../errors.ts";
 import { isoTime } from "../time.ts";
+import { alarm } from "./alarms.ts";
 import { expectFormat, FORMAT, FORMAT_VERSION, readAll } from "./object.ts";
 import { type BackupServices, damaged } from "./services.ts";
 
@@ -50,6 +51,10 @@ export interface Manifest {
   entries: number;
   /** Bytes of all objects but this one. */
   bytes: number;
+  /** It is of a store that a restore then replaced: to be had by its id only. Absent for all others. */
+  isBeforeRestore?: true;
+  /** It is the first of a store that was not restored from another. Absent for all others. */
+  isFirst?: true;
   /** Entries that changed during the scan without the log's knowledge; 0 unless something is wrong. */
   unexplained: number;
   /** SHA-256 of the JSON of all that is above. */
@@ -158,11 +163,22 @@ export async function listBackupIds({ storage }: BackupServices): Promise<string
 
 /**
  * All backups, newest first, by their manifests. One that cannot be read is not
- * among them; the log says which.
+ * among them, and is an alarm.
+ *
+ * @throws {StorageError} `missing_bucket`, saying what to set, if the storage is
+ * not there; and what else it throws
  */
 export async function listBackups(services: BackupServices): Promise<Manifest[]> {
+  return (await readBackups(services)).backups;
+}
+
+/** The same, and how many could not be read. */
+export async function readBackups(
+  services: BackupServices,
+): Promise<{ backups: Manifest[]; unreadable: number }> {
   const ids = await listBackupIds(services);
   const found: Manifest[] = [];
+  let unreadable = 0;
   const next = async () => {
     for (let id = ids.pop(); id !== undefined; id = ids.pop()) {
       try {
@@ -170,10 +186,12 @@ export async function listBackups(services: BackupServices): Promise<Manifest[]>
       } catch (error) {
         if (!(error instanceof AppError) || error.kind === "unavailable") throw error;
         if (error.kind === "not_found") continue; // deleted meanwhile
-        services.log.error("backup.unreadable", { backupId: id, error });
+        await alarm(services, "backup.unreadable", { backupId: id, error });
+        unreadable++;
       }
     }
   };
   await Promise.all(Array.from({ length: CONCURRENCY }, next));
-  return found.sort((a, b) => a.pointInTime < b.pointInTime ? 1 : -1);
+  const backups = found.sort((a, b) => a.pointInTime < b.pointInTime ? 1 : -1);
+  return { backups, unreadable };
 }

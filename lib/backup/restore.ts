@@ -24,7 +24,7 @@ import { entryContent, type EntryLine, keyOfText, valueOf } from "./lines.ts";
 import { type Manifest, manifestName } from "./manifest.ts";
 import { expectKey, readObject } from "./object.ts";
 import { type BackupServices, damaged, throwIfAborted } from "./services.ts";
-import { ownOperation } from "./state.ts";
+import { ownOperation, putProof } from "./state.ts";
 import { countFindings } from "./sweeping.ts";
 import { takeBackup } from "./take.ts";
 import { differenceOf, digestOf, prefixOf, Tally } from "./tally.ts";
@@ -111,7 +111,7 @@ export async function restore(
     durationMs: now - startedAt,
   };
   await transact(services, {}, (_, writes) => {
-    writes.set(keys.restoreProof(isoTime(now)), {
+    putProof(writes, {
       at: isoTime(now),
       kind: "restore",
       backupId: manifest.id,
@@ -183,6 +183,7 @@ async function backUpFirst(
   { signal, onProgress }: RestoreOptions,
 ): Promise<void> {
   await takeBackup(services, {
+    isBeforeRestore: true,
     ...(signal ? { signal } : {}),
     onProgress: ({ entries }) => onProgress?.({ phase: "backup", entries, of: entries }),
   });

@@ -7,14 +7,16 @@
  *
  * @module
  */
+import type { Retention } from "../config.ts";
 import type { RestoreProof } from "../kv/backup_records.ts";
 import * as keys from "../kv/keys.ts";
 import { transact } from "../kv/transact.ts";
 import { DAY_MS, isoTime } from "../time.ts";
+import { alarm, calm } from "./alarms.ts";
 import { LOGS, segmentOf } from "./journal.ts";
-import { backupIdOf, BACKUPS, listBackups, type Manifest, manifestName } from "./manifest.ts";
-import { type BackupServices, type Retention, throwIfAborted } from "./services.ts";
-import { currentRun, logState, ownOperation } from "./state.ts";
+import { backupIdOf, BACKUPS, type Manifest, manifestName, readBackups } from "./manifest.ts";
+import { type BackupServices, throwIfAborted } from "./services.ts";
+import { currentRun, logState, ownOperation, passGuards } from "./state.ts";
 
 /** What a retention run did. */
 export interface RetainReport {
@@ -33,10 +35,14 @@ export type KeptBackup = Pick<Manifest, "id" | "pointInTime">;
 
 /** Objects of an unfinished backup stay so long: a run is given up after two days. */
 const PARTIAL_KEEP_MS = 3 * DAY_MS;
+/** What a restore replaced is kept so long, for the case that it should not have been. */
+const BEFORE_RESTORE_KEEP_MS = 30 * DAY_MS;
 /** 1 January 1970 was a Thursday. */
 const MONDAY_SHIFT_DAYS = 3;
 /** Proofs looked at, newest first. */
 const PROOFS = 100;
+/** Records looked at, oldest first: several times what is ever kept. */
+const RECORDS = 500;
 
 /**
  * Which of `backups` stay: of each of the last days, weeks (Monday to Sunday)
@@ -67,39 +73,49 @@ export function choose(backups: readonly KeptBackup[], retention: Retention): Se
  * Deletes backups that are not kept any more, the log that only they needed, and
  * what is left of backups that never got to their end.
  *
- * A backup's manifest goes first: from then on it is none, and if this is
- * stopped the rest is cleaned up as that of an unfinished one.
+ * A backup's record goes first, so that none is shown which is not there, then
+ * its manifest: from then on it is none, and if this is stopped the rest is
+ * cleaned up as that of an unfinished one.
  */
 export async function retain(
   services: BackupServices,
   { signal }: { signal?: AbortSignal } = {},
 ): Promise<RetainReport> {
-  const { storage, config, log } = services;
+  const { storage, config, clock } = services;
   const report: RetainReport = { kept: [], deleted: [], partials: 0, segments: 0 };
-  const backups = await listBackups(services);
+  const { backups, unreadable } = await readBackups(services);
+  if (unreadable === 0) await calm(services, "backup.unreadable");
   report.kept = backups.map(({ id }) => id);
-  const [newest] = backups;
+  // Of a store that was replaced: it is no substitute for any other of its day.
+  const regular = backups.filter(({ isBeforeRestore }) => !isBeforeRestore);
+  const [newest] = regular;
   if (!newest) return report;
   const missing = await missingPart(services, newest);
   if (missing !== undefined) {
-    log.error("backup.damaged", { backupId: newest.id, name: missing });
+    await alarm(services, "backup.damaged", { backupId: newest.id, name: missing });
     return report;
   }
+  await calm(services, "backup.damaged");
 
-  const kept = choose(backups, config.backupRetention);
+  const kept = choose(regular, config.backupRetention);
+  for (const { id, pointInTime, isBeforeRestore } of backups) {
+    const ageMs = clock() - Date.parse(pointInTime);
+    if (isBeforeRestore && ageMs < BEFORE_RESTORE_KEEP_MS) kept.add(id);
+  }
   const proven = await newestProven(services, backups);
   if (proven !== undefined) kept.add(proven);
   for (const { id } of backups.filter(({ id }) => !kept.has(id)).reverse()) {
     throwIfAborted(signal);
+    await forget(services, id);
     await storage.delete(manifestName(id));
     for await (const { key } of storage.list(`${BACKUPS}${id}/`)) await storage.delete(key);
-    await transact(services, { record: keys.backup(id) }, ({ record }, writes) => {
-      if (record) writes.delete(keys.backup(id));
-    }, { operation: ownOperation(services) });
     report.deleted.push(id);
   }
+  await forgetDeleted(services, new Set(kept));
   report.kept = report.kept.filter((id) => kept.has(id));
+  await passGuards(services);
   report.partials = await cleanUp(services, signal);
+  await passGuards(services);
   report.segments = await trimLog(services, backups.filter(({ id }) => kept.has(id)), signal);
   await storage.tidy();
   return report;
@@ -127,6 +143,22 @@ async function newestProven(
     proofs.filter(({ value }) => value.isProven).map(({ value }) => value.backupId),
   );
   return backups.find(({ id }) => proven.has(id))?.id;
+}
+
+/** Deletes the records of backups that are gone, also of those that an earlier run was stopped after. */
+async function forgetDeleted(services: BackupServices, kept: ReadonlySet<string>): Promise<void> {
+  const { store, storage } = services;
+  for (const { value: { id } } of await store.list(keys.backups, { limit: RECORDS })) {
+    // What was taken meanwhile had its manifest before its record.
+    if (kept.has(id) || await storage.head(manifestName(id)) !== null) continue;
+    await forget(services, id);
+  }
+}
+
+async function forget(services: BackupServices, id: string): Promise<void> {
+  await transact(services, { record: keys.backup(id) }, ({ record }, writes) => {
+    if (record) writes.delete(keys.backup(id));
+  }, { operation: ownOperation(services) });
 }
 
 /** Deletes objects of backups without a manifest, but for the one that is being taken. */

@@ -3,24 +3,15 @@
  *
  * @module
  */
+import type { AlertDesk } from "../alert_desk.ts";
+import type { Retention } from "../config.ts";
 import { AppError } from "../errors.ts";
 import type { KvPort, Store } from "../kv/store.ts";
+import type { Guard } from "../kv/transact.ts";
 import type { Log } from "../log.ts";
+import type { Caller } from "../operation.ts";
 import type { ObjectStorage } from "../storage/mod.ts";
 import type { Clock } from "../time.ts";
-
-/** How many backups are kept. */
-export interface Retention {
-  /** The newest backup of each of so many days (UTC) that have one. */
-  readonly dailies: number;
-  /** Of each of so many weeks, Monday to Sunday. */
-  readonly weeklies: number;
-  /** Of each of so many months. */
-  readonly monthlies: number;
-}
-
-/** What is kept when nobody says otherwise. */
-export const RETENTION: Retention = { dailies: 30, weeklies: 8, monthlies: 12 };
 
 /** The part of the configuration that backups read. */
 export interface BackupConfig {
@@ -44,8 +35,17 @@ export interface BackupServices {
   readonly storage: ObjectStorage;
   /** The time. */
   readonly clock: Clock;
-  /** Where alarms are raised. */
+  /** Where everything is told. */
   readonly log: Log;
+  /** Where alarms are raised. */
+  readonly alerts: AlertDesk;
+  /** What its writes have to pass, such as the lease of a job; see {@linkcode fencedBy}. */
+  readonly guards?: readonly Guard<unknown>[];
+}
+
+/** The same services for a job: what it writes is refused once another run has taken over. */
+export function fencedBy<S extends BackupServices>(services: S, { guards = [] }: Caller): S {
+  return { ...services, guards };
 }
 
 /** Whether what a program was given has all that backups need. */

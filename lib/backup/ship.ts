@@ -12,6 +12,7 @@ import type { LogPosition } from "../kv/backup_records.ts";
 import { prune } from "../kv/bulk.ts";
 import { sha256Hex } from "../digest.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS } from "../time.ts";
+import { alarm, calm } from "./alarms.ts";
 import { listSegments, readLog, segmentName, STAMP_ZERO } from "./journal.ts";
 import { commitLine } from "./lines.ts";
 import { ObjectWriter, readObject } from "./object.ts";
@@ -47,8 +48,8 @@ const PRUNE_PAGE = 100;
  * Stores the commits that have not been stored yet, then deletes those from the
  * store that have been for two days and that no backup under way needs.
  *
- * One read of the store, and one request to the storage, when there is nothing
- * to do. Memory for one object.
+ * Four reads of the store, and one request to the storage, when there is
+ * nothing to do. Memory for one object.
  *
  * @throws {AppError} `unavailable`, and what the storage throws; repeat it then
  */
@@ -56,22 +57,25 @@ export async function shipLog(
   services: BackupServices,
   { signal }: { signal?: AbortSignal } = {},
 ): Promise<ShipReport> {
-  const { clock, log } = services;
+  const { clock } = services;
   const report: ShipReport = { commits: 0, objects: 0, pruned: 0, stamp: "", lagMs: 0 };
   let { epoch, position } = await logState(services);
   if (clock() - position.at > BROKEN_MS) {
-    log.error("log.broken", { epoch, shippedAt: isoTime(position.at), reason: "not shipped" });
+    const shippedAt = isoTime(position.at);
+    await alarm(services, "log.broken", { epoch, shippedAt, reason: "not shipped" });
     await breakLog(services, epoch);
     ({ epoch, position } = await logState(services));
   }
-  position = await confirmed(services, epoch, position);
+  const kept = await confirmed(services, epoch, position);
+  const isMissing = kept.stamp !== position.stamp;
+  position = kept;
   report.stamp = position.stamp;
 
   let writer = new ObjectWriter();
   let last = position.stamp;
   for await (const commits of readLog(services.kv, position.stamp)) {
     throwIfAborted(signal);
-    if (report.lagMs === 0 && commits[0]) report.lagMs = alarming(services, commits[0].at);
+    if (report.lagMs === 0 && commits[0]) report.lagMs = await alarming(services, commits[0].at);
     for (const { stamp, at, lines } of commits) {
       writer.add(commitLine({ stamp, at, entries: lines.length }));
       for (const line of lines) writer.add(line);
@@ -88,13 +92,15 @@ export async function shipLog(
     await advanceLog(services, epoch, { stamp: report.stamp });
   }
   report.pruned = await pruneLog(services, epoch, report.stamp, signal);
+  // Whatever has waited is in the storage now.
+  await calm(services, "log.unshipped", ...(isMissing ? [] : ["log.segment_missing"] as const));
   return report;
 }
 
 /** How old a commit is that waits to be shipped. */
-function alarming({ clock, log }: BackupServices, at: number): number {
-  const lagMs = Math.max(clock() - at, 0);
-  if (lagMs > ALARM_MS) log.error("log.unshipped", { since: isoTime(at), lagMs });
+async function alarming(services: BackupServices, at: number): Promise<number> {
+  const lagMs = Math.max(services.clock() - at, 0);
+  if (lagMs > ALARM_MS) await alarm(services, "log.unshipped", { since: isoTime(at), lagMs });
   return lagMs;
 }
 
@@ -131,15 +137,16 @@ async function confirmed(
   epoch: string,
   position: LogPosition,
 ): Promise<LogPosition> {
-  const { storage, log } = services;
+  const { storage } = services;
   if (position.name === null || await storage.head(position.name)) return position;
-  log.error("log.segment_missing", { name: position.name });
+  await alarm(services, "log.segment_missing", { name: position.name });
   let best: { stamp: string; name: string | null } = { stamp: STAMP_ZERO, name: null };
   for (const { to, name } of await listSegments(storage, epoch)) {
     if (to > best.stamp && to <= position.stamp) best = { stamp: to, name };
   }
   if (best.stamp < position.pruned) {
-    log.error("log.broken", { epoch, reason: "a segment is missing, and its log is gone" });
+    const reason = "a segment is missing, and its log is gone";
+    await alarm(services, "log.broken", { epoch, reason });
     await breakLog(services, epoch);
   } else {
     await rewindLog(services, epoch, position, best);

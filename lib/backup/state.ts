@@ -6,7 +6,7 @@
  */
 import { AppError } from "../errors.ts";
 import { newId } from "../ids.ts";
-import type { BackupPart, BackupRun, LogPosition } from "../kv/backup_records.ts";
+import type { BackupPart, BackupRun, LogPosition, RestoreProof } from "../kv/backup_records.ts";
 import { mark, prune, scanRange } from "../kv/bulk.ts";
 import { decode } from "../kv/codec.ts";
 import * as keys from "../kv/keys.ts";
@@ -19,9 +19,24 @@ import type { BackupServices } from "./services.ts";
 /** Long enough for any repetition of ours. */
 const RECEIPT_MS = HOUR_MS;
 
-/** A write that only this program asks for. */
-export function ownOperation({ clock }: BackupServices): Operation {
-  return { id: newId(clock()), fingerprint: "", isNew: true, keepMs: RECEIPT_MS };
+/** A write that only this program asks for. It has to pass the guards of its run. */
+export function ownOperation({ clock, guards = [] }: BackupServices): Operation {
+  return { id: newId(clock()), fingerprint: "", isNew: true, keepMs: RECEIPT_MS, guards };
+}
+
+/**
+ * Makes sure that the run may still write, before it does what no guard can keep
+ * it from: something in the storage. @throws {AppError} `conflict` if it may not
+ */
+export async function passGuards(services: BackupServices): Promise<void> {
+  if ((services.guards ?? []).length === 0) return;
+  await transact(services, {}, () => null, { operation: ownOperation(services) });
+}
+
+/** Writes down what a restore showed. */
+export function putProof(writes: Writes, proof: RestoreProof): void {
+  writes.set(keys.restoreProof(proof.at), proof);
+  writes.set(keys.newestProof, proof);
 }
 
 /** Which database this is, and how far its log was shipped; both begin when first asked for. */
@@ -110,11 +125,14 @@ export async function currentRun({ store }: BackupServices): Promise<BackupRun |
 
 /** Begins to take a backup. @throws {AppError} `stale_revision` if another instance just did */
 export async function beginRun(services: BackupServices, run: BackupRun): Promise<BackupRun> {
-  return await transact(services, { run: keys.backupRun }, (found, writes) => {
+  const begun = await transact(services, { run: keys.backupRun }, (found, writes) => {
     if (found.run !== null) throw takenOver();
     writes.set(keys.backupRun, run);
     return run;
   }, { operation: ownOperation(services) });
+  // Of those before it, which were stopped just when they had ended; never of one after it.
+  await forgetParts(services, keys.backupParts, (id) => id < run.id);
+  return begun;
 }
 
 /**
@@ -147,11 +165,19 @@ export async function endRun(
     writes.delete(keys.backupRun);
     write(writes);
   }, { operation: ownOperation(services) });
+  await forgetParts(services, keys.backupPartsOf(run.id), () => true);
+}
+
+async function forgetParts(
+  { kv }: BackupServices,
+  prefix: keys.Prefix<BackupPart>,
+  isOver: (runId: string) => boolean,
+): Promise<void> {
   const parts: Deno.KvKey[] = [];
-  for await (const page of scanRange(services.kv, [...keys.backupPartsOf(run.id)])) {
-    parts.push(...page.map(({ key }) => key));
+  for await (const page of scanRange(kv, [...prefix])) {
+    parts.push(...page.map(({ key }) => key).filter((key) => isOver(String(key[1]))));
   }
-  await prune(services.kv, parts);
+  await prune(kv, parts);
 }
 
 /** The stored parts of the run, in their order. */

@@ -41,6 +41,7 @@ import type { BackupRun } from "../kv/backup_records.ts";
 import { mark, scanAll } from "../kv/bulk.ts";
 import * as keys from "../kv/keys.ts";
 import { DAY_MS, isoTime } from "../time.ts";
+import { alarm, calm } from "./alarms.ts";
 import { checkParts, newCheck } from "./check.ts";
 import { readLog } from "./journal.ts";
 import { commitLine, entryLine, keyOfText, keyToText } from "./lines.ts";
@@ -72,6 +73,8 @@ export interface BackupProgress {
 export interface TakeOptions {
   /** Pauses after about so many milliseconds; to the end when absent. */
   budgetMs?: number;
+  /** Says that a restore is about to replace the store; what was begun becomes such a backup. */
+  isBeforeRestore?: boolean;
   /** Ends it where it is; it can be resumed. */
   signal?: AbortSignal;
   /** Is told after each page and part. */
@@ -111,7 +114,7 @@ export async function takeBackup(
 ): Promise<TakeResult> {
   const endsAt = performance.now() + (options.budgetMs ?? Infinity);
   const isOver = () => performance.now() >= endsAt;
-  const taking: Taking = { services, run: await resumeOrBegin(services), options, isOver };
+  const taking: Taking = { services, run: await resumeOrBegin(services, options), options, isOver };
   for (;;) {
     throwIfAborted(options.signal);
     const { phase } = taking.run;
@@ -132,20 +135,31 @@ export async function isBackupUnderWay(services: BackupServices): Promise<boolea
   return await currentRun(services) !== null;
 }
 
-async function resumeOrBegin(services: BackupServices): Promise<BackupRun> {
-  const { clock, log, kv } = services;
+async function resumeOrBegin(
+  services: BackupServices,
+  { isBeforeRestore = false }: TakeOptions,
+): Promise<BackupRun> {
+  const { clock, kv } = services;
   const { epoch } = await logState(services);
   const found = await currentRun(services);
   const now = clock();
   if (found) {
     const isFresh = now - Date.parse(found.startedAt) < RUN_MAX_MS && found.epoch === epoch;
-    if (isFresh) return found;
-    log.error("backup.given_up", { backupId: found.id, phase: found.phase });
+    const { isBeforeRestore: _, ...run } = found;
+    const isAsked = isBeforeRestore === (found.isBeforeRestore ?? false);
+    if (isFresh && isAsked) return found;
+    if (isFresh) {
+      // Of somebody else, who may not go on with it as it was.
+      return await stepRun(services, isBeforeRestore ? { ...run, isBeforeRestore } : run, {});
+    }
+    await alarm(services, "backup.given_up", { backupId: found.id, phase: found.phase });
     await endRun(services, found);
   }
   return await beginRun(services, {
     id: newBackupId(now),
     epoch,
+    ...(isBeforeRestore ? { isBeforeRestore } : {}),
+    ...(await isFirst(services) ? { isFirst: true } : {}),
     step: 0,
     startedAt: isoTime(now),
     v0: await mark(kv, now),
@@ -158,6 +172,15 @@ async function resumeOrBegin(services: BackupServices): Promise<BackupRun> {
     logged: "",
     check: null,
   });
+}
+
+/** Whether the store knows of no backup, neither of itself nor one that it was restored from. */
+async function isFirst({ store }: BackupServices): Promise<boolean> {
+  const known = await Promise.all([
+    store.list(keys.backups, { limit: 1 }),
+    store.list(keys.restoreProofs, { limit: 1 }),
+  ]);
+  return known.every((entries) => entries.length === 0);
 }
 
 async function scan(taking: Taking): Promise<void> {
@@ -283,14 +306,18 @@ async function readBack(taking: Taking): Promise<void> {
 }
 
 async function finish(taking: Taking): Promise<Manifest> {
-  const { services, run } = taking;
-  const { clock, config, storage, log } = services;
+  const { services } = taking;
+  const { clock, config, storage } = services;
+  // Whoever has been outrun must not make a backup of what may be gone by now.
+  const run = taking.run = await stepRun(services, taking.run, {});
   const parts = await partsOf(services, run);
   const { prefixes, unexplained } = run.check!; // the phase before made it
   const verifiedAt = clock();
   const manifest = await writeManifest(services, {
     id: run.id,
     epoch: run.epoch,
+    ...(run.isBeforeRestore ? { isBeforeRestore: true } : {}),
+    ...(run.isFirst ? { isFirst: true } : {}),
     appVersion: config.appVersion,
     startedAt: run.startedAt,
     pointInTime: run.pointInTime!,
@@ -304,7 +331,6 @@ async function finish(taking: Taking): Promise<Manifest> {
     bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0),
     unexplained,
   });
-  if (unexplained > 0) log.error("backup.inconsistent", { backupId: run.id, unexplained });
   const { id, pointInTime, entries, bytes } = manifest;
   const durationMs = verifiedAt - Date.parse(run.startedAt);
   await endRun(services, run, (writes) => {
@@ -316,13 +342,22 @@ async function finish(taking: Taking): Promise<Manifest> {
       bytes,
       durationMs,
     });
+    writes.set(keys.newestBackup, { id, epoch: run.epoch, pointInTime });
   });
+  await tellHow(services, manifest);
   // What a stopped or outrun instance stored, and nobody noted.
   const wanted = new Set([manifestName(id), ...parts.map(({ name }) => name)]);
   for await (const { key } of storage.list(`${BACKUPS}${id}/`)) {
     if (!wanted.has(key)) await storage.delete(key);
   }
   return manifest;
+}
+
+/** Says what is wrong with a backup, or that what was wrong with earlier ones is over. */
+async function tellHow(services: BackupServices, { id, unexplained }: Manifest): Promise<void> {
+  await calm(services, "backup.given_up", "log.broken");
+  if (unexplained === 0) await calm(services, "backup.unexplained", "backup.inconsistent");
+  else await alarm(services, "backup.inconsistent", { backupId: id, unexplained });
 }
 
 function report(

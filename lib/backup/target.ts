@@ -4,8 +4,9 @@
  * @module
  */
 import { AppError } from "../errors.ts";
+import { isoTime } from "../time.ts";
 import { isStamp } from "./journal.ts";
-import { isBackupId, listBackupIds, type Manifest, readManifest } from "./manifest.ts";
+import { isBackupId, listBackupIds, listBackups, type Manifest, readManifest } from "./manifest.ts";
 import type { BackupServices } from "./services.ts";
 
 /** Where to stop. */
@@ -49,7 +50,7 @@ export function isWanted(commit: { stamp: string; at: number }, until: Until): b
  * @param backupId The backup that a stopped restore has begun with.
  * @throws {AppError} `malformed`; `not_found` if there is no such backup, or none
  * as old; `conflict`, naming it, if the one that should be taken cannot be read:
- * an older one would be another state
+ * an older one would be another state; or if it is not clear which store is wanted
  */
 export async function resolveTarget(
   services: BackupServices,
@@ -64,15 +65,34 @@ export async function resolveTarget(
   let epoch: string | undefined;
   for (const id of await listBackupIds(services)) {
     const manifest = await readManifest(services, id);
+    // What a restore was to replace is not what it is to bring back.
+    if (manifest.isBeforeRestore) continue;
     epoch ??= manifest.epoch;
     if (until.kind === "time" && Date.parse(manifest.pointInTime) > until.at) continue;
     // Versionstamps of another database say nothing about this one's.
     if (until.kind === "stamp" && (manifest.epoch !== epoch || manifest.v1 > until.stamp)) continue;
+    if (until.kind === "end") await expectOneStore(services, manifest);
     return { manifest, until };
   }
   throw new AppError(
     "not_found",
     target === "latest" ? "There is no backup" : `There is no backup from before ${target}`,
+  );
+}
+
+/**
+ * A store is lost, the server begins a new one and backs that up: from then on the
+ * newest backup is not what anybody wants back. @throws {AppError} `conflict`, saying what to give instead
+ */
+async function expectOneStore(services: BackupServices, newest: Manifest): Promise<void> {
+  const regular = (await listBackups(services)).filter((backup) => !backup.isBeforeRestore);
+  const first = regular.find(({ epoch, isFirst }) => epoch === newest.epoch && isFirst);
+  if (!first || !regular.some(({ pointInTime }) => pointInTime < first.pointInTime)) return;
+  const before = isoTime(Date.parse(first.startedAt) - 1);
+  throw new AppError(
+    "conflict",
+    `The newest backup is of a store that began anew when there were backups of another: ` +
+      `give ${before} for the other and all of its log, or ${newest.id}`,
   );
 }
 

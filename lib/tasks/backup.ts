@@ -34,6 +34,8 @@ The store is that of KV_PATH, the storage that of STORAGE_URL; with
 BACKUP_ENCRYPTION_KEY what is stored is encrypted.`;
 
 const MEBIBYTE = 1024 * 1024;
+/** What was raised is told before the task ends; a server tells it else. */
+const ALERTS_FLUSH_MS = 5_000;
 
 if (import.meta.main) await runTask(backup, { help: HELP });
 
@@ -63,6 +65,7 @@ async function backup(services: Services, args: string[]): Promise<number> {
     }
   } finally {
     bar.end();
+    await services.alerts.flush(ALERTS_FLUSH_MS);
   }
 }
 
@@ -105,12 +108,13 @@ async function verify(services: BackupServices, id: string, bar: ProgressBar): P
 }
 
 async function tryOut(
-  services: BackupServices,
+  services: Services & BackupServices,
   id: string | undefined,
   bar: ProgressBar,
 ): Promise<number> {
+  const { openScratch } = services;
   const proof = await drill(services, {
-    openScratch: () => Deno.openKv(":memory:"),
+    ...(openScratch ? { openScratch } : {}),
     ...(id === undefined ? {} : { backupId: id }),
     onProgress: ({ phase, entries, of }) => bar.update(`Drill, ${phase}`, entries, of),
   });

@@ -55,7 +55,11 @@ export async function openBackupShop(options: BackupShopOptions = {}): Promise<B
   const log = openLog({
     level: "error",
     format: "json",
-    write: (line) => alarms.push(JSON.parse(line).event),
+    write: (line) => {
+      const { event } = JSON.parse(line);
+      // What is raised to people is in the log before.
+      if (event !== "alert.raised") alarms.push(event);
+    },
   });
   const config = {
     ...readConfig({
@@ -88,6 +92,7 @@ export async function openBackupShop(options: BackupShopOptions = {}): Promise<B
       offset += ms;
     },
     async [Symbol.asyncDispose]() {
+      await services.alerts.close();
       await services.store.close();
       if (options.folder === undefined) await Deno.remove(folder, { recursive: true });
     },
