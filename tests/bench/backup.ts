@@ -1,48 +1,80 @@
 /**
- * How fast a store is backed up, read back, restored and proven, and in how much
- * memory. Each step is a process of its own, so that its peak is its own.
+ * How fast a store is backed up, read back, restored, proven and swept,
+ * and in how much memory. Each step is a process of its own, so that its peak is
+ * its own.
  *
- *   deno run -A tests/bench/backup.ts [entries [step...]]     100,000 entries by default
+ *   deno run -A tests/bench/backup.ts [entries...]     10,000 and 100,000 by default
  *
  * @module
  */
-import { drill, restore, shipLog, takeBackup, verifyBackup } from "../../lib/backup/mod.ts";
-import { listBackups } from "../../lib/backup/mod.ts";
+import {
+  drill,
+  listBackups,
+  restore,
+  shipLog,
+  takeBackup,
+  verifyBackup,
+} from "../../lib/backup/mod.ts";
+import { sweep } from "../../lib/integrity.ts";
+import { isDurable } from "../../lib/kv/keys.ts";
+import { scanAll } from "../../lib/kv/bulk.ts";
 import { type BackupShop, openBackupShop, sellTo } from "../support/backup_shop.ts";
 
-/** A lead with its client and invoice. */
-const ENTRIES_PER_LEAD = 9;
+/** A lead with its client, its invoice and the message about it. */
+const ENTRIES_PER_LEAD = 10;
+/** Leads sent before what they left behind is let go. */
+const CHUNK = 10_000;
 
-const STEPS: Record<string, (shop: BackupShop, leads: number) => Promise<unknown>> = {
+/** What a step was about: entries, where that is not all of the store. */
+type Told = number | undefined;
+
+const STEPS: Record<string, (shop: BackupShop, leads: number) => Promise<Told>> = {
   async seed(shop, leads) {
-    for (let sent = 0; sent < leads; sent += 10_000) {
-      await sellTo(shop, Math.min(10_000, leads - sent), sent);
+    for (let sent = 0; sent < leads; sent += CHUNK) {
+      await sellTo(shop, Math.min(CHUNK, leads - sent), sent);
     }
+    return undefined;
   },
-  backup: ({ services }) => takeBackup(services),
-  ship: ({ services }) => shipLog(services),
+  async backup({ services }) {
+    const result = await takeBackup(services);
+    return result.status === "taken" ? result.manifest.entries : 0;
+  },
+  async ship({ services }) {
+    await shipLog(services);
+    return undefined;
+  },
   async verify({ services }) {
     const [newest] = await listBackups(services);
-    await verifyBackup(services, newest!.id);
+    return (await verifyBackup(services, newest!.id)).entries;
   },
   async restore({ services }) {
-    const startedAt = performance.now();
-    let sweepAt = 0;
-    const { findings, entries } = await restore(services, "latest", {
-      onProgress: ({ phase }) => {
-        if (phase === "sweep") sweepAt = performance.now();
-      },
-    });
+    // As an operator's task does it: from an empty store to one that was swept.
+    const { findings, entries } = await restore(services, "latest");
     if (findings > 0) throw new Error(`The sweep has ${findings} findings`);
-    return { entries, restoreS: (sweepAt - startedAt) / 1_000 };
+    return entries;
+  },
+  async sweep({ services }) {
+    const { findingsTotal, counts } = await sweep(services);
+    if (findingsTotal > 0) throw new Error(`The sweep has ${findingsTotal} findings`);
+    return Object.values(counts).reduce((sum, count) => sum + count, 0);
   },
   async drill({ services }) {
-    return (await drill(services, { openScratch: () => Deno.openKv(":memory:") })).isProven;
+    const proof = await drill(services, { openScratch: () => Deno.openKv(":memory:") });
+    if (!proof.isProven) throw new Error(String(proof.problem));
+    return proof.entries;
   },
   async drillInPlace({ services }) {
-    return (await drill(services)).isProven;
+    const proof = await drill(services);
+    if (!proof.isProven) throw new Error(String(proof.problem));
+    return proof.entries;
   },
 };
+
+/** The most that this process has ever held, in MiB. */
+function peakMiB(): number {
+  const status = Deno.readTextFileSync("/proc/self/status");
+  return Math.round(Number(/VmHWM:\s+(\d+) kB/.exec(status)![1]) / 1_024);
+}
 
 async function step(name: string, leads: number, folder: string): Promise<void> {
   const kvPath = `${folder}/${name === "restore" ? "twin" : "shop"}.kv`;
@@ -51,39 +83,45 @@ async function step(name: string, leads: number, folder: string): Promise<void> 
     folder: `${folder}/objects`,
     clock: Date.now,
   });
-  const before = Deno.memoryUsage().rss;
-  let peak = before;
-  const timer = setInterval(() => peak = Math.max(peak, Deno.memoryUsage().rss), 20);
+  const before = peakMiB();
   const startedAt = performance.now();
   const told = await STEPS[name]!(shop, leads);
   const seconds = (performance.now() - startedAt) / 1_000;
-  clearInterval(timer);
-  const mib = (bytes: number) => Math.round(bytes / 2 ** 20);
-  const rate = Math.round(leads * ENTRIES_PER_LEAD / seconds);
-  const memory = `${mib(peak)} MiB at most (${mib(before)} before)`;
-  const detail = told !== null && typeof told === "object" && "restoreS" in told ? told : "";
-  console.log(`${name}: ${seconds.toFixed(1)} s, ${rate} entries/s, ${memory}`, detail);
+  const entries = told ?? await countOf(shop);
+  const cells = [
+    name.padEnd(12),
+    `${entries.toLocaleString("en")} entries`.padStart(18),
+    `${seconds.toFixed(1)} s`.padStart(9),
+    `${Math.round(entries / seconds).toLocaleString("en")}/s`.padStart(10),
+    `peak ${peakMiB()} MiB, ${before} before`,
+  ];
+  console.log(cells.join("  "));
   if (shop.alarms.length > 0) console.log("alarms", shop.alarms);
 }
 
-async function all(entries: number, names: string[]): Promise<void> {
+async function countOf({ kv }: BackupShop): Promise<number> {
+  let count = 0;
+  for await (const page of scanAll(kv, isDurable)) count += page.length;
+  return count;
+}
+
+async function all(entries: number): Promise<void> {
   const folder = await Deno.makeTempDir();
   await Deno.mkdir(`${folder}/objects`);
   const leads = Math.ceil(entries / ENTRIES_PER_LEAD);
-  for (const name of names) {
+  for (const name of Object.keys(STEPS)) {
     const { success } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", new URL(import.meta.url).pathname, name, String(leads), folder],
-    }).output().then((output) => {
-      Deno.stdout.writeSync(output.stdout);
-      Deno.stderr.writeSync(output.stderr);
-      return output;
-    });
+      stdout: "inherit",
+      stderr: "inherit",
+    }).output();
     if (!success) break;
   }
   await Deno.remove(folder, { recursive: true });
 }
 
-const [first = "100000", ...rest] = Deno.args;
-const [leads, folder] = rest;
+const [first = "", leads, folder] = Deno.args;
 if (first in STEPS && folder !== undefined) await step(first, Number(leads), folder);
-else await all(Number(first), rest.length > 0 ? rest : Object.keys(STEPS));
+else {for (const size of Deno.args.length > 0 ? Deno.args : ["10000", "100000"]) {
+    await all(Number(size));
+  }}
