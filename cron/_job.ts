@@ -8,26 +8,32 @@
 import { type AlertServices, raiseAlert, resolveAlert } from "../lib/alerts.ts";
 import { errorLine } from "../lib/error_copy.ts";
 import type { ErrorTracker } from "../lib/error_tracking.ts";
+import { type HeartbeatServices, sendHeartbeat } from "../lib/heartbeats.ts";
 import { newId } from "../lib/ids.ts";
 import {
   callerOf,
   type Claim,
   claimJob,
+  type ClaimOptions,
   finishJob,
   type JobRun,
   type JobRunStatus,
 } from "../lib/jobs.ts";
 import { type Meter, newMeter, withContext } from "../lib/log.ts";
 import type { Caller } from "../lib/operation.ts";
-import { SECOND_MS } from "../lib/time.ts";
+import { MINUTE_MS, SECOND_MS } from "../lib/time.ts";
+import type { DueJob } from "../lib/timetable.ts";
 import { traced } from "../lib/tracing.ts";
 import { jobFailed, jobFailedName } from "../lib/watch.ts";
 
-/** What a run did, in counts and words of its own: for the log and the operators. */
+/**
+ * What a run did, in counts and words of its own: for the log and the operators.
+ * One that leaves the rest of its work to the next run says `isMore: true`.
+ */
 export type JobOutcome = JobRun["outcome"];
 
 /** What the wrapper needs of Services. */
-export type JobServices = AlertServices & {
+export type JobServices = AlertServices & HeartbeatServices & {
   /** Is told when a run starts, and how it ended. */
   readonly errorTracker: ErrorTracker;
 };
@@ -40,6 +46,16 @@ export interface Job<S extends JobServices = JobServices> {
   readonly schedule: string;
   /** How long a run may take; less than the time between two. */
   readonly timeLimitMs: number;
+  /**
+   * When its work is due, and how long after that it has to be done, if it looks
+   * for work more often than there is any; else each run is due.
+   */
+  readonly due?: Omit<DueJob, "name">;
+  /**
+   * Whether there is anything to do; if not, no run is begun, which then costs
+   * nothing but this. At most one read.
+   */
+  isDue?(services: S): Promise<boolean>;
   /** Every instance runs it, without a lease, since it is about the instance. */
   readonly isEverywhere?: true;
   /**
@@ -63,6 +79,14 @@ export interface RunOptions {
   isByHand?: boolean;
 }
 
+/** A run may be late by so much, and its record as well, before it is missed. */
+const SLACK_MS = 2 * MINUTE_MS;
+
+/** When a job has to have been done. */
+export function dueOf<S extends JobServices>({ name, schedule, timeLimitMs, due }: Job<S>): DueJob {
+  return { name, ...due ?? { schedule, withinMs: timeLimitMs + SLACK_MS } };
+}
+
 /** What is told to end and does not is left alone after this time; the lease is longer. */
 const ABANDON_MS = 5 * SECOND_MS;
 /** An instance may be gone as soon as the job has ended. */
@@ -81,11 +105,8 @@ export async function runJob<S extends JobServices>(
   return await withContext({ requestId: runId, job: job.name, meter }, async () => {
     let claim: Claim | null = null;
     if (!job.isEverywhere) {
-      claim = await claimJob(services, job.name, {
-        runId,
-        timeLimitMs: job.timeLimitMs,
-        isByHand,
-      }).catch((error) => {
+      const options = { runId, timeLimitMs: job.timeLimitMs, isByHand };
+      claim = await claimIfDue(services, job, options).catch((error) => {
         // Whether the store is well is looked at elsewhere; the next minute tries again.
         services.log.warn("job.not_claimed", { error });
         return null;
@@ -94,6 +115,15 @@ export async function runJob<S extends JobServices>(
     }
     return await new Run(services, job, { runId, claim, meter, signal }).toItsEnd();
   });
+}
+
+async function claimIfDue<S extends JobServices>(
+  services: S,
+  job: Job<S>,
+  options: ClaimOptions,
+): Promise<Claim | null> {
+  const isDue = options.isByHand || !job.isDue || await job.isDue(services);
+  return isDue ? await claimJob(services, job.name, options) : null;
 }
 
 /** A run failed because its time was over. */
@@ -142,7 +172,14 @@ class Run<S extends JobServices> {
     // Whoever has the lease now says how the job is.
     if (isFailure && !isLost) await raiseAlert(services, jobFailed(job.name, error));
     if (status === "ok" && !isLost) await resolveAlert(services, jobFailedName(job.name));
-    await Promise.all([errorTracker.flush(FLUSH_MS), alerts.flush(ALERTS_FLUSH_MS)]);
+    const isDone = status === "ok" && outcome.isMore !== true;
+    await Promise.all([
+      !isLost && (isDone || isFailure)
+        ? sendHeartbeat(services, { job: job.name, isOk: isDone })
+        : null,
+      errorTracker.flush(FLUSH_MS),
+      alerts.flush(ALERTS_FLUSH_MS),
+    ]);
     return isLost ? "lost" : status;
   }
 
@@ -153,8 +190,12 @@ class Run<S extends JobServices> {
       error,
     });
     const { services: { errorTracker }, job } = this;
+    const { name, timeLimitMs } = job;
     return errorTracker
-      .monitored(job, () => traced(`job ${job.name}`, {}, () => this.#inTime()))
+      .monitored(
+        { name, timeLimitMs, schedule: dueOf(job).schedule },
+        () => traced(`job ${job.name}`, {}, () => this.#inTime()),
+      )
       .catch(failed);
   }
 

@@ -1,20 +1,29 @@
 /**
- * What is unwell, from a real write and read of the store.
+ * What is unwell: the store, by a real write and read, and what is known of the
+ * jobs and the backups.
+ *
+ * To have something else looked at, add a {@linkcode Look} to `LOOKS`.
  *
  * @module
  */
+import { hasBackups, readNewest } from "./backups.ts";
+import { lookAtOutbox } from "./outbox_desk.ts";
+import { lookAtPayments } from "./reconcile.ts";
 import type { Services } from "./services.ts";
-import { isoTime } from "./time.ts";
+import { DAY_MS, HOUR_MS, isoTime, SECOND_MS } from "./time.ts";
+import { readJobs, troublesOf } from "./timetable.ts";
 
 /** The three answers that a pinger can act on. */
 export type HealthStatus = "healthy" | "degraded" | "unhealthy";
 
 /** One thing that was looked at. */
 export interface HealthCheck {
-  /** `degraded` when it answers, but slowly. */
+  /** `unhealthy` is for what no request can do without. */
   status: HealthStatus;
-  /** How long it took to answer, in milliseconds; null when it did not. */
-  latencyMs: number | null;
+  /** Of what is asked each time: how long it took to answer, in milliseconds; null when it did not. */
+  latencyMs?: number | null;
+  /** Of what is done now and then: how long ago it was, in seconds; null for never. For operators only. */
+  ageS?: number | null;
   /** Why it is not healthy; for operators only. */
   reason: string | null;
 }
@@ -30,11 +39,36 @@ export interface Health {
   /** When it was looked at, ISO 8601 in UTC. */
   at: string;
   /** What was looked at, by name. */
-  checks: { store: HealthCheck };
+  checks: Record<string, HealthCheck> & { store: HealthCheck };
 }
+
+/**
+ * Looks at something beside the store, at what another one wrote down of it: one
+ * round trip at most, beside all the others.
+ *
+ * @param upSince When the instance began, milliseconds UTC.
+ * @returns Checks by name; none where there is nothing of the kind. Never `unhealthy`.
+ */
+export type Look = (services: Services, upSince: number) => Promise<Record<string, HealthCheck>>;
+
+/** By the name of the check that says so when the look itself fails. */
+const LOOKS: Readonly<Record<string, Look>> = {
+  jobs: lookAtJobs,
+  backup: lookAtBackups,
+  gateways: lookAtPayments,
+  outbox: lookAtOutbox,
+};
 
 /** A store that answers, but slower than this, is near its limits. In milliseconds. */
 const SLOW_MS = 500;
+/** What changes by the minute is not looked at more often than this, however many ask. */
+const LOOKS_KEEP_MS = 10 * SECOND_MS;
+/** A backup a day, and two hours to take it. */
+const BACKUP_AGE_MAX_MS = 26 * HOUR_MS;
+/** A drill a week, and a day to do it. */
+const PROOF_AGE_MAX_MS = 8 * DAY_MS;
+/** With more jobs unwell the cause is one. */
+const JOBS_SHOWN = 5;
 
 /** Looks at the health of one instance; many who ask at once share one look. */
 export class HealthMonitor {
@@ -42,6 +76,7 @@ export class HealthMonitor {
   readonly #startedAt: number;
   #isStopping = false;
   #look: Promise<Health> | null = null;
+  #known: { checks: Record<string, HealthCheck>; at: number } | null = null;
 
   /** The instance counts as started now. */
   constructor(services: Services) {
@@ -61,7 +96,8 @@ export class HealthMonitor {
 
   /**
    * The state now. One commit and one read, however many ask at once: the page
-   * is public. Never throws, and answers within the store's deadlines.
+   * is public; and every ten seconds what else there is to see, which is read
+   * meanwhile. Never throws, and answers within the store's deadlines.
    */
   look(): Promise<Health> {
     this.#look ??= this.#lookNow().finally(() => this.#look = null);
@@ -70,14 +106,16 @@ export class HealthMonitor {
 
   async #lookNow(): Promise<Health> {
     const { config, clock } = this.#services;
-    const store = await this.#lookAtStore();
+    const [store, others] = await Promise.all([this.#lookAtStore(), this.#lookAtOthers()]);
+    const checks = { ...others, store };
+    const statuses = new Set(Object.values(checks).map(({ status }) => status));
     const now = clock();
     return {
-      status: store.status,
+      status: worstOf(statuses),
       version: config.appVersion,
       uptimeS: Math.max(0, Math.floor((now - this.#startedAt) / 1_000)),
       at: isoTime(now),
-      checks: { store },
+      checks,
     };
   }
 
@@ -93,4 +131,74 @@ export class HealthMonitor {
       return { status: "unhealthy", latencyMs: null, reason };
     }
   }
+
+  async #lookAtOthers(): Promise<Record<string, HealthCheck>> {
+    const now = this.#services.clock();
+    if (this.#known && Math.abs(now - this.#known.at) < LOOKS_KEEP_MS) return this.#known.checks;
+    let isSeen = true;
+    const looks = Object.entries(LOOKS).map(async ([name, look]) => {
+      try {
+        return await look(this.#services, this.#startedAt);
+      } catch (error) {
+        isSeen = false;
+        this.#services.log.warn("health.look_failed", { check: name, error });
+        const reason = "It could not be looked at";
+        return { [name]: { status: "degraded" as const, reason } };
+      }
+    });
+    const checks: Record<string, HealthCheck> = Object.assign({}, ...await Promise.all(looks));
+    this.#known = isSeen ? { checks, at: now } : null;
+    return checks;
+  }
+}
+
+function worstOf(statuses: ReadonlySet<HealthStatus>): HealthStatus {
+  if (statuses.has("unhealthy")) return "unhealthy";
+  return statuses.has("degraded") ? "degraded" : "healthy";
+}
+
+async function lookAtJobs(
+  services: Services,
+  upSince: number,
+): Promise<Record<string, HealthCheck>> {
+  const troubles = troublesOf(await readJobs(services), services.clock(), upSince);
+  if (troubles.length === 0) return { jobs: { status: "healthy", reason: null } };
+  const reasons = troubles.slice(0, JOBS_SHOWN).map(({ reason }) => reason);
+  const more = troubles.length - reasons.length;
+  if (more > 0) reasons.push(`${more} more`);
+  return { jobs: { status: "degraded", reason: reasons.join("; ") } };
+}
+
+async function lookAtBackups(
+  services: Services,
+  upSince: number,
+): Promise<Record<string, HealthCheck>> {
+  if (!hasBackups(services)) return {};
+  const { newest, proof, knownSince } = await readNewest(services);
+  const now = services.clock();
+  // Nothing can be older than the store it is of, as far as anyone knows its age.
+  const since = knownSince === null ? upSince : Date.parse(knownSince);
+  const backup = ageCheck(newest?.pointInTime ?? null, { now, since, maxMs: BACKUP_AGE_MAX_MS });
+  const restoreProof = ageCheck(proof?.at ?? null, { now, since, maxMs: PROOF_AGE_MAX_MS });
+  if (proof?.isProven === false) {
+    restoreProof.status = "degraded";
+    restoreProof.reason = `${proof.backupId} cannot be relied on: ${proof.problem}`;
+  }
+  return { backup, restoreProof };
+}
+
+/** Whether something was done lately, or nothing was and that is no wonder yet. */
+function ageCheck(
+  at: string | null,
+  { now, since, maxMs }: { now: number; since: number; maxMs: number },
+): HealthCheck {
+  const ageMs = at === null ? null : Math.max(0, now - Date.parse(at));
+  const isOld = (ageMs ?? now - since) > maxMs;
+  const ageS = ageMs === null ? null : Math.floor(ageMs / SECOND_MS);
+  if (!isOld) return { status: "healthy", ageS, reason: null };
+  const often = `${Math.round(maxMs / HOUR_MS)} h`;
+  const reason = at === null
+    ? `There has been none, for over ${often}`
+    : `The last one is of ${at}, over ${often} ago`;
+  return { status: "degraded", ageS, reason };
 }

@@ -114,7 +114,7 @@ export interface RunResult {
   startedAt: number;
   /** How it ended. */
   status: JobRunStatus;
-  /** What it did; empty unless it is `ok`. */
+  /** What it did; empty unless it is `ok`. With `isMore` something is left to the next run. */
   outcome: JobRun["outcome"];
   /** What it failed with, redacted; null unless it failed. */
   error: string | null;
@@ -144,6 +144,7 @@ export async function finishJob(
       writes.set(keys.lease(job), { ...lease, until }, { expireIn: LEASE_KEEP_MS });
     }
     const isOk = status === "ok";
+    const isDone = isOk && outcome.isMore !== true;
     const isFailure = status === "failed" || status === "timed_out";
     const run: JobRun = {
       ...{ job, runId, status, outcome, error },
@@ -151,7 +152,7 @@ export async function finishJob(
       endedAt: isoTime(now),
       durationMs: Math.max(0, now - startedAt),
       failures: isOk ? 0 : (last?.failures ?? 0) + (isFailure ? 1 : 0),
-      lastOkAt: isOk ? isoTime(now) : last?.lastOkAt ?? null,
+      lastOkAt: isDone ? isoTime(now) : last?.lastOkAt ?? null,
     };
     writes.set(keys.jobRun(job), run);
     return run;

@@ -8,6 +8,7 @@ import { errorLine } from "./error_copy.ts";
 import type { ErrorContext, ErrorTracker } from "./error_tracking.ts";
 import type { Health, HealthMonitor } from "./health.ts";
 import { type Clock, MINUTE_MS, SECOND_MS } from "./time.ts";
+import { type DueJob, noteTimetable, readJobs, troublesOf } from "./timetable.ts";
 
 /** What the rules look at. */
 export interface Sight {
@@ -37,6 +38,15 @@ export const WATCH_RULES: readonly WatchRule[] = [
       store.status === "unhealthy" ? store.reason ?? "It does not answer" : null,
   },
   {
+    name: "backup_old",
+    severity: "critical",
+    title: "There is no backup of the last 26 hours",
+    quietMs: 10 * MINUTE_MS,
+    look: ({ health: { checks: { backup } } }) =>
+      // Without an age it could not be looked at, which is another matter.
+      backup?.status === "degraded" && backup.ageS !== undefined ? backup.reason : null,
+  },
+  {
     name: "errors",
     severity: "critical",
     title: "Requests fail for reasons that nobody expected",
@@ -61,6 +71,17 @@ export function jobFailed(job: string, error: unknown): Alert {
     title: `The job ${job} failed`,
     detail: errorLine(error),
     quietMs: null,
+  };
+}
+
+/** What is said when a job was not done in time. It ends when it is not seen any more. */
+export function jobMissed(job: string, detail: string): Alert {
+  return {
+    name: `job_missed:${job}`,
+    severity: "warning",
+    title: `The job ${job} was not done in time`,
+    detail,
+    quietMs: 3 * MINUTE_MS,
   };
 }
 
@@ -144,11 +165,21 @@ export interface Watched {
   told: number;
 }
 
+/** Options for {@linkcode watch}. */
+export interface WatchOptions {
+  /** The timetable; without it no job is missed. */
+  jobs?: readonly DueJob[];
+}
+
 /**
  * Looks at everything once, raises what is unwell, and settles what is not any
  * more. To be called every minute on every instance, for each sees its own.
  */
-export async function watch(services: WatchServices, monitor: HealthMonitor): Promise<Watched> {
+export async function watch(
+  services: WatchServices,
+  monitor: HealthMonitor,
+  { jobs }: WatchOptions = {},
+): Promise<Watched> {
   const { errorRate, config } = services;
   const health = await monitor.look();
   const sight = { health, errors: errorRate.count(), errorsMax: config.errorsMax };
@@ -160,5 +191,17 @@ export async function watch(services: WatchServices, monitor: HealthMonitor): Pr
     await raiseAlert(services, alertOf(rule, detail));
   }
   const isStoreUp = health.checks.store.status !== "unhealthy";
+  if (isStoreUp && jobs) unwell += await watchJobs(services, jobs);
   return { unwell, ...(isStoreUp ? await settleAlerts(services) : { resolved: 0, told: 0 }) };
+}
+
+/** Raises jobs that were not done in time. Three reads when all were. @returns How many were not. */
+async function watchJobs(services: WatchServices, jobs: readonly DueJob[]): Promise<number> {
+  await noteTimetable(services, jobs);
+  const now = services.clock();
+  // Whoever asks is the watch, and it is not late now.
+  const troubles = troublesOf(await readJobs(services), now, now);
+  const missed = troubles.filter(({ isFailing }) => !isFailing);
+  for (const { job, reason } of missed) await raiseAlert(services, jobMissed(job, reason));
+  return missed.length;
 }

@@ -19,17 +19,19 @@ import type { AppEnv } from "./_env.ts";
 import { jsonAnswer, newRoutes, Time } from "./_openapi.ts";
 
 const Status = z.enum(["healthy", "degraded", "unhealthy"]);
+const CheckBody = z.object({
+  status: Status,
+  latencyMs: z.number().nullable().optional(),
+  ageS: z.int().nullable().optional().openapi({ description: "For operators only" }),
+  reason: z.string().nullable().optional().openapi({ description: "For operators only" }),
+});
 const HealthBody = z.object({
   status: Status,
   version: z.string(),
   uptimeS: z.int(),
   at: Time,
-  checks: z.object({
-    store: z.object({
-      status: Status,
-      latencyMs: z.number().nullable(),
-      reason: z.string().nullable().optional().openapi({ description: "For operators only" }),
-    }),
+  checks: z.record(z.string(), CheckBody).openapi({
+    description: "By name: `store` always, and what else there is",
   }),
 }).openapi("Health");
 const StateBody = z.object({ status: z.enum(["live", "ready", "not_ready"]) });
@@ -98,8 +100,10 @@ export function healthRoutes(services: Services, monitor: HealthMonitor): OpenAP
 }
 
 function shortened(health: Health): z.infer<typeof HealthBody> {
-  const { reason: _, ...store } = health.checks.store;
-  return { ...health, checks: { store } };
+  const short = Object.entries(health.checks).map(([name, { status, latencyMs }]) =>
+    [name, { status, ...(latencyMs === undefined ? {} : { latencyMs }) }] as const
+  );
+  return { ...health, checks: Object.fromEntries(short) };
 }
 
 /** Whether to tell details. Never fails: with the store down a stored key cannot be checked. */

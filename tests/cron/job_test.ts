@@ -347,6 +347,83 @@ Deno.test("a job that fails is alerted once, counted, and told to be well with i
   ok(!instances.logLines.join().includes("asha"));
 });
 
+Deno.test("a job that has nothing to do is not begun: no lease, no record, no line in the log", async () => {
+  await using instances = await startInstances();
+  const { services } = instances;
+  let isDue = false;
+  const job = jobOf(DONE, { isDue: () => Promise.resolve(isDue) });
+
+  equal(await runJob(services, job), "skipped");
+  deepEqual(await listJobRuns(services), []);
+  equal(await services.store.get(keys.lease("outbox")), null);
+  deepEqual(instances.events("job.ran"), []);
+  // Somebody asked for it: it looks for itself.
+  equal(await runJob(services, job, { isByHand: true }), "ok");
+  isDue = true;
+  instances.advance(MINUTE_MS);
+  equal(await runJob(services, job), "ok");
+});
+
+Deno.test("a job of which it cannot be told whether there is work is left to the next minute", async () => {
+  await using instances = await startInstances();
+  const job = jobOf(DONE, { isDue: () => Promise.reject(new AppError("unavailable", "No")) });
+
+  equal(await runJob(instances.services, job), "skipped");
+
+  equal(instances.events("job.not_claimed").length, 1);
+});
+
+Deno.test("a run that leaves something to the next one is good, but the work is not done", async () => {
+  await using instances = await startInstances();
+  const { services } = instances;
+  const more = jobOf(() => Promise.resolve({ isMore: true, sent: 1 }));
+
+  equal(await runJob(services, more), "ok");
+  const [first] = await listJobRuns(services);
+  instances.advance(MINUTE_MS);
+  equal(await runJob(services, jobOf(DONE)), "ok");
+  const [second] = await listJobRuns(services);
+  instances.advance(MINUTE_MS);
+  equal(await runJob(services, more), "ok");
+  const [third] = await listJobRuns(services);
+
+  deepEqual([first?.lastOkAt, first?.failures], [null, 0]);
+  equal(second?.lastOkAt, new Date(START + MINUTE_MS).toISOString());
+  equal(third?.lastOkAt, second?.lastOkAt);
+});
+
+Deno.test("a heartbeat is sent when the work is done or failed, and for nothing else", async () => {
+  const heard: string[] = [];
+  const stop = new AbortController();
+  const serving = { hostname: "127.0.0.1", port: 0, onListen() {}, signal: stop.signal };
+  const server = Deno.serve(serving, (request) => {
+    heard.push(new URL(request.url).pathname);
+    return new Response();
+  });
+  await using instances = await startInstances();
+  const url = `http://127.0.0.1:${server.addr.port}/s3cret`;
+  const { config } = instances.services;
+  const services = {
+    ...instances.services,
+    config: { ...config, heartbeats: [{ job: "outbox", url }] },
+  };
+  const minute = async (job: Job) => {
+    await runJob(services, job);
+    instances.advance(MINUTE_MS);
+    return heard.splice(0);
+  };
+
+  deepEqual(await minute(jobOf(DONE)), ["/s3cret"]);
+  deepEqual(await minute(jobOf(DONE, { name: "other" })), []);
+  deepEqual(await minute(jobOf(() => Promise.resolve({ isMore: true }))), []);
+  deepEqual(await minute(jobOf(DONE, { isDue: () => Promise.resolve(false) })), []);
+  deepEqual(await minute(jobOf(() => Promise.reject(new Error("x")))), ["/s3cret/fail"]);
+
+  ok(!instances.logLines.join().includes("s3cret"));
+  stop.abort();
+  await server.finished;
+});
+
 Deno.test("the error tracker is told of each run, and flushed before the job has ended", async () => {
   const told: string[] = [];
   const errorTracker: ErrorTracker = {

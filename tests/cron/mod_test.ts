@@ -2,10 +2,12 @@
  * The timetable of the real program, with its clock of jobs turned forward.
  */
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
+import { dueOf } from "../../cron/_job.ts";
 import { jobsOf } from "../../cron/mod.ts";
 import { HealthMonitor } from "../../lib/health.ts";
 import { sleep } from "../../lib/time.ts";
-import { startApp } from "../support/app.ts";
+import { nextDue } from "../../lib/timetable.ts";
+import { startApp, TEST_START } from "../support/app.ts";
 import { logLines, startServer } from "../support/server_process.ts";
 
 Deno.test("the program runs each of its jobs, and stops with them", async () => {
@@ -31,14 +33,25 @@ Deno.test("the program runs each of its jobs, and stops with them", async () => 
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("a job's time limit is less than the time to its next run", async () => {
+Deno.test("a job's time limit is less than the time between its dues, and what is on time is never late", async () => {
   await using app = await startApp();
 
-  for (
-    const { name, schedule, timeLimitMs } of jobsOf(app.services, new HealthMonitor(app.services))
-  ) {
-    const everyMs = schedule === "* * * * *" ? 60_000 : 24 * 3_600_000;
+  for (const job of jobsOf(app.services, new HealthMonitor(app.services))) {
+    const { name, timeLimitMs } = job;
+    const { schedule, withinMs } = dueOf(job);
+    const dueAt = nextDue(schedule, TEST_START);
+    const everyMs = nextDue(schedule, dueAt) - dueAt;
     equal(timeLimitMs < everyMs, true, name);
+    // It may be begun late by one run, and take its time.
+    equal(withinMs > timeLimitMs, true, name);
     equal(/^[\w-]{1,50}$/.test(name), true, name);
+    // Deno counts weekdays from 1 for Sunday, all else from 0 or from 1 for Monday.
+    equal(/[0-9]/.test(job.schedule.split(" ")[4] + schedule.split(" ")[4]!), false, name);
   }
+});
+
+Deno.test("there are no more jobs than Deno Deploy registers on its smallest plan", async () => {
+  await using app = await startApp();
+
+  equal(jobsOf(app.services, new HealthMonitor(app.services)).length <= 10, true);
 });

@@ -2,9 +2,11 @@
  * What is watched is raised, and resolved when it is well.
  */
 import { deepStrictEqual as deepEqual, match, strictEqual as equal } from "node:assert/strict";
+import { type Job, runJob } from "../../cron/_job.ts";
 import type { AlertChannel, Notice } from "../../lib/alert_channels.ts";
 import type { ErrorContext, ErrorTracker } from "../../lib/error_tracking.ts";
-import { MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
+import type { DueJob } from "../../lib/timetable.ts";
 import { ErrorRate, noteUnexpected, watch } from "../../lib/watch.ts";
 import { type Instances, START, startInstances } from "../support/instances.ts";
 
@@ -107,4 +109,57 @@ Deno.test("ErrorRate counts five minutes, to ten seconds", () => {
   equal(rate.count(), 0);
   rate.add();
   equal(rate.count(), 1);
+});
+
+const JOBS: DueJob[] = [
+  { name: "watch", schedule: "* * * * *", withinMs: 3 * MINUTE_MS },
+  { name: "ship_log", schedule: "* * * * *", withinMs: 3 * MINUTE_MS },
+  { name: "backup", schedule: "0 10 * * *", withinMs: 2 * HOUR_MS },
+];
+
+function jobNamed(name: string, isMore = false): Job {
+  const run = () => Promise.resolve({ isMore });
+  return { name, schedule: "* * * * *", timeLimitMs: 30 * SECOND_MS, run };
+}
+
+/** A minute in which the watch and these jobs run. */
+async function jobMinute(instances: Instances, ...jobs: Job[]): Promise<void> {
+  for (const { services, monitor } of instances.all) {
+    const run = async () => ({ ...await watch(services, monitor, { jobs: JOBS }) });
+    await runJob(services, { ...jobNamed("watch"), isEverywhere: true, run });
+    for (const job of jobs) await runJob(services, job);
+  }
+  await instances.told();
+  instances.advance(MINUTE_MS);
+}
+
+Deno.test("a job that is not run any more is raised once, by one instance, and well when it is run", async () => {
+  const { notices, channels } = listener();
+  await using instances = await startInstances({ count: 2, channels });
+
+  for (let i = 0; i < 10; i++) await jobMinute(instances, jobNamed("ship_log"));
+  equal(notices.length, 0);
+  for (let i = 0; i < 3; i++) await jobMinute(instances);
+  equal(notices.length, 0);
+  for (let i = 0; i < 4; i++) await jobMinute(instances);
+  deepEqual(said(notices), ["job_missed:ship_log raised"]);
+  match(notices[0]!.detail, /^ship_log was due at 2026-06-15T09:10:00.000Z and is not done$/);
+  for (let i = 0; i < 6; i++) await jobMinute(instances, jobNamed("ship_log"));
+
+  deepEqual(said(notices), ["job_missed:ship_log raised", "job_missed:ship_log resolved"]);
+});
+
+Deno.test("a job that runs and never gets to its end is missed, and one that fails is only said to fail", async () => {
+  const { notices, channels } = listener();
+  await using instances = await startInstances({ channels });
+  await jobMinute(instances, jobNamed("ship_log"), jobNamed("backup", true));
+  const failing = { ...jobNamed("ship_log"), run: () => Promise.reject(new Error("x")) };
+
+  instances.advance(3 * HOUR_MS);
+  // Nothing ran meanwhile: that is no reason to say so of each job.
+  for (let i = 0; i < 3; i++) await jobMinute(instances, failing, jobNamed("backup", true));
+  deepEqual(said(notices), ["job_failed:ship_log raised"]);
+  for (let i = 0; i < 2 * 60; i++) await jobMinute(instances, failing, jobNamed("backup", true));
+
+  deepEqual(said(notices), ["job_failed:ship_log raised", "job_missed:backup raised"]);
 });

@@ -3,10 +3,21 @@
  * write and read, within a bound, at the cost of one look however many ask.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
+import { type Job, runJob } from "../../cron/_job.ts";
+import { HealthMonitor } from "../../lib/health.ts";
+import * as keys from "../../lib/kv/keys.ts";
 import { DEADLINES } from "../../lib/kv/store.ts";
+import { transact } from "../../lib/kv/transact.ts";
+import { operationOf } from "../../lib/operation.ts";
+import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
+import { noteTimetable } from "../../lib/timetable.ts";
 import { createApp } from "../../routes/mod.ts";
 import { accessLog } from "../support/answers.ts";
-import { asAdmin, SHORT_DEADLINES, startShop } from "../support/shop.ts";
+import { TEST_START, TESTER } from "../support/app.ts";
+import { asAdmin, SHORT_DEADLINES, startShop, type TestShop } from "../support/shop.ts";
+
+/** Reads beside that of the probe, in the meantime of it; the runs of jobs are listed. */
+const LOOKS = 3;
 
 Deno.test("GET /health says that all is well, after a write and a read", async () => {
   await using app = await startShop({ env: { APP_VERSION: "2026.6.1" } });
@@ -25,9 +36,14 @@ Deno.test("GET /health says that all is well, after a write and a read", async (
     version: "2026.6.1",
     uptimeS: 90,
     at: "2026-06-15T09:01:30.500Z",
-    checks: { store: { status: "healthy", latencyMs } },
+    checks: {
+      jobs: { status: "healthy" },
+      backup: { status: "healthy" },
+      restoreProof: { status: "healthy" },
+      store: { status: "healthy", latencyMs },
+    },
   });
-  deepEqual([app.kv.commits, app.kv.reads], [1, 1]);
+  deepEqual([app.kv.commits, app.kv.reads], [1, 1 + LOOKS]);
 });
 
 for (
@@ -69,10 +85,160 @@ Deno.test("50 pings at once share one look at the store", async () => {
   const answers = await Promise.all(pings);
 
   deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
-  deepEqual([app.kv.commits, app.kv.reads], [1, 1]);
+  deepEqual([app.kv.commits, app.kv.reads], [1, 1 + LOOKS]);
   equal(new Set(answers.map(({ headers }) => headers.get("x-request-id"))).size, 50);
   await app.get("/health");
   equal(app.kv.commits, 2);
+});
+
+Deno.test("GET /health looks at jobs and backups every ten seconds, however often it is asked", async () => {
+  await using app = await startShop();
+
+  for (let second = 0; second < 21; second++) {
+    await app.get("/health");
+    app.advance(SECOND_MS);
+  }
+
+  deepEqual([app.kv.commits, app.kv.reads], [21, 21 + 3 * LOOKS]);
+});
+
+/** Stores something as it would be found there. */
+async function store<T>({ services }: TestShop, key: keys.Key<T>, value: T): Promise<void> {
+  const operation = operationOf(TESTER, "test", null, { now: services.clock() });
+  await transact(services, {}, (_, writes) => writes.set(key, value), { operation });
+}
+
+const DRILL = {
+  kind: "drill",
+  backupId: "b1",
+  isProven: true,
+  problem: null,
+  findings: 0,
+} as const;
+
+Deno.test("GET /health is degraded when the newest backup is of over 26 hours ago, and never unhealthy", async () => {
+  await using app = await startShop();
+  const look = async () => {
+    const { status, body } = await app.get("/health", app.adminKey);
+    return [status, body.status, body.checks.backup];
+  };
+  const pointInTime = isoTime(TEST_START);
+  await store(app, keys.newestBackup, { id: "b1", epoch: "e", pointInTime });
+
+  app.advance(26 * HOUR_MS);
+  const young = await look();
+  app.advance(MINUTE_MS);
+  const old = await look();
+  app.advance(400 * DAY_MS);
+  const [status, word] = await look();
+
+  deepEqual(young, [200, "healthy", { status: "healthy", ageS: 26 * 3_600, reason: null }]);
+  deepEqual(old, [200, "degraded", {
+    status: "degraded",
+    ageS: 26 * 3_600 + 60,
+    reason: `The last one is of ${pointInTime}, over 26 h ago`,
+  }]);
+  deepEqual([status, word], [200, "degraded"]);
+  deepEqual((await app.get("/health")).body.checks.backup, { status: "degraded" });
+});
+
+Deno.test("GET /health waits 26 hours for the first backup, and eight days for the first proof", async () => {
+  await using app = await startShop();
+  const look = async () => {
+    const { backup, restoreProof } = (await app.get("/health", app.adminKey)).body.checks;
+    return [backup.status, backup.ageS, restoreProof.status, restoreProof.ageS];
+  };
+
+  app.advance(26 * HOUR_MS);
+  deepEqual(await look(), ["healthy", null, "healthy", null]);
+  app.advance(MINUTE_MS);
+  deepEqual(await look(), ["degraded", null, "healthy", null]);
+  app.advance(7 * DAY_MS);
+  deepEqual(await look(), ["degraded", null, "degraded", null]);
+  // An instance that has just begun knows from the store how long that has been so.
+  const backup = { schedule: "0 2 * * *", withinMs: HOUR_MS, since: isoTime(TEST_START) };
+  const at = isoTime(TEST_START);
+  await store(app, keys.timetable, { jobs: { backup }, resumedAt: at });
+  const fresh = new HealthMonitor(app.services);
+  equal((await fresh.look()).checks.backup?.status, "degraded");
+});
+
+Deno.test("GET /health is degraded when no restore was proven for eight days, or the last was not", async () => {
+  await using app = await startShop();
+  const at = isoTime(TEST_START);
+  const proof = { ...DRILL, at, pointInTime: at, entries: 1, durationMs: 1 };
+  const look = async () => (await app.get("/health", app.adminKey)).body.checks.restoreProof;
+  await store(app, keys.newestProof, proof);
+
+  app.advance(8 * DAY_MS);
+  const young = await look();
+  app.advance(MINUTE_MS);
+  const old = await look();
+  await store(app, keys.newestProof, { ...proof, isProven: false, problem: "It is damaged" });
+  app.advance(MINUTE_MS);
+  const failed = await look();
+
+  deepEqual([young.status, young.ageS], ["healthy", 8 * 86_400]);
+  equal(old.status, "degraded");
+  deepEqual([failed.status, failed.reason], ["degraded", "b1 cannot be relied on: It is damaged"]);
+});
+
+Deno.test("GET /health is degraded while a job fails, or was not done in time", async () => {
+  await using app = await startShop();
+  const { services } = app;
+  const look = async (key?: string) => (await app.get("/health", key)).body;
+  const job = (fields: Partial<Job>): Job => ({
+    name: "outbox",
+    schedule: "* * * * *",
+    timeLimitMs: MINUTE_MS,
+    run: () => Promise.resolve({}),
+    ...fields,
+  });
+  const reject = () => Promise.reject(new Error("No mail to asha@example.com"));
+  await noteTimetable(services, [{ name: "outbox", schedule: "* * * * *", withinMs: MINUTE_MS }]);
+  await runJob(services, job({}));
+  const well = await look(app.adminKey);
+
+  app.advance(MINUTE_MS);
+  await runJob(services, job({ run: reject }));
+  const failing = await look(app.adminKey);
+  const strangers = await look();
+  app.advance(MINUTE_MS);
+  await runJob(services, job({}));
+  const mended = await look();
+  app.advance(3 * MINUTE_MS);
+  const missed = await look(app.adminKey);
+
+  deepEqual(well.checks.jobs, { status: "healthy", reason: null });
+  equal(failing.status, "degraded");
+  equal(failing.checks.jobs.reason, "outbox failed: Error: No mail to [redacted]");
+  deepEqual(strangers.checks.jobs, { status: "degraded" });
+  equal(mended.status, "healthy");
+  match(missed.checks.jobs.reason, /^outbox was due at 2026-06-15T09:03:00.000Z and is not done$/);
+});
+
+Deno.test("GET /health has no check of backups where none are configured", async () => {
+  await using app = await startShop();
+  const { storage: _, ...services } = app.services;
+
+  const { checks } = await new HealthMonitor(services).look();
+
+  deepEqual(Object.keys(checks).sort(), ["jobs", "store"]);
+});
+
+Deno.test("GET /health says that it could not look, when only that fails", async () => {
+  await using app = await startShop();
+  await app.kv.corrupt([...keys.timetable]);
+
+  const { body, status } = await app.get("/health", app.adminKey);
+  const again = await app.get("/health");
+
+  equal(status, 200);
+  deepEqual(body.checks.jobs, { status: "degraded", reason: "It could not be looked at" });
+  equal(body.checks.store.status, "healthy");
+  equal(again.body.status, "degraded");
+  await app.kv.mend([...keys.timetable]);
+  equal((await app.get("/health")).body.status, "healthy");
 });
 
 Deno.test("GET /health says 503 within a bound while the store hangs, and recovers", async () => {
