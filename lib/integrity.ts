@@ -5,33 +5,33 @@
  *
  * A scan sees pages at different moments, so what looks wrong in it is only a
  * suspect. Each suspect is judged again on one snapshot, and only what is wrong
- * there is a finding. The sweep writes nothing: a finding is for a person, or
- * for a repair that decides with the same judge within a transaction.
+ * there is a finding. The sweep itself writes nothing: a finding is for a person,
+ * or for a repair that decides with the same judge within a transaction.
  *
  * @module
  */
 import { AppError } from "./errors.ts";
 import { ROOMS } from "./integrity_checks.ts";
-import type { Check, Room } from "./integrity_indexes.ts";
+import type { Room } from "./integrity_indexes.ts";
 import { NumberWalk } from "./integrity_numbers.ts";
-import { type Judge, judgeSnapshot, View } from "./integrity_view.ts";
-import { isDurable, type Key, keyText, type Prefix } from "./kv/keys.ts";
-import type { Severity } from "./kv/records.ts";
-import type { Store, StoredEntry } from "./kv/store.ts";
-import { REDACTED } from "./redact.ts";
+import {
+  claimsOn,
+  type Question,
+  questionsOf,
+  shown,
+  type Suspect,
+  suspectsOf,
+  unreadable,
+} from "./integrity_questions.ts";
+import { comparePaid } from "./integrity_payments.ts";
+import { judgeSnapshot, View } from "./integrity_view.ts";
+import { invoice as invoiceKey, isDurable, type Key, type Prefix } from "./kv/keys.ts";
+import type { Store } from "./kv/store.ts";
+import type { Finding } from "./kv/sweep_records.ts";
+import type { Broken, RepairOutcome, RepairRecord } from "./repair.ts";
 import type { Services } from "./services.ts";
 
-/** One thing that is wrong in the store. */
-export interface Finding {
-  /** The invariant, such as `invoice.total_wrong`. */
-  check: string;
-  /** `critical` if the books are wrong; `warning` if what follows from them is, and can be rebuilt. */
-  severity: Severity;
-  /** Where, as the JSON of the key; without an e-mail address or phone number in it. */
-  key: string;
-  /** What is wrong there, in one line without personal data. */
-  detail: string;
-}
+export type { Finding } from "./kv/sweep_records.ts";
 
 /** How a sweep went. */
 export interface SweepReport {
@@ -44,10 +44,16 @@ export interface SweepReport {
   resumeFrom: string | null;
   /** Entries looked at in this slice, by the first part of their key. */
   counts: Record<string, number>;
-  /** The first {@linkcode FINDINGS_MAX} of this slice. */
+  /** What is left wrong: the first {@linkcode FINDINGS_MAX} of this slice. */
   findings: Finding[];
   /** How many there were in this slice. */
   findingsTotal: number;
+  /** How many of them are critical. */
+  criticalTotal: number;
+  /** What was mended: the first {@linkcode FINDINGS_MAX} of this slice. */
+  repairs: RepairRecord[];
+  /** How many repairs there were in this slice. */
+  repairsTotal: number;
   /** How long this slice took. */
   durationMs: number;
 }
@@ -64,12 +70,14 @@ export interface SweepProgress {
 
 /** Options for {@linkcode sweep}. */
 export interface SweepOptions {
-  /** How long to go on, in milliseconds; to the end when absent. A page is always finished. */
+  /** How long to go on, in milliseconds; to the end when absent. What was read of a page is used. */
   budgetMs?: number;
   /** From the report of the slice before; null starts at the beginning. */
   resumeFrom?: string | null;
   /** Is told after each page. */
   onProgress?: (progress: SweepProgress) => void;
+  /** Mends what is found where it can be; without it nothing is mended. */
+  mend?: (broken: Broken) => Promise<RepairOutcome>;
 }
 
 /** Findings that a report lists; with more the cause is one, and a report fits a value of the store. */
@@ -77,11 +85,10 @@ export const FINDINGS_MAX = 150;
 
 /** Entries read at once; more would keep others from the store for too long. */
 const PAGE_SIZE = 500;
-/** Invoices that are not found by their number are remembered, so as not to be missed as well. */
+/** Where what is missing is remembered, number or invoice, so that it is not found a second time. */
+const UNINDEXED = new Set(["invoice_by_number", "payment_by_invoice"]);
+/** How much of that. */
 const UNINDEXED_MAX = 100;
-
-/** Keys that end in an e-mail address or phone number. */
-const PERSONAL = new Set(["client_by_email", "client_by_phone"]);
 
 /** Where a slice ended. */
 interface Cursor {
@@ -89,16 +96,6 @@ interface Cursor {
   /** The stage's own; null at its beginning. */
   after: Key<unknown> | null;
   unindexed: string[];
-}
-
-/** What looks wrong in the scan. */
-interface Suspect {
-  check: string;
-  severity: Severity;
-  key: Key<unknown>;
-  judge: Judge;
-  /** What the judge asked for. */
-  asked: readonly Key<unknown>[];
 }
 
 /** A part of the walk, taken a page at a time. */
@@ -111,7 +108,8 @@ interface Stage {
 /**
  * Checks every invariant of the store, from the beginning or from where the
  * slice before ended. Costs a read for every 500 entries, one for every ten keys
- * that they refer to, and one for each suspect; memory for one page.
+ * that they refer to, and one for each suspect; with repairs a few more for each
+ * of those. Memory for one page.
  *
  * @throws {AppError} `malformed` for a `resumeFrom` that is of no report;
  * `unavailable` when the store does not answer
@@ -120,19 +118,23 @@ export async function sweep(
   { store }: Pick<Services, "store">,
   options: SweepOptions = {},
 ): Promise<SweepReport> {
-  return await new Sweep(store, readCursor(options.resumeFrom ?? null)).run(options);
+  return await new Sweep(store, options).run();
 }
 
 class Sweep {
   readonly #store: Store;
+  readonly #options: SweepOptions;
+  readonly #startedAt = performance.now();
   readonly #cursor: Cursor;
   readonly #stages: readonly Stage[];
   readonly #counts: Record<string, number> = {};
   readonly #findings: Finding[] = [];
-  #findingsTotal = 0;
+  readonly #repairs: RepairRecord[] = [];
+  readonly #totals = { findingsTotal: 0, criticalTotal: 0, repairsTotal: 0 };
 
-  constructor(store: Store, cursor: Cursor | null) {
+  constructor(store: Store, options: SweepOptions) {
     this.#store = store;
+    this.#options = options;
     const numbers = new NumberWalk(store, PAGE_SIZE);
     this.#stages = [
       ...ROOMS.map((room) => ({
@@ -140,32 +142,36 @@ class Sweep {
         step: (after: Key<unknown> | null) => this.#lookAtPage(room, after),
       })),
       { name: "invoice_numbers", step: (after) => this.#lookAtNumbers(numbers, after) },
+      { name: "invoice_payments", step: (after) => this.#lookAtPaid(after) },
       { name: "others", step: (after) => this.#lookAtOthers(after) },
     ];
-    this.#cursor = cursor ?? { stage: this.#stages[0]!.name, after: null, unindexed: [] };
+    this.#cursor = readCursor(options.resumeFrom ?? null) ??
+      { stage: this.#stages[0]!.name, after: null, unindexed: [] };
   }
 
-  async run({ budgetMs = Infinity, onProgress }: SweepOptions): Promise<SweepReport> {
-    const startedAt = performance.now();
-    const isOver = () => performance.now() - startedAt >= budgetMs;
+  get #isOver(): boolean {
+    return performance.now() - this.#startedAt >= (this.#options.budgetMs ?? Infinity);
+  }
+
+  async run(): Promise<SweepReport> {
     const first = this.#stages.findIndex(({ name }) => name === this.#cursor.stage);
     if (first < 0) throw unknownCursor();
     for (const stage of this.#stages.slice(first)) {
       if (stage.name !== this.#cursor.stage) this.#goTo(stage.name);
       do {
         this.#cursor.after = await stage.step(this.#cursor.after);
-        onProgress?.({
+        this.#options.onProgress?.({
           prefix: stage.name,
           entries: Object.values(this.#counts).reduce((sum, count) => sum + count, 0),
-          findings: this.#findingsTotal,
+          findings: this.#totals.findingsTotal,
         });
-        if (!isOver()) continue;
-        if (this.#cursor.after !== null) return this.#report(startedAt, this.#cursor);
+        if (!this.#isOver) continue;
+        if (this.#cursor.after !== null) return this.#report(this.#cursor);
         const next = this.#stages[this.#stages.indexOf(stage) + 1];
-        if (next) return this.#report(startedAt, { ...this.#cursor, stage: next.name });
+        if (next) return this.#report({ ...this.#cursor, stage: next.name });
       } while (this.#cursor.after !== null);
     }
-    return this.#report(startedAt, null);
+    return this.#report(null);
   }
 
   #goTo(stage: string): void {
@@ -173,51 +179,52 @@ class Sweep {
     this.#cursor.after = null;
   }
 
-  #report(startedAt: number, cursor: Cursor | null): SweepReport {
+  #report(cursor: Cursor | null): SweepReport {
     return {
       isComplete: cursor === null,
       resumeFrom: cursor && JSON.stringify(cursor),
       counts: this.#counts,
       findings: this.#findings,
-      findingsTotal: this.#findingsTotal,
-      durationMs: Math.round(performance.now() - startedAt),
+      repairs: this.#repairs,
+      ...this.#totals,
+      durationMs: Math.round(performance.now() - this.#startedAt),
     };
   }
 
   /** Looks at the next page under a prefix: first over what the page refers to, then at each suspect. */
-  async #lookAtPage(
-    { prefix, severity, checks }: Room,
-    after: Key<unknown> | null,
-  ): Promise<Key<unknown> | null> {
+  async #lookAtPage(room: Room, after: Key<unknown> | null): Promise<Key<unknown> | null> {
+    const { prefix, checks } = room;
     const page = await this.#store.listStored(prefix, {
       limit: PAGE_SIZE,
       ...(after ? { start: [...after, ""] } : {}),
     });
-    this.#count(prefix, page.length);
     const view = new View();
-    const questions: Omit<Suspect, "asked">[] = [];
-    for (const entry of page) {
+    const questions: Question[] = [];
+    const suspects: Suspect[] = [];
+    page.forEach((entry, place) => {
       const reading = view.add(entry);
-      if ("fault" in reading) this.#addUnreadable(entry, reading.fault, severity);
-      else questions.push(...checks.map((check) => question(check, entry.key, reading.value)));
-    }
-    for (const suspect of await this.#suspectsOf(questions, view)) await this.#judge(suspect);
-    return page.length < PAGE_SIZE ? null : page.at(-1)!.key;
+      if ("fault" in reading) {
+        suspects.push(unreadable(room, entry.key, { fault: reading.fault, place }, this.#store));
+      } else {
+        const isMending = this.#options.mend !== undefined;
+        questions.push(...questionsOf(checks, entry.key, reading.value, { place, isMending }));
+      }
+    });
+    suspects.push(...await suspectsOf(questions, view, this.#store));
+    if (this.#options.mend) suspects.push(...claimsOn(questions, view));
+    const done = await this.#judgeAll(suspects.sort((a, b) => a.place - b.place), page.length);
+    this.#count(prefix, done);
+    return done === page.length && page.length < PAGE_SIZE ? null : page[done - 1]!.key;
   }
 
-  async #suspectsOf(questions: Omit<Suspect, "asked">[], view: View): Promise<Suspect[]> {
-    const suspects: Suspect[] = [];
-    for (let open = questions; open.length > 0;) {
-      const again: typeof open = [];
-      for (const question of open) {
-        const { verdict, isFinal, keys } = view.ask(question.judge);
-        if (!isFinal) again.push(question);
-        else if (verdict !== null) suspects.push({ ...question, asked: keys });
-      }
-      await view.fill(this.#store);
-      open = again;
+  /** @returns How many entries of the page were seen to; fewer than there are when the time is over. */
+  async #judgeAll(suspects: readonly Suspect[], entries: number): Promise<number> {
+    for (const [i, suspect] of suspects.entries()) {
+      await this.#judge(suspect);
+      const next = suspects[i + 1];
+      if (next && next.place > suspect.place && this.#isOver) return next.place;
     }
-    return suspects;
+    return entries;
   }
 
   async #lookAtNumbers(
@@ -225,8 +232,22 @@ class Sweep {
     after: Key<unknown> | null,
   ): Promise<Key<unknown> | null> {
     const { suspects, next } = await walk.step(after, this.#cursor.unindexed);
-    for (const { name, key, judge } of suspects) {
-      await this.#judge({ check: name, severity: "critical", key, judge, asked: [key] });
+    for (const { name, key, judge, mender } of suspects) {
+      const severity = "critical";
+      await this.#judge({ check: name, severity, key, judge, mender, asked: [key], place: 0 });
+    }
+    return next;
+  }
+
+  async #lookAtPaid(after: Key<unknown> | null): Promise<Key<unknown> | null> {
+    const { faults, next } = await comparePaid(this.#store, after);
+    for (const { invoiceId, check, judge, mender, asked } of faults) {
+      const key = invoiceKey(invoiceId);
+      // What a payment that it does not lead to is worth, it cannot have.
+      if (this.#cursor.unindexed.includes(invoiceId)) continue;
+      await this.#judge({
+        ...{ check, severity: "critical", key, judge, mender: () => mender, asked, place: 0 },
+      });
     }
     return next;
   }
@@ -247,54 +268,46 @@ class Sweep {
     return next ?? [`${name}\0`]; // after all keys that begin with the name
   }
 
-  async #judge({ check, severity, key, judge, asked }: Suspect): Promise<void> {
-    const detail = await judgeSnapshot(this.#store, judge, asked);
+  async #judge(suspect: Suspect): Promise<void> {
+    const { check, severity, key, judge, asked, isClaim = false } = suspect;
+    const detail = typeof judge === "string"
+      ? judge
+      : await judgeSnapshot(this.#store, judge, asked);
     if (detail === null) return;
-    this.#add({ check, severity, key: shown(key), detail });
+    const left = await this.#mend(suspect, detail);
+    // What a claim left is looked at again in its own room.
+    if (left === "well" || isClaim) return;
+    this.#totals.findingsTotal++;
+    if (severity === "critical") this.#totals.criticalTotal++;
+    if (this.#findings.length < FINDINGS_MAX) {
+      this.#findings.push({ check, severity, key: shown(key), detail, repair: left });
+    }
     const { unindexed } = this.#cursor;
-    if (check === "index.missing" && key[0] === "invoice_by_number") {
+    if (check === "index.missing" && UNINDEXED.has(String(key[0]))) {
       if (unindexed.length < UNINDEXED_MAX) unindexed.push(String(key[1]));
     }
   }
 
-  /** An entry by itself is a snapshot. */
-  #addUnreadable(
-    { key }: StoredEntry,
-    fault: "undecodable" | "malformed",
-    severity: Severity,
-  ): void {
-    const detail = fault === "undecodable"
-      ? "What is stored is no value that this program can read"
-      : "What is stored is not what belongs under its key";
-    this.#add({ check: `value.${fault}`, severity, key: shown(key), detail });
-  }
-
-  #add(finding: Finding): void {
-    this.#findingsTotal++;
-    if (this.#findings.length < FINDINGS_MAX) this.#findings.push(finding);
+  async #mend(suspect: Suspect, detail: string): Promise<Finding["repair"] | "well"> {
+    const { check, key, judge, asked } = suspect;
+    if (!this.#options.mend) return null;
+    const mender = await suspect.mender();
+    if (mender === null) return "not_repairable";
+    const outcome = await this.#options.mend({
+      ...{ check, shown: shown(key), detail, mender, asked },
+      judge: typeof judge === "string" ? null : judge,
+    });
+    if (outcome.status === "gone") return "well";
+    if (outcome.status !== "repaired") return outcome.status;
+    this.#totals.repairsTotal++;
+    if (this.#repairs.length < FINDINGS_MAX) this.#repairs.push(outcome.repair);
+    return "well";
   }
 
   #count(prefix: Prefix<unknown>, entries: number): void {
     const name = String(prefix[0]);
     this.#counts[name] = (this.#counts[name] ?? 0) + entries;
   }
-}
-
-/** A check of an entry, as it is in the view or snapshot that is asked. */
-function question(check: Check, key: Key<unknown>, value: unknown): Omit<Suspect, "asked"> {
-  return {
-    check: check.name,
-    severity: check.severity,
-    key: check.at(value, key),
-    judge(get) {
-      const present = get(key);
-      return present === null ? null : check.judge(present, key, get);
-    },
-  };
-}
-
-function shown(key: Key<unknown>): string {
-  return keyText(PERSONAL.has(String(key[0])) ? [key[0]!, REDACTED] : key);
 }
 
 function readCursor(text: string | null): Cursor | null {

@@ -3,7 +3,7 @@
  *
  * A check is pure: it asks for what it needs and says what is wrong, or nothing.
  * Whoever runs it decides how the values are read, so the same check looks over
- * a scan, judges a snapshot, and could decide a repair within a transaction.
+ * a scan, judges a snapshot, and decides a repair within a transaction.
  *
  * Together they leave no room for two findings about one fault: an entity tells
  * what is missing around it, an index entry what it should not say, and an audit
@@ -11,8 +11,11 @@
  *
  * @module
  */
-import { follows, isUnaltered, leadsTo } from "./audit.ts";
+import { follows, isUnaltered, leadsTo, putChange } from "./audit.ts";
 import * as keys from "./kv/keys.ts";
+import type { MailTemplate } from "./kv/mail_records.ts";
+import type { WebhookEndpoint } from "./kv/webhook_records.ts";
+import type { Payment } from "./kv/payment_records.ts";
 import type {
   ApiKey,
   AuditEntry,
@@ -23,6 +26,14 @@ import type {
   Lead,
   Product,
 } from "./kv/records.ts";
+import {
+  amountFault,
+  formFault,
+  mendTotals,
+  productAmountFault,
+  statusFault,
+  totalFault,
+} from "./integrity_amounts.ts";
 import {
   type Check,
   check,
@@ -35,29 +46,17 @@ import {
   invoiceByStatus,
   leadByClient,
   leadByStatus,
+  type Mend,
   missing,
   productBySlug,
   type Room,
   shared,
 } from "./integrity_indexes.ts";
-import { isCurrency, MINOR_MAX } from "./money.ts";
-
-/** An invoice number taken apart. */
-export interface NumberParts {
-  /** Such as `INV`. */
-  series: string;
-  /** Of the business. */
-  year: number;
-  /** From 1 up. */
-  count: number;
-}
-
-/** The parts of an invoice number, or null if it is not one as the program writes them. */
-export function parseNumber(number: string): NumberParts | null {
-  const [, series, year, count = ""] = /^([A-Z]+)-(\d{4})-(\d{6,15})$/.exec(number) ?? [];
-  if (series === undefined || (count.length > 6 && count.startsWith("0"))) return null;
-  return Number(count) === 0 ? null : { series, year: Number(year), count: Number(count) };
-}
+import { markFault } from "./invoice_due.ts";
+import { OUTBOX_ROOMS } from "./integrity_outbox.ts";
+import { WEBHOOK_CHECKS, WEBHOOK_ROOMS } from "./integrity_webhooks.ts";
+import { parseNumber, raisingSequence } from "./integrity_numbers.ts";
+import { PAYMENT_CHECKS, PAYMENT_INDEX_ROOMS } from "./integrity_payments.ts";
 
 /** Every prefix whose entries must agree with others. */
 export const ROOMS: readonly Room[] = [
@@ -84,17 +83,22 @@ export const ROOMS: readonly Room[] = [
   room(keys.invoices, [
     critical<Invoice>("invoice.client_missing", clientFault),
     critical<Invoice>("invoice.lead_mismatch", invoiceLeadFault),
-    critical<Invoice>("invoice.amount_invalid", amountFault),
-    critical<Invoice>("invoice.total_wrong", totalFault),
-    critical<Invoice>("invoice.status_wrong", statusFault),
+    check<Invoice>("invoice.amount_invalid", "critical", amountFault, undefined, mendTotals),
+    check<Invoice>("invoice.total_wrong", "critical", totalFault, undefined, mendTotals),
+    // Whether it agrees with the money on it is seen with the payments: see integrity_paid.ts.
+    critical<Invoice>("invoice.status_wrong", formFault),
     critical<Invoice>("invoice.number_invalid", numberFault),
+    check<Invoice>("invoice.overdue_wrong", "warning", overdueFault, undefined, mendMark),
     missing(invoiceByNumber),
     shared("invoice.number_duplicate", invoiceByNumber),
     missing(invoiceByStatus),
     missing(invoiceByClient),
     ...history<Invoice>("invoice"),
   ]),
+  room(keys.payments, [...PAYMENT_CHECKS, ...history<Payment>("payment")]),
   room(keys.apiKeys, history<ApiKey>("api_key")),
+  room(keys.mailTemplates, history<MailTemplate>("mail_template")),
+  room(keys.webhooks, [...WEBHOOK_CHECKS, ...history<WebhookEndpoint>("webhook")]),
   indexRoom(productBySlug),
   indexRoom(clientByEmail),
   indexRoom(clientByPhone),
@@ -103,13 +107,17 @@ export const ROOMS: readonly Room[] = [
   indexRoom(invoiceByNumber),
   indexRoom(invoiceByStatus),
   indexRoom(invoiceByClient),
+  ...PAYMENT_INDEX_ROOMS,
   room(["audit"], [
     critical<AuditEntry>("audit.entity_missing", auditEntityFault),
     critical<AuditEntry>("audit.entry_missing", previousEntryFault, previousEntryKey),
     critical<AuditEntry>("audit.chain_broken", linkFault),
   ]),
   // What the sequences say is compared with the numbers: see integrity_numbers.ts.
-  room(["invoice_sequence"], []),
+  { ...room(["invoice_sequence"], []), mendUnreadable: raisingSequence },
+  room(["repair"], []),
+  ...OUTBOX_ROOMS,
+  ...WEBHOOK_ROOMS,
 ];
 
 function room(prefix: keys.Prefix<unknown>, checks: readonly Check[]): Room {
@@ -172,8 +180,14 @@ function entityKey(kind: EntityKind, id: string): keys.Key<Entity> {
       return keys.lead(id);
     case "invoice":
       return keys.invoice(id);
+    case "payment":
+      return keys.payment(id);
     case "api_key":
       return keys.apiKey(id);
+    case "webhook":
+      return keys.webhook(id);
+    case "mail_template":
+      return keys.mailTemplate(id);
     default:
       return kind satisfies never;
   }
@@ -198,72 +212,24 @@ function invoiceLeadFault({ id, leadId }: Invoice, get: Get): string | null {
   return lead.invoiceId === id ? null : `Lead ${leadId} does not point back`;
 }
 
-function isAmount(minor: number, { least }: { least: number }): boolean {
-  return Number.isSafeInteger(minor) && minor >= least && minor <= MINOR_MAX;
+/** Where its state is wrong, that is the fault. */
+function overdueFault(invoice: Invoice): string | null {
+  return statusFault(invoice) === null ? markFault(invoice) : null;
 }
 
-function productAmountFault({ price, oldPrice }: Product): string | null {
-  if (!isCurrency(price.currency)) return "The currency is not one";
-  if (!isAmount(price.minor, { least: 1 })) return "The price is not an amount";
-  if (oldPrice === null) return null;
-  if (oldPrice.currency !== price.currency) return "The old price is in another currency";
-  const isMore = isAmount(oldPrice.minor, { least: price.minor + 1 });
-  return isMore ? null : "The old price is not an amount above the price";
-}
-
-function amountFault(invoice: Invoice): string | null {
-  const { currency, lines, subtotalMinor, taxMinor, totalMinor, paidMinor } = invoice;
-  if (!isCurrency(currency)) return "The currency is not one";
-  const areLinesAmounts = lines.every((line) =>
-    [line.quantity, line.unitMinor, line.totalMinor].every((n) => isAmount(n, { least: 1 }))
-  );
-  if (!areLinesAmounts) return "A line has what is no amount";
-  if (!isAmount(subtotalMinor, { least: 1 })) return "The subtotal is not an amount";
-  if (!isAmount(taxMinor, { least: 0 })) return "The tax is not an amount";
-  if (!isAmount(totalMinor, { least: 1 })) return "The total is not an amount";
-  return isAmount(paidMinor, { least: 0 }) ? null : "What is paid is not an amount";
-}
-
-function totalFault(invoice: Invoice): string | null {
-  if (amountFault(invoice) !== null) return null; // nothing to add up
-  const { lines, subtotalMinor, taxMinor, totalMinor } = invoice;
-  const i = lines.findIndex((line) => line.quantity * line.unitMinor !== line.totalMinor);
-  if (i >= 0) return `Line ${i} is not its quantity times its price`;
-  const sum = lines.reduce((sum, line) => sum + line.totalMinor, 0);
-  if (sum !== subtotalMinor) return `The lines are ${sum}, the subtotal ${subtotalMinor}`;
-  if (subtotalMinor + taxMinor === totalMinor) return null;
-  return `Subtotal and tax are ${subtotalMinor + taxMinor}, the total ${totalMinor}`;
-}
-
-function statusFault(invoice: Invoice): string | null {
-  const { status, number, issuedAt, voidReason } = invoice;
-  if ((number === null) !== (issuedAt === null)) return "Only issued invoices have numbers";
-  const needsNumber = status !== "draft" && status !== "void";
-  if (needsNumber && number === null) return `It is ${status} and has no number`;
-  if (status === "draft" && number !== null) return "It is a draft and has a number";
-  if ((status === "void") !== (voidReason !== null)) return "Only void invoices have a reason";
-  const isRight = amountFault(invoice) !== null || isPaidAsItSays(invoice);
-  return isRight
-    ? null
-    : `It is ${status}, with ${invoice.paidMinor} of ${invoice.totalMinor} paid`;
-}
-
-function isPaidAsItSays({ status, paidMinor, totalMinor }: Invoice): boolean {
-  switch (status) {
-    case "draft":
-    case "open":
-    case "void":
-    case "refunded":
-      return paidMinor === 0;
-    case "partially_paid":
-      return paidMinor > 0 && paidMinor < totalMinor;
-    case "paid":
-      return paidMinor >= totalMinor;
-    case "uncollectible":
-      return paidMinor < totalMinor;
-    default:
-      return status satisfies never;
-  }
+/** Takes the mark away; the job sets it again where it belongs. Not where more was damaged. */
+function mendMark(invoice: Invoice, get: Get): Mend | null {
+  const { id, revision } = invoice;
+  const last = get(keys.audit("invoice", id, revision));
+  if (revision > 1 && !(last && leadsTo(last, invoice))) return null;
+  return {
+    done: "It is not marked as overdue any more",
+    put(writes, by, now) {
+      const change = { entity: "invoice", action: "repair.overdue", by, now } as const;
+      const fields = { overdueAt: null };
+      putChange(writes, { ...change, key: keys.invoice(id), before: invoice, fields });
+    },
+  };
 }
 
 function numberFault({ number }: Invoice): string | null {

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { parseNumber } from "./integrity_checks.ts";
+import type { Mender } from "./integrity_indexes.ts";
 import { type Judge, View } from "./integrity_view.ts";
 import * as keys from "./kv/keys.ts";
 import type { InvoiceSequence } from "./kv/records.ts";
@@ -22,12 +22,29 @@ export interface NumberSuspect {
   key: keys.Key<unknown>;
   /** Says whether it is so. */
   judge: Judge;
+  /** What mends it; null where only a person can. */
+  mender: () => Promise<Mender | null>;
 }
 
 /** A series in a year. */
-interface Group {
+export interface Group {
+  /** Such as `INV`. */
   series: string;
+  /** Of the business. */
   year: number;
+}
+
+/** An invoice number taken apart. */
+export interface NumberParts extends Group {
+  /** From 1 up. */
+  count: number;
+}
+
+/** The parts of an invoice number, or null if it is not one as the program writes them. */
+export function parseNumber(number: string): NumberParts | null {
+  const [, series, year, count = ""] = /^([A-Z]+)-(\d{4})-(\d{6,15})$/.exec(number) ?? [];
+  if (series === undefined || (count.length > 6 && count.startsWith("0"))) return null;
+  return Number(count) === 0 ? null : { series, year: Number(year), count: Number(count) };
 }
 
 /** Where a walk is. */
@@ -36,12 +53,16 @@ interface Place extends Group {
   expected: number;
   /** The last number seen, as text; what comes before the first one otherwise. */
   after: string;
+  /** Whether the sequence was suspected before; once is enough. */
+  isSuspected: boolean;
 }
 
 /** Digits that a number has at least. */
 const DIGITS = 6;
 const INDEX: keys.Prefix<string> = ["invoice_by_number"];
 const SEQUENCES: keys.Prefix<InvoiceSequence> = ["invoice_sequence"];
+/** Numbers read at once in search of the highest. */
+const SCAN_PAGE = 500;
 /** There is one for each series and year. */
 const SEQUENCES_MAX = 10_000;
 
@@ -50,8 +71,6 @@ export class NumberWalk {
   readonly #store: Store;
   readonly #pageSize: number;
   #groups: Group[] | undefined;
-  /** Whose sequence was suspected before; once is enough. */
-  readonly #wrong = new Set<string>();
 
   /** Reads from `store`, so many entries at a time. */
   constructor(store: Store, pageSize: number) {
@@ -94,7 +113,7 @@ export class NumberWalk {
     });
     const digits = Math.max(DIGITS, String(place.expected).length);
     const suspects: NumberSuspect[] = [];
-    let { expected, after } = place;
+    let { expected, after, isSuspected } = place;
     let beyond: number | null = null;
     for (const { key } of page) {
       after = String(key[1]);
@@ -107,12 +126,12 @@ export class NumberWalk {
       }
       expected = count + 1;
     }
-    if (beyond !== null && !this.#wrong.has(nameOf(place))) {
-      this.#wrong.add(nameOf(place));
-      suspects.push(wrongSequence(place, beyond));
+    if (beyond !== null && !isSuspected) {
+      isSuspected = true;
+      suspects.push(wrongSequence(this.#store, place, beyond));
     }
     if (page.length === this.#pageSize) {
-      return { suspects, next: { series, year, expected, after } };
+      return { suspects, next: { series, year, expected, after, isSuspected } };
     }
     if (last === null) return { suspects, next: null };
     const nextLength = 10 ** digits;
@@ -121,7 +140,7 @@ export class NumberWalk {
       suspects,
       next: last < nextLength
         ? null
-        : { series, year, expected: nextLength, after: `${nameOf(place)}-` },
+        : { series, year, expected: nextLength, after: `${nameOf(place)}-`, isSuspected },
     };
   }
 
@@ -170,6 +189,7 @@ function gap(group: Group, from: number, to: number): NumberSuspect {
   return {
     name: "invoice.number_gap",
     key: first!,
+    mender: () => Promise.resolve(null),
     judge(get) {
       const isGiven = (get(sequence)?.last ?? 0) >= to;
       const isThere = get(first!) !== null || get(last!) !== null;
@@ -181,12 +201,13 @@ function gap(group: Group, from: number, to: number): NumberSuspect {
   };
 }
 
-function wrongSequence(group: Group, count: number): NumberSuspect {
+function wrongSequence(store: Store, group: Group, count: number): NumberSuspect {
   const key = keys.invoiceSequence(group.series, group.year);
   const number = numberOf(group, count);
   return {
     name: "sequence.wrong",
     key,
+    mender: () => raisingSequence(key, store),
     judge(get) {
       const isGiven = get(keys.invoiceByNumber(number)) !== null;
       const last = get(key)?.last ?? null;
@@ -194,6 +215,44 @@ function wrongSequence(group: Group, count: number): NumberSuspect {
       return `${number} was given, and it ${last === null ? "is not there" : `stands at ${last}`}`;
     },
   };
+}
+
+/**
+ * What sets a sequence that stands too low, or cannot be read, to the highest
+ * number that is there. Costs a read for every 500 numbers of its series and year.
+ *
+ * @returns null if there is no number to tell where it stood.
+ */
+export async function raisingSequence(
+  key: keys.Key<unknown>,
+  store: Store,
+): Promise<Mender | null> {
+  const group = { series: String(key[1]), year: Number(key[2]) };
+  const highest = await highestOf(group, store);
+  if (highest === null) return null;
+  const sequence = keys.invoiceSequence(group.series, group.year);
+  return () => ({
+    done: `It stands at ${highest} now`,
+    put: (writes) => writes.set(sequence, { last: highest }),
+  });
+}
+
+async function highestOf(group: Group, store: Store): Promise<number | null> {
+  let highest: number | null = null;
+  let after = `${nameOf(group)}-`;
+  for (;;) {
+    const page = await store.listStored(INDEX, {
+      limit: SCAN_PAGE,
+      start: [...INDEX, after, ""],
+      end: [...INDEX, afterGroup(group)],
+    });
+    for (const { key } of page) {
+      const count = parseNumber(String(key[1]))?.count;
+      if (count !== undefined) highest = Math.max(highest ?? 0, count);
+    }
+    if (page.length < SCAN_PAGE) return highest;
+    after = String(page.at(-1)!.key[1]);
+  }
 }
 
 /** Where a sequence stands; null if it is not there, or cannot be read, which is found elsewhere. */
@@ -216,21 +275,22 @@ function afterGroup(group: Group): string {
   return `${nameOf(group)}.`;
 }
 
-function firstPlace(group: Group | undefined): Place | null {
-  return group ? { ...group, expected: 1, after: `${nameOf(group)}-` } : null;
+function firstPlace(group: Group | undefined): Place | undefined {
+  return group && { ...group, expected: 1, after: `${nameOf(group)}-`, isSuspected: false };
 }
 
-function keyOf({ series, year, expected, after }: Place): keys.Key<unknown> {
-  return [series, year, expected, after];
+function keyOf({ series, year, expected, after, isSuspected }: Place): keys.Key<unknown> {
+  return [series, year, expected, after, isSuspected ? 1 : 0];
 }
 
 function placeOf(key: keys.Key<unknown> | null): Place | null {
   if (!key) return null;
-  const [series, year, expected, after] = key;
+  const [series, year, expected, after, isSuspected] = key;
   return {
     series: String(series),
     year: Number(year),
     expected: Number(expected),
     after: String(after),
+    isSuspected: isSuspected === 1,
   };
 }

@@ -8,8 +8,33 @@
  *
  * @module
  */
-import { isId } from "./ids.ts";
+import {
+  absentOr,
+  anything,
+  count,
+  date,
+  digest,
+  entity,
+  flag,
+  id,
+  type Is,
+  listOf,
+  maybe,
+  moment,
+  number,
+  oneOf,
+  record,
+  text,
+} from "./integrity_kinds.ts";
+import { isPayment } from "./integrity_payment_shapes.ts";
 import type { Key } from "./kv/keys.ts";
+import type {
+  EventType,
+  MessageKind,
+  MessageStatus,
+  OutboxEvent,
+  OutboxMessage,
+} from "./kv/outbox_records.ts";
 import type {
   ApiKey,
   AuditEntry,
@@ -28,58 +53,15 @@ import type {
   ProductCategory,
   Scope,
 } from "./kv/records.ts";
+import type { RepairRecord } from "./kv/sweep_records.ts";
+import {
+  isWebhookDirectory,
+  isWebhookEndpoint,
+  isWebhookSecrets,
+} from "./integrity_webhook_shapes.ts";
+import { isMailTemplate } from "./integrity_mail_shapes.ts";
+import type { Language } from "./languages.ts";
 import type { Money } from "./money.ts";
-
-/** Whether a value is of some kind. */
-type Is = (value: unknown) => boolean;
-
-/** The kind of each field of a `T`. */
-type Shape<T> = { readonly [F in keyof T]-?: Is };
-
-const text: Is = (value) => typeof value === "string";
-const flag: Is = (value) => typeof value === "boolean";
-/** Which numbers are amounts is a check of its own. */
-const number: Is = (value) => typeof value === "number";
-const count: Is = (value) => Number.isSafeInteger(value) && Number(value) >= 1;
-const id: Is = (value) => typeof value === "string" && isId(value);
-const moment: Is = matching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
-const date: Is = matching(/^\d{4}-\d\d-\d\d$/);
-const digest: Is = matching(/^[0-9a-f]{64}$/);
-const anything: Is = () => true;
-
-function matching(pattern: RegExp): Is {
-  return (value) => typeof value === "string" && pattern.test(value);
-}
-
-function maybe(is: Is): Is {
-  return (value) => value === null || is(value);
-}
-
-function listOf(is: Is): Is {
-  return (value) => Array.isArray(value) && value.every(is);
-}
-
-function record<T>(shape: Shape<T>): Is {
-  const fields = Object.entries<Is>(shape);
-  return (value) =>
-    typeof value === "object" && value !== null &&
-    fields.every(([name, is]) => Object.hasOwn(value, name) && is(Reflect.get(value, name)));
-}
-
-/** One of the words of `T`; a table, so that none is forgotten. */
-function oneOf<T extends string>(words: Record<T, true>): Is {
-  return (value) => typeof value === "string" && Object.hasOwn(words, value);
-}
-
-const entity: Shape<Entity> = {
-  id,
-  revision: count,
-  createdAt: moment,
-  createdBy: text,
-  createdIn: text,
-  updatedAt: moment,
-  chain: maybe(digest),
-};
 
 const money = record<Money>({ currency: text, minor: number });
 const contact = record<Contact>({ name: text, email: maybe(text), phone: maybe(text) });
@@ -139,6 +121,7 @@ const lead = record<Lead>({
   status: leadStatus,
   invoiceId: maybe(id),
   marketingConsent: flag,
+  language: absentOr(oneOf<Language>({ en: true, sw: true })),
 });
 
 const invoiceStatus = oneOf<InvoiceStatus>({
@@ -172,10 +155,13 @@ const invoice = record<Invoice>({
   taxMinor: number,
   totalMinor: number,
   paidMinor: number,
+  refundedMinor: number,
   issuedAt: maybe(moment),
   dueOn: date,
   notes: text,
   voidReason: maybe(text),
+  overdueAt: absentOr(maybe(moment)),
+  remindedDays: absentOr(number),
 });
 
 const scope = oneOf<Scope>({
@@ -188,7 +174,10 @@ const scope = oneOf<Scope>({
   "invoices:write": true,
   "products:read": true,
   "products:write": true,
+  "webhooks:read": true,
+  "webhooks:write": true,
   "system:read": true,
+  "system:write": true,
 });
 
 const apiKey = record<ApiKey>({
@@ -206,7 +195,10 @@ const auditEntry = record<AuditEntry>({
     client: true,
     lead: true,
     invoice: true,
+    payment: true,
     api_key: true,
+    webhook: true,
+    mail_template: true,
   }),
   entityId: id,
   revision: count,
@@ -223,15 +215,81 @@ const auditEntry = record<AuditEntry>({
 
 const sequence = record<InvoiceSequence>({ last: count });
 
+const repair = record<RepairRecord>({
+  id,
+  sweepId: id,
+  check: text,
+  key: text,
+  detail: text,
+  done: text,
+  at: moment,
+  by: text,
+  requestId: text,
+});
+
+const outboxEvent = record<OutboxEvent>({
+  id,
+  type: oneOf<EventType>({
+    "lead.created": true,
+    "invoice.issued": true,
+    "invoice.sent": true,
+    "invoice.paid": true,
+    "invoice.overdue": true,
+    "invoice.reminder": true,
+    "invoice.voided": true,
+    "payment.completed": true,
+    "payment.failed": true,
+    "payment.reversed": true,
+    "payment.needs_review": true,
+    "payment.refunded": true,
+  }),
+  at: moment,
+  subject: anything,
+  data: anything,
+});
+
+const message = record<OutboxMessage>({
+  id,
+  kind: oneOf<MessageKind>({ email: true, webhook: true, alert: true }),
+  type: text,
+  to: text,
+  lane: text,
+  orderKey: maybe(text),
+  eventId: id,
+  at: moment,
+  subject: anything,
+  data: anything,
+  status: oneOf<MessageStatus>({ pending: true, sent: true, dead: true, cancelled: true }),
+  attempts: number,
+  attemptsBefore: number,
+  dueAt: number,
+  since: number,
+  lease: anything,
+  lastError: maybe(text),
+  createdAt: moment,
+  endedAt: maybe(moment),
+  exp: maybe(number),
+});
+
 /** Under the first part of its key, and by the rest of it, what a whole value is. */
 const SHAPES: ReadonlyMap<string, (value: unknown, key: Key<unknown>) => boolean> = new Map([
   ["product", entityOf(product)],
   ["client", entityOf(client)],
   ["lead", entityOf(lead)],
   ["invoice", entityOf(invoice)],
+  ["payment", entityOf(isPayment)],
   ["api_key", entityOf(apiKey)],
   ["audit", isAuditEntry],
   ["invoice_sequence", sequence],
+  ["repair", isRepair],
+  ["outbox_event", entityOf(outboxEvent)],
+  ["message", entityOf(message)],
+  ["message_dead", text],
+  ["outbox_due", text],
+  ["mail_template", entityOf(isMailTemplate)],
+  ["webhook", entityOf(isWebhookEndpoint)],
+  ["webhook_directory", isWebhookDirectory],
+  ["webhook_secrets", isWebhookSecrets],
   ["product_by_slug", text],
   ["client_by_email", text],
   ["client_by_phone", text],
@@ -240,6 +298,10 @@ const SHAPES: ReadonlyMap<string, (value: unknown, key: Key<unknown>) => boolean
   ["invoice_by_number", text],
   ["invoice_by_status", text],
   ["invoice_by_client", text],
+  ["payment_by_invoice", text],
+  ["payment_by_status", text],
+  ["payment_by_tracking", text],
+  ["payment_due", text],
 ]);
 
 /** Whether a value is what its key promises, in form and in name; true for keys that are not ours. */
@@ -249,6 +311,12 @@ export function isWhole(value: unknown, key: Key<unknown>): boolean {
 
 function entityOf(is: Is): (value: unknown, key: Key<unknown>) => boolean {
   return (value, key) => is(value) && key.length === 2 && (value as Entity).id === key[1];
+}
+
+function isRepair(value: unknown, key: Key<unknown>): boolean {
+  if (!repair(value)) return false;
+  const { id, sweepId } = value as RepairRecord;
+  return key.length === 3 && sweepId === key[1] && id === key[2];
 }
 
 function isAuditEntry(value: unknown, key: Key<unknown>): boolean {

@@ -19,20 +19,22 @@ import type { Store, StoredEntry } from "./kv/store.ts";
 export type Judge = (get: Get) => string | null;
 
 /** What a judge made of a view. */
-export interface Answer {
-  /** What is wrong, or null. */
-  verdict: string | null;
+export interface Answer<R = string> {
+  /** What is wrong, or null; null also where something that it asked for cannot be read. */
+  verdict: R | null;
   /** Whether the view had all that the judge asked for; otherwise the verdict does not count. */
   isFinal: boolean;
+  /** Whether all that it asked for can be read. */
+  isReadable: boolean;
   /** What it asked for. */
   keys: Key<unknown>[];
 }
 
+/** Why an entry cannot be read: its bytes are no value, or the value is not what its key promises. */
+export type Fault = "undecodable" | "malformed";
+
 /** An entry, read. */
-export type Reading =
-  | { value: unknown }
-  /** Why it cannot be read: its bytes are no value, or the value is not what its key promises. */
-  | { fault: "undecodable" | "malformed" };
+export type Reading = { value: unknown } | { fault: Fault };
 
 /** Keys that Deno KV reads as one snapshot. */
 const KEYS_PER_READ = 10;
@@ -47,17 +49,28 @@ const UNREADABLE = Symbol("unreadable");
 /** What is known of the store. */
 export class View {
   readonly #known = new Map<string, unknown>();
+  readonly #faults = new Map<string, Fault>();
   readonly #wanted = new Map<string, Key<unknown>>();
 
   /** Takes in what was read. */
   add(entry: StoredEntry): Reading {
-    const reading = read(entry);
-    this.#known.set(keyText(entry.key), "value" in reading ? reading.value : UNREADABLE);
+    const reading = readEntry(entry);
+    this.#take(entry.key, reading);
     return reading;
   }
 
+  /** Takes in what a transaction found; null for nothing. */
+  addValue(key: Key<unknown>, value: unknown): void {
+    this.#take(key, value === null || isWhole(value, key) ? { value } : { fault: "malformed" });
+  }
+
+  /** Why an entry that was read cannot be; null if it can. */
+  faultAt(key: Key<unknown>): Fault | null {
+    return this.#faults.get(keyText(key)) ?? null;
+  }
+
   /** Lets a judge look; what it misses will be in the next {@linkcode View.fill}. */
-  ask(judge: Judge): Answer {
+  ask<R>(judge: (get: Get) => R | null): Answer<R> {
     const asked = new Map<string, Key<unknown>>();
     let isFinal = true;
     let isReadable = true;
@@ -75,7 +88,14 @@ export class View {
       return null;
     });
     // About what refers to an unreadable value nothing can be said; the value is a finding itself.
-    return { verdict: isReadable ? verdict : null, isFinal, keys: [...asked.values()] };
+    const keys = [...asked.values()];
+    return { verdict: isReadable ? verdict : null, isFinal, isReadable, keys };
+  }
+
+  #take(key: Key<unknown>, reading: Reading): void {
+    const text = keyText(key);
+    this.#known.set(text, "value" in reading ? reading.value : UNREADABLE);
+    if ("fault" in reading) this.#faults.set(text, reading.fault);
   }
 
   /** Reads what judges missed. */
@@ -118,7 +138,8 @@ export async function judgeSnapshot(
   return null;
 }
 
-function read({ key, value: bytes, versionstamp }: StoredEntry): Reading {
+/** Reads an entry as it lies in the store; the value is null where nothing is. */
+export function readEntry({ key, value: bytes, versionstamp }: StoredEntry): Reading {
   if (versionstamp === null) return { value: null };
   if (!(bytes instanceof Uint8Array)) return { fault: "undecodable" };
   let value: unknown;
