@@ -1,0 +1,248 @@
+/**
+ * AzamPay: mobile money of Tanzania. The payer's telephone asks for a PIN, and AzamPay
+ * calls us with the end, signed. It has no word for how a payment stands, for money
+ * that goes back, or for giving up: what it does not call about, a person looks up.
+ *
+ * @module
+ */
+import { z } from "zod";
+import type { AzamPayConfig } from "../config/gateways.ts";
+import type { Log } from "../log.ts";
+import type { Money } from "../money.ts";
+import type { Clock } from "../time.ts";
+import { GatewayCaller, type GatewayReply, quotable } from "./_call.ts";
+import { type FreshToken, TokenKeeper } from "./_tokens.ts";
+import {
+  type AzamPayCallback,
+  confirmationOf,
+  parseCallback,
+  signedText,
+  stateOf,
+  trackingIdsOf,
+} from "./azampay_callback.ts";
+import { amountRefusal, newMnoCheckout, readCheckout } from "./azampay_checkout.ts";
+import { AzamPayKey, publicKeyOf, type Verdict } from "./azampay_key.ts";
+import {
+  type BreakerState,
+  type Checkout,
+  type CheckoutRequest,
+  type Confirmation,
+  type Gateway,
+  GatewayError,
+  type GatewayOptions,
+  type IncomingCall,
+  type Notification,
+  type NotificationAnswer,
+} from "./mod.ts";
+
+/** How AzamPay gives a token. */
+const TokenAnswer = z.object({
+  success: z.literal(true),
+  data: z.object({ accessToken: z.string().min(1).max(8_192), expire: z.string().max(64) }),
+});
+
+const KeyAnswer = z.object({ publicKey: z.string().max(16_384) });
+
+/** AzamPay with one account. */
+export class AzamPay implements Gateway {
+  readonly name = "azampay";
+  readonly isMobileMoney = true;
+  readonly #config: AzamPayConfig;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #caller: GatewayCaller;
+  readonly #tokens: TokenKeeper;
+  readonly #key: AzamPayKey;
+
+  /** Calls nobody yet. */
+  constructor(config: AzamPayConfig, { cache, clock, random, log, policy = {} }: GatewayOptions) {
+    this.#config = config;
+    this.#clock = clock;
+    this.#log = log;
+    this.#caller = new GatewayCaller({ gateway: "azampay", random, log, policy });
+    const account = `azampay ${config.checkoutUrl} ${config.clientId}`;
+    this.#tokens = new TokenKeeper({
+      cache,
+      name: `${account} token`,
+      clock,
+      ask: () => this.#askToken(),
+    });
+    this.#key = new AzamPayKey({
+      cache,
+      name: `${account} key`,
+      clock,
+      ask: () => this.#askKey(),
+    });
+  }
+
+  get breaker(): BreakerState {
+    return this.#caller.breaker;
+  }
+
+  refusalOf(amount: Money): string | null {
+    return amountRefusal(amount);
+  }
+
+  /**
+   * Asks the payer's telephone. Only a refusal of our token is followed by a second
+   * request: nothing else says that the telephone was not asked.
+   */
+  async startCheckout(request: CheckoutRequest, signal?: AbortSignal): Promise<Checkout> {
+    const body = newMnoCheckout(request);
+    const reply = await this.#authorized((headers) =>
+      this.#caller.json({
+        does: "start a payment",
+        method: "POST",
+        url: `${this.#config.checkoutUrl}/azampay/mno/checkout`,
+        headers,
+        body,
+        isRepeatable: false,
+        signal,
+      })
+    );
+    return readCheckout(reply);
+  }
+
+  /**
+   * Always null: what AzamPay documents of a status is about money that it pays out,
+   * names no amount, and is said not to know of checkouts.
+   */
+  queryStatus(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
+  /** Always null: there is no such call. */
+  refund(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
+  /** Always false: there is no such call, and the telephone may be answered late. */
+  cancel(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  /**
+   * A callback whose signature holds has a confirmation, whose amount AzamPay did not
+   * sign: it must equal what was asked for. One that has no signature, or one that does
+   * not hold, or that cannot be checked for want of the key, has none; `kind` is then
+   * what it claims, `completed`, `failed` or `unknown`.
+   */
+  async readNotification(call: IncomingCall): Promise<Notification | null> {
+    const callback = parseCallback(call);
+    if (!callback) return null;
+    const verdict = await this.#verdictOn(callback);
+    const { utilityref: reference, transactionstatus } = callback;
+    const trackingIds = trackingIdsOf(callback);
+    const kind = stateOf(transactionstatus);
+    const confirmation: Confirmation | null = verdict === "valid" ? confirmationOf(callback) : null;
+    if (confirmation) {
+      // Which of them is the id of the checkout is not documented: this tells.
+      const { externalreference, reference: azamReference, transid } = callback;
+      const fields = { externalreference, azamReference, transid };
+      this.#log.info("azampay.callback", { paymentId: reference, state: kind, ...fields });
+    } else {
+      this.#log.warn("azampay.callback_unproven", { paymentId: reference, state: kind, verdict });
+    }
+    return { reference, trackingId: trackingIds[0] ?? null, kind, confirmation };
+  }
+
+  /** AzamPay reads the status alone; whether it calls again is not documented. */
+  answerOf(notification: Notification | null, isStored: boolean): NotificationAnswer {
+    if (!notification) return { status: 400, body: { success: false, message: "Not a callback" } };
+    return isStored
+      ? { status: 200, body: { success: true, message: "Received" } }
+      : { status: 500, body: { success: false, message: "Not stored, please call again" } };
+  }
+
+  async #verdictOn(callback: AzamPayCallback): Promise<Verdict | "unsigned"> {
+    if (callback.signature === "") return "unsigned";
+    try {
+      return await this.#key.verify(signedText(callback), callback.signature);
+    } catch (error) {
+      // The callback may never come again: a person decides, rather than nobody.
+      if (error instanceof GatewayError) return "unverified";
+      throw error;
+    }
+  }
+
+  /** Makes a call with a token, and once more with another one if that is not taken. */
+  async #authorized(
+    call: (headers: Record<string, string>) => Promise<GatewayReply>,
+  ): Promise<GatewayReply> {
+    const { apiKey } = this.#config;
+    const attempt = async (refused: string | null) => {
+      const token = await this.#tokens.get(refused).catch((error) => {
+        throw notSent(error);
+      });
+      const headers = { authorization: `Bearer ${token}`, "x-api-key": apiKey };
+      return { token, reply: await call(headers) };
+    };
+    const { token, reply } = await attempt(null);
+    return reply.status === 401 ? (await attempt(token)).reply : reply;
+  }
+
+  async #askToken(): Promise<FreshToken> {
+    const { authUrl, appName, clientId, clientSecret, apiKey } = this.#config;
+    const { status, body, date } = await this.#caller.json({
+      does: "sign in",
+      method: "POST",
+      url: `${authUrl}/AppRegistration/GenerateToken`,
+      headers: { "x-api-key": apiKey },
+      body: { appName, clientId, clientSecret },
+      isRepeatable: true,
+    });
+    const { data: answer } = TokenAnswer.safeParse(body);
+    if (status !== 200 || !answer) {
+      const { data: said } = z.object({ message: z.string() }).safeParse(body);
+      const words = quotable(said?.message ?? "", [clientSecret, apiKey, clientId, appName]);
+      const message = `Cannot sign in: azampay refused with status ${status}`;
+      throw new GatewayError(
+        "azampay",
+        "refused",
+        "sign_in",
+        words ? `${message}: ${words}` : message,
+      );
+    }
+    const { accessToken, expire } = answer.data;
+    const zoned = /(?:Z|[+-]\d\d:?\d\d)$/i.test(expire) ? expire : `${expire}Z`;
+    const lifeMs = Date.parse(zoned) - (date ?? this.#clock());
+    return { token: accessToken, lifeMs: Number.isNaN(lifeMs) ? null : lifeMs };
+  }
+
+  /** The documents name one place for the key, users of the sandbox the other. */
+  async #askKey(): Promise<string> {
+    const { authUrl, checkoutUrl } = this.#config;
+    const places = [
+      `${checkoutUrl}/azampay/v1/public-key?format=Pem`,
+      `${authUrl}/api/Token/PublicKey`,
+    ];
+    for (const url of places) {
+      const pem = await this.#keyAt(url);
+      if (pem !== null) return pem;
+    }
+    const message = "Cannot fetch the public key: azampay has none where it should be";
+    throw new GatewayError("azampay", "refused", "no_key", message);
+  }
+
+  /** Null if AzamPay has no key there. */
+  async #keyAt(url: string): Promise<string | null> {
+    try {
+      const does = "fetch the public key";
+      const { status, body } = await this.#authorized((headers) =>
+        this.#caller.json({ does, method: "GET", url, headers, isRepeatable: true })
+      );
+      const { data } = KeyAnswer.safeParse(body);
+      return status === 200 && data && publicKeyOf(data.publicKey) ? data.publicKey : null;
+    } catch (error) {
+      if (error instanceof GatewayError && error.code === "not_json") return null;
+      throw error;
+    }
+  }
+}
+
+/** What went wrong before a call was made, whatever it was: nothing of the call was sent. */
+function notSent(error: unknown): unknown {
+  if (!(error instanceof GatewayError) || error.outcome !== "unknown") return error;
+  const { gateway, code, message } = error;
+  return new GatewayError(gateway, "not_sent", code, message, { cause: error });
+}

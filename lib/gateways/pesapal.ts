@@ -1,0 +1,386 @@
+/**
+ * Pesapal (API 3.0): the payer is sent to its page, and what came of it is asked
+ * for. An order is never repeated: each attempt to pay is one of its own.
+ *
+ * Orders need the id of an address that was registered for notifications. It is
+ * registered once for each address and account, and found again when forgotten.
+ *
+ * @module
+ */
+import type { PesapalConfig } from "../config/gateways.ts";
+import { sha256, toBase64Url } from "../digest.ts";
+import { type Currency, formatMajor, type Money } from "../money.ts";
+import { DAY_MS } from "../time.ts";
+import { type GatewayCall, GatewayCaller, type GatewayReply } from "./_call.ts";
+import {
+  confirmationOf,
+  errorOf,
+  findIpnId,
+  ipnIdOf,
+  isUnauthorized,
+  orderOf,
+  tokenOf,
+  trackingIdOf,
+  verdictOf,
+} from "./_pesapal_answers.ts";
+import { ipnAnswer, notificationOf } from "./_pesapal_notifications.ts";
+import { type FreshToken, TokenKeeper } from "./_tokens.ts";
+import {
+  type BreakerState,
+  type Checkout,
+  type CheckoutRequest,
+  type Confirmation,
+  type Gateway,
+  GatewayError,
+  type GatewayOptions,
+  type IncomingCall,
+  type Notification,
+  type NotificationAnswer,
+} from "./mod.ts";
+
+/** What its accounts can be paid in. */
+const CURRENCIES: ReadonlySet<Currency> = new Set(["TZS", "KES", "UGX", "RWF", "USD"]);
+
+/** Where its pages are, beside the host of the API. */
+const PAGE_HOSTS: ReadonlySet<string> = new Set(["pay.pesapal.com", "cybqa.pesapal.com"]);
+
+/** Limits of its fields, in characters. */
+const DESCRIPTION_MAX = 100;
+const NAME_MAX = 50;
+const REFERENCE = /^[A-Za-z0-9][A-Za-z0-9-]{0,49}$/;
+const URL_MAX = 2_000;
+
+/** What is registered with it by us is called by POST, which keeps ids out of addresses. */
+const IPN_METHOD = "POST";
+/** Registered for good; looked up again now and then, in case it was deleted there. */
+const IPN_KEPT_MS = 30 * DAY_MS;
+
+/** A call before it is known who makes it. */
+type Call = Omit<GatewayCall, "url" | "headers"> & { path: string };
+
+/** Pesapal, for one account. */
+export class Pesapal implements Gateway {
+  /** Which one. */
+  readonly name = "pesapal";
+  /** The payer chooses on Pesapal's page. */
+  readonly isMobileMoney = false;
+  readonly #config: PesapalConfig;
+  readonly #options: GatewayOptions;
+  readonly #caller: GatewayCaller;
+  readonly #tokens: TokenKeeper;
+  /** Tells this account and environment from others in the cache. */
+  readonly #account: string;
+  readonly #registrations = new Map<string, Promise<string>>();
+
+  /** Calls nothing yet. */
+  constructor(config: PesapalConfig, options: GatewayOptions) {
+    const { baseUrl, consumerKey, consumerSecret } = config;
+    const { cache, clock, random, log, policy = {} } = options;
+    this.#config = config;
+    this.#options = options;
+    this.#account = digest([baseUrl, consumerKey, consumerSecret]);
+    this.#caller = new GatewayCaller({
+      gateway: this.name,
+      random,
+      log,
+      policy,
+      secrets: [consumerKey, consumerSecret],
+    });
+    this.#tokens = new TokenKeeper({
+      cache,
+      clock,
+      name: `pesapal token ${this.#account}`,
+      ask: () => this.#askForToken(),
+    });
+  }
+
+  /** Of this instance. */
+  get breaker(): BreakerState {
+    return this.#caller.breaker;
+  }
+
+  /** Why it cannot take an amount, for the payer to read; null if it can. */
+  refusalOf({ currency, minor }: Money): string | null {
+    if (!CURRENCIES.has(currency)) return `Pesapal takes no ${currency}`;
+    return minor > 0 ? null : "There is nothing to pay";
+  }
+
+  /** Submits an order. Up to four round trips the first time, and one later on. */
+  async startCheckout(request: CheckoutRequest, signal?: AbortSignal): Promise<Checkout> {
+    const { reference, amount, description, payer, returnUrl, notificationUrl } = request;
+    const refusal = this.refusalOf(amount);
+    if (refusal !== null) throw this.#refused("amount", refusal);
+    if (!REFERENCE.test(reference)) throw this.#refused("reference", "The reference is no good");
+    if (payer.email === null && payer.phone === null) {
+      throw this.#refused("payer", "Pesapal needs an e-mail address or a telephone number");
+    }
+    const body = await this.#call({
+      does: "start a payment",
+      method: "POST",
+      path: "/api/Transactions/SubmitOrderRequest",
+      body: {
+        id: reference,
+        currency: amount.currency,
+        // Exact: up to 15 digits survive being a number.
+        amount: Number(formatMajor(amount)),
+        description: cut(description, DESCRIPTION_MAX),
+        callback_url: returnUrl,
+        cancellation_url: returnUrl,
+        redirect_mode: "TOP_WINDOW",
+        notification_id: await this.#ipnId(notificationUrl, signal),
+        billing_address: billingOf(payer),
+      },
+      isRepeatable: false,
+      signal,
+    }).catch((error) => this.#forgetRefusedIpn(error, notificationUrl));
+    const order = orderOf(body);
+    if (order.reference !== reference || order.trackingId === null) {
+      throw this.#unknown("mismatch", "Pesapal answered for another payment");
+    }
+    if (!this.#isPage(order.redirectUrl)) {
+      throw this.#unknown("bad_address", "Pesapal did not say where to pay");
+    }
+    return { trackingId: order.trackingId, redirectUrl: order.redirectUrl };
+  }
+
+  /** Asks for the status by tracking id, the only name that Pesapal knows; null without one. */
+  async queryStatus(
+    { trackingId }: { trackingId: string | null },
+    signal?: AbortSignal,
+  ): Promise<Confirmation | null> {
+    const asked = trackingIdOf(trackingId);
+    if (asked === null) return null;
+    const { status, body } = await this.#authorized({
+      does: "ask for a payment",
+      method: "GET",
+      path: `/api/Transactions/GetTransactionStatus?orderTrackingId=${asked}`,
+      isRepeatable: true,
+      signal,
+    });
+    const confirmation = confirmationOf(body);
+    // A refusal has no field to be believed.
+    return status < 300 ? confirmation : { ...confirmation, state: "unknown" };
+  }
+
+  /**
+   * Asks for a refund, which a person at Pesapal's dashboard then grants; that it
+   * went through shows as `reversed`. Mobile money goes back whole or not at all.
+   */
+  async refund(
+    request: { confirmationCode: string; amount: Money; by: string; reason: string },
+    signal?: AbortSignal,
+  ): Promise<{ message: string }> {
+    const { confirmationCode, amount, by, reason } = request;
+    const body = await this.#call({
+      does: "ask for a refund",
+      method: "POST",
+      path: "/api/Transactions/RefundRequest",
+      body: {
+        confirmation_code: confirmationCode,
+        amount: formatMajor(amount),
+        username: cut(by, NAME_MAX),
+        remarks: cut(reason, DESCRIPTION_MAX),
+      },
+      isRepeatable: false,
+      signal,
+    });
+    const verdict = verdictOf(body);
+    if (!verdict) throw this.#unknown("no_verdict", "Pesapal did not say whether it takes it");
+    if (!verdict.isDone) {
+      throw this.#refused("refund_refused", `Pesapal refused the refund: ${verdict.message}`);
+    }
+    return { message: verdict.message };
+  }
+
+  /** Cancels an order that nobody has paid; false if Pesapal did not, as for one that is paid. */
+  async cancel({ trackingId }: { trackingId: string }, signal?: AbortSignal): Promise<boolean> {
+    const { body } = await this.#authorized({
+      does: "cancel a payment",
+      method: "POST",
+      path: "/api/Transactions/CancelOrder",
+      body: { order_tracking_id: trackingId },
+      // A second time it would say no, of what it did the first time.
+      isRepeatable: false,
+      signal,
+    });
+    return verdictOf(body)?.isDone ?? false;
+  }
+
+  /** What a call is about; null if it is no notification of Pesapal's. */
+  readNotification(call: IncomingCall): Promise<Notification | null> {
+    return Promise.resolve(notificationOf(call));
+  }
+
+  /** What to answer to one. */
+  answerOf(notification: Notification | null, isStored: boolean): NotificationAnswer {
+    return ipnAnswer(notification, isStored);
+  }
+
+  /** Makes a call whose answer must not be an error. */
+  async #call(call: Call): Promise<unknown> {
+    const { status, body } = await this.#authorized(call);
+    const error = errorOf(body);
+    if (error) {
+      throw this.#refused(error.code, `Cannot ${call.does}: Pesapal says ${error.message}`);
+    }
+    if (status >= 300) {
+      throw this.#refused(`http_${status}`, `Cannot ${call.does}: Pesapal refused, ${status}`);
+    }
+    return body;
+  }
+
+  /** Makes a call with the token, and once more with a new one if that is refused. */
+  async #authorized(call: Call): Promise<GatewayReply> {
+    const token = await this.#beforehand(() => this.#tokens.get(), call.signal);
+    const reply = await this.#request(call, token);
+    if (!isUnauthorized(reply)) return reply;
+    // Nothing was done without it, so even an order may be submitted again.
+    const other = await this.#beforehand(() => this.#tokens.get(token), call.signal);
+    const second = await this.#request(call, other);
+    if (!isUnauthorized(second)) return second;
+    throw this.#refused("unauthorized", `Cannot ${call.does}: Pesapal takes no token of ours`);
+  }
+
+  #request({ path, ...call }: Call, token?: string): Promise<GatewayReply> {
+    return this.#caller.json({
+      ...call,
+      url: this.#config.baseUrl + path,
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+    });
+  }
+
+  async #askForToken(): Promise<FreshToken> {
+    const { consumerKey, consumerSecret } = this.#config;
+    const asked = this.#options.clock();
+    const { body, date } = await this.#request({
+      does: "sign in",
+      method: "POST",
+      path: "/api/Auth/RequestToken",
+      body: { consumer_key: consumerKey, consumer_secret: consumerSecret },
+      isRepeatable: true,
+    });
+    const found = tokenOf(body);
+    if (!found) {
+      const { code, message } = errorOf(body) ?? { code: "no_token", message: "nothing of use" };
+      throw this.#refused(code, `Cannot sign in: Pesapal says ${message}`);
+    }
+    const { token, expiresAt } = found;
+    // Its own clock tells how long that is, however wrong ours goes.
+    return { token, lifeMs: expiresAt === null ? null : expiresAt - (date ?? asked) };
+  }
+
+  /** The id of our address for notifications. */
+  async #ipnId(url: string, signal?: AbortSignal): Promise<string> {
+    const { cache } = this.#options;
+    const known = await cache.get(this.#ipnName(url));
+    if (known !== null) return known;
+    let registration = this.#registrations.get(url);
+    if (!registration) {
+      registration = this.#register(url).finally(() => this.#registrations.delete(url));
+      this.#registrations.set(url, registration);
+    }
+    return await this.#beforehand(() => registration, signal);
+  }
+
+  async #register(url: string): Promise<string> {
+    const list = await this.#call({
+      does: "list the addresses for notifications",
+      method: "GET",
+      path: "/api/URLSetup/GetIpnList",
+      isRepeatable: true,
+    });
+    const id = findIpnId(list, url, IPN_METHOD) ?? ipnIdOf(
+      await this.#call({
+        does: "register the address for notifications",
+        method: "POST",
+        path: "/api/URLSetup/RegisterIPN",
+        body: { url, ipn_notification_type: IPN_METHOD },
+        isRepeatable: false,
+      }),
+    );
+    if (id === null) throw this.#unknown("no_ipn_id", "Pesapal gave the address no id");
+    const { cache, clock } = this.#options;
+    await cache.set(this.#ipnName(url), id, clock() + IPN_KEPT_MS);
+    return id;
+  }
+
+  #ipnName(url: string): string {
+    return `pesapal ipn ${this.#account} ${digest([IPN_METHOD, url])}`;
+  }
+
+  /** What Pesapal no longer knows is registered again the next time. */
+  async #forgetRefusedIpn(error: unknown, url: string): Promise<never> {
+    const isAboutIpn = error instanceof GatewayError && error.outcome === "refused" &&
+      /ipn|notification/i.test(`${error.code} ${error.message}`);
+    if (isAboutIpn) await this.#options.cache.set(this.#ipnName(url), "", 0);
+    throw error;
+  }
+
+  /** Does what comes before a call: whatever becomes of it, the call itself was not made. */
+  async #beforehand<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    try {
+      // Others wait for the same; who is given up must not end it for them.
+      return await orAborted(work(), signal);
+    } catch (error) {
+      if (signal?.aborted) {
+        throw new GatewayError(this.name, "not_sent", "aborted", "Pesapal was not asked in time");
+      }
+      if (!(error instanceof GatewayError) || error.outcome !== "unknown") throw error;
+      throw new GatewayError(this.name, "not_sent", error.code, error.message);
+    }
+  }
+
+  /** Whether `url` is a page of Pesapal's, to which a payer may be sent. */
+  #isPage(url: string | null): url is string {
+    const page = url === null || url.length > URL_MAX ? null : URL.parse(url);
+    if (!page || page.username !== "" || page.password !== "") return false;
+    const api = new URL(this.#config.baseUrl);
+    // A simulator on this machine has no certificate.
+    if (page.protocol !== "https:") return page.origin === api.origin;
+    return page.host === api.host || PAGE_HOSTS.has(page.host);
+  }
+
+  #refused(code: string, message: string): GatewayError {
+    return new GatewayError(this.name, "refused", code, message);
+  }
+
+  #unknown(code: string, message: string): GatewayError {
+    return new GatewayError(this.name, "unknown", code, message);
+  }
+}
+
+function billingOf({ name, email, phone }: CheckoutRequest["payer"]): Record<string, string> {
+  const words = name.trim().split(/\s+/);
+  const last = words.length > 1 ? words.pop() ?? "" : "";
+  return {
+    ...(email === null ? {} : { email_address: email }),
+    ...(phone === null ? {} : { phone_number: phone }),
+    first_name: cut(words.join(" "), NAME_MAX),
+    last_name: cut(last, NAME_MAX),
+  };
+}
+
+/** At most `max` UTF-16 units, and no half of a character. */
+function cut(text: string, max: number): string {
+  return text.length <= max ? text : `${text.slice(0, max - 1).replace(/[\ud800-\udbff]$/, "")}…`;
+}
+
+function digest(parts: readonly string[]): string {
+  return toBase64Url(sha256(JSON.stringify(parts)).subarray(0, 16));
+}
+
+/** Waits for `work` until it is given up; `work` goes on. */
+async function orAborted<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return await work;
+  const { promise, reject } = Promise.withResolvers<never>();
+  const stop = () => reject(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
+  // Nobody may be left to hear that it failed.
+  work.catch(() => {});
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}

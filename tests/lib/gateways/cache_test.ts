@@ -1,0 +1,105 @@
+/**
+ * What instances keep of a gateway is theirs alone, for as long as they said.
+ */
+import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
+import { openGatewayCache } from "../../../lib/gateway_cache.ts";
+import * as keys from "../../../lib/kv/keys.ts";
+import type { KvPort } from "../../../lib/kv/store.ts";
+import { newId } from "../../../lib/ids.ts";
+import { transact } from "../../../lib/kv/transact.ts";
+import { TEST_START } from "../../support/app.ts";
+import { FaultyKv } from "../../support/faulty_kv.ts";
+import { BRISK } from "../../support/faulty_store.ts";
+import { openGatewayServices } from "../../support/gateways/gateway_services.ts";
+
+const END = TEST_START + 60_000;
+
+Deno.test("set() keeps a value until its time is over, and get() finds it", async () => {
+  using shop = await openGatewayServices({ env: {} });
+  const cache = openGatewayCache(shop.services);
+
+  await cache.set("a", "first", END);
+  await cache.set("a", "Ünïcode 🎉", END);
+  const found = await cache.get("a");
+  shop.advance(59_999);
+  const last = await cache.get("a");
+  shop.advance(1);
+
+  equal(found, "Ünïcode 🎉");
+  equal(last, "Ünïcode 🎉");
+  equal(await cache.get("a"), null);
+  equal(await cache.get("b"), null);
+});
+
+Deno.test("set() stores nothing that can be read, nor anything that is backed up", async () => {
+  using shop = await openGatewayServices({ env: {} });
+  const cache = openGatewayCache(shop.services);
+
+  await cache.set("a", "eyJ-a-secret-token", END);
+
+  const key = keys.gatewayCache("a");
+  const [stored] = await shop.services.store.getStored([key]);
+  const bytes = stored?.value;
+  ok(bytes instanceof Uint8Array);
+  ok(!new TextDecoder().decode(bytes).includes("secret"));
+  equal(keys.isDurable(key), false);
+});
+
+Deno.test("get() does not read what another key has sealed, was moved or was altered", async () => {
+  using shop = await openGatewayServices({ env: {} });
+  const { services } = shop;
+  const cache = openGatewayCache(services);
+  const other = openGatewayCache({
+    ...services,
+    config: { secretKey: crypto.getRandomValues(new Uint8Array(32)) },
+  });
+  await cache.set("a", "value", END);
+  const sealed = await services.store.get(keys.gatewayCache("a"));
+  ok(sealed);
+  const altered = { ...sealed, sealed: sealed.sealed.map((byte, i) => i === 0 ? byte ^ 1 : byte) };
+  const operation = { id: newId(TEST_START), fingerprint: "", isNew: true, keepMs: 60_000 };
+  await transact(services, {}, (_, writes) => {
+    writes.set(keys.gatewayCache("moved"), sealed);
+    writes.set(keys.gatewayCache("altered"), altered);
+    writes.set(keys.gatewayCache("prolonged"), { ...sealed, exp: END + 1 });
+    return null;
+  }, { operation });
+
+  const names = ["a", "moved", "altered", "prolonged"];
+  const found = await Promise.all(names.map((name) => cache.get(name)));
+
+  deepEqual(found, ["value", null, null, null]);
+  equal(await other.get("a"), null);
+});
+
+Deno.test("set() never seals two values with one nonce", async () => {
+  using shop = await openGatewayServices({ env: {} });
+  const cache = openGatewayCache(shop.services);
+  const nonces = new Set<string>();
+
+  for (let i = 0; i < 20; i++) {
+    await cache.set("a", "same", END);
+    const sealed = await shop.services.store.get(keys.gatewayCache("a"));
+    nonces.add(sealed!.nonce.toHex());
+  }
+
+  equal(nonces.size, 20);
+});
+
+Deno.test("get() and set() do without a store that does not answer, and say so", async () => {
+  let kv: FaultyKv | undefined;
+  const wrapKv = (opened: KvPort) => kv = new FaultyKv(opened);
+  using shop = await openGatewayServices({ env: {}, wrapKv, deadlines: BRISK });
+  const cache = openGatewayCache(shop.services);
+  await cache.set("a", "value", END);
+  kv!.readFault = () => "error";
+  kv!.commitFault = () => "lost-before";
+
+  const found = await cache.get("a");
+  await cache.set("a", "other", END);
+  kv!.heal();
+
+  equal(found, null);
+  equal(await cache.get("a"), "value");
+  equal(shop.logLines.filter((line) => line.includes("gateway.cache_failed")).length, 2);
+});
