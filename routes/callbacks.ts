@@ -1,0 +1,55 @@
+/**
+ * | method | path                          | who                  | answers       |
+ * | ------ | ----------------------------- | -------------------- | ------------- |
+ * | GET    | `/payments/pesapal/callback`  | the payer's browser  | 303, 404      |
+ * | GET    | `/payments/pesapal/ipn`       | Pesapal              | 200, 400, 500 |
+ * | POST   | `/payments/pesapal/ipn`       | Pesapal              | 200, 400, 500 |
+ * | POST   | `/payments/azampay/callback`  | AzamPay              | 200, 400, 500 |
+ *
+ * Anyone can call these, so nothing is taken from a call but what to look at.
+ * Answers have the form that the gateway expects.
+ *
+ * @module
+ */
+import { type Context, Hono } from "hono";
+import { AppError } from "../lib/errors.ts";
+import { invoiceUrl } from "../lib/invoice_links.ts";
+import { isLanguage } from "../lib/languages.ts";
+import { type IncomingCall, receiveCall } from "../lib/payment_notices.ts";
+import type { GatewayName } from "../lib/payments.ts";
+import type { Services } from "../lib/services.ts";
+import type { AppEnv } from "./_env.ts";
+import { byAddress, countRead } from "./_limits.ts";
+
+/** The routes under `/payments`. */
+export function gatewayRoutes(services: Services): Hono<AppEnv> {
+  const receive = async (c: Context<AppEnv>, gateway: GatewayName) => {
+    countRead(services, c, "gateway_call", byAddress(c, services));
+    return await receiveCall(services, gateway, await callOf(c), c.var.requestId);
+  };
+  const answer = async (c: Context<AppEnv>, gateway: GatewayName) => {
+    const { answer: { status, body } } = await receive(c, gateway);
+    return c.json(body, status);
+  };
+  return new Hono<AppEnv>()
+    .get("/pesapal/callback", async (c) => {
+      const { payment } = await receive(c, "pesapal");
+      if (!payment) throw new AppError("not_found", "No such payment");
+      // Our own, handed through the gateway, and by anyone who writes an address.
+      const language = c.req.query("lang");
+      const query = isLanguage(language) ? `?lang=${language}` : "";
+      return c.redirect(invoiceUrl(services.config, payment.invoiceId) + query, 303);
+    })
+    .get("/pesapal/ipn", (c) => answer(c, "pesapal"))
+    .post("/pesapal/ipn", (c) => answer(c, "pesapal"))
+    .post("/azampay/callback", (c) => answer(c, "azampay"));
+}
+
+async function callOf(c: Context<AppEnv>): Promise<IncomingCall> {
+  return {
+    method: c.req.method,
+    query: new URL(c.req.url).searchParams,
+    contentType: (c.req.header("content-type") ?? "").toLowerCase(),
+    body: await c.req.text(),
+  };
+}
