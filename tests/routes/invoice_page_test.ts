@@ -2,17 +2,54 @@
  * The public invoice: whoever was given its address sees it, and nobody else,
  * and the page hands the address on to no one.
  */
-import { match, ok, strictEqual as equal } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { toBase64Url } from "../../lib/digest.ts";
 import { invoiceToken } from "../../lib/invoice_links.ts";
-import { LEAD } from "../support/app.ts";
+import { DAY_MS } from "../../lib/time.ts";
+import { LEAD, type TestApp } from "../support/app.ts";
 import { accessLog, assertProblem } from "../support/answers.ts";
+import { hasPoppler, POPPLER_HINT, textOf } from "../support/pdf.ts";
 import { asAdmin, leavesStoreAlone, newClient, newKvFile, startShop } from "../support/shop.ts";
 
 const WORK = { description: "Work", quantity: 1, unitMinor: 1_234_50 };
+const SHOP = {
+  SHOP_NAME: "Duka la Kahawa",
+  SHOP_ADDRESS: "Samora Avenue 12; Dar es Salaam",
+  SHOP_TAX_ID: "100-200-300",
+  SHOP_PHONE: "+255 712 345 678",
+};
+/** What a page may have: on a slow line this is a second. */
+const PAGE_BYTES_MAX = 10_000;
+
+/** An invoice of an operator's, and the path of its page. */
+async function newInvoice(
+  app: TestApp,
+  fields: object = {},
+): Promise<{ id: string; path: string }> {
+  const clientId = await newClient(app);
+  const { body: { id } } = await asAdmin(app, "POST", "/api/v2/invoices", {
+    body: { clientId, lines: [WORK], ...fields },
+  });
+  return { id, path: `/i/${invoiceToken(app.config, id)}` };
+}
+
+/** What of a page is read: amounts with plain spaces. */
+function wordsOf(html: string): string {
+  const body = html.replace(/^.*<body>/s, "").replaceAll(/<[^>]*>/g, " ");
+  return body.replaceAll(/[\s\u00a0]+/g, " ").trim();
+}
+
+async function bytesOf(app: TestApp, path: string, headers: Record<string, string> = {}) {
+  const response = await fetch(app.url + path, { headers });
+  return {
+    status: response.status,
+    headers: response.headers,
+    bytes: new Uint8Array(await response.arrayBuffer()),
+  };
+}
 
 Deno.test("GET /i/:token shows the invoice that the lead's answer links to", async () => {
-  await using app = await startShop();
+  await using app = await startShop({ env: SHOP });
   const { id: productId } = await app.stockProduct();
   const lead = await app.post("/api/v2/leads", { ...LEAD, productId, quantity: 2 });
   const { pathname } = new URL(lead.body.links.invoice);
@@ -21,77 +58,173 @@ Deno.test("GET /i/:token shows the invoice that the lead's answer links to", asy
 
   equal(status, 200);
   match(headers.get("content-type") ?? "", /^text\/html; charset=utf-8$/i);
+  equal(headers.get("content-language"), "en");
   equal(headers.get("cache-control"), "no-store");
   equal(headers.get("referrer-policy"), "no-referrer");
   equal(headers.get("x-robots-tag"), "noindex");
   match(headers.get("content-security-policy") ?? "", /default-src 'none'/);
-  for (const shown of ["INV-2026-000001", "Asha Mushi", "2 × Duka POS", "2026-06-29"]) {
-    ok(text.includes(shown), shown);
-  }
-  match(text, /TZS\s900,000</);
-  for (const hidden of ["asha@example.com", lead.body.invoice.id, "Tax", "Paid", "<script"]) {
+  equal(
+    wordsOf(text),
+    "Duka la Kahawa Kiswahili Invoice INV-2026-000001 Bill to: Asha Mushi " +
+      "Issued: 15 June 2026 · Due: 29 June 2026 " +
+      "To be paid TZS 900,000 Please pay by 29 June 2026. " +
+      "Duka POS 2 × TZS 450,000 TZS 900,000 Total TZS 900,000 " +
+      "It cannot be paid on this page at the moment. Please write to us or ring us. " +
+      "Download PDF Share by WhatsApp " +
+      "Duka la Kahawa · Samora Avenue 12 · Dar es Salaam · Tax ID: 100-200-300 " +
+      "Questions? Ring +255 712 345 678 .",
+  );
+  for (const hidden of ["asha@example.com", lead.body.invoice.id, "<script", "<form"]) {
     ok(!text.includes(hidden), hidden);
   }
 });
 
-Deno.test("GET /i/:token writes no token into the log", async () => {
+Deno.test("GET /i/:token is small, needs no script and loads nothing", async () => {
+  await using app = await startShop({ env: SHOP });
+  const lines = Array.from({ length: 10 }, (_, i) => ({ ...WORK, quantity: i + 1 }));
+  const { path } = await newInvoice(app, {
+    lines,
+    taxMinor: 100,
+    notes: "Asante sana. ".repeat(20),
+  });
+
+  for (const language of ["en", "sw"]) {
+    const { text } = await app.get(`${path}?lang=${language}`);
+
+    const { length } = new TextEncoder().encode(text);
+    ok(length < PAGE_BYTES_MAX, `${length} bytes`);
+    ok(!/<script|\son\w+=|\sstyle=|javascript:|<img|<iframe|@import|url\(/i.test(text));
+    for (
+      const [, name, address = ""] of text.matchAll(/<(\w+)[^>]*\s(?:href|src|action)="([^"]*)"/g)
+    ) {
+      // A link that somebody follows is not loaded.
+      if (name === "a") match(address, /^(?:\/i\/|https:\/\/wa\.me\/|tel:|#)/);
+      else equal(address, "data:,");
+    }
+  }
+});
+
+Deno.test("GET /i/:token is in the language that is asked for, or else preferred, or else the shop's", async () => {
+  await using english = await startShop();
+  await using swahili = await startShop({ env: { DEFAULT_LANGUAGE: "sw" } });
+  const [here, there] = [await newInvoice(english), await newInvoice(swahili)];
+  const languageOf = async (app: TestApp, path: string, accept: string) => {
+    const { headers, text } = await app.request("GET", path, {
+      headers: { "accept-language": accept },
+    });
+    const language = headers.get("content-language");
+    ok(text.includes(`<html lang="${language}">`) && headers.get("cache-control") === "no-store");
+    match(text, language === "sw" ? /English<.*Haijalipwa/s : /Kiswahili<.*To be paid/s);
+    return language;
+  };
+
+  equal(await languageOf(english, here.path, "sw-TZ,sw;q=0.9,en;q=0.8"), "sw");
+  equal(await languageOf(english, here.path, "en;q=0.3, sw;q=0.7"), "sw");
+  equal(await languageOf(english, here.path, "fr,en-GB;q=0.5,sw;q=0"), "en");
+  equal(await languageOf(english, `${here.path}?lang=sw`, "en"), "sw");
+  equal(await languageOf(swahili, `${there.path}?lang=en`, "sw"), "en");
+  for (const nothing of ["*", "fr", ";;q=x,,", "sw,".repeat(2_000)]) {
+    equal(await languageOf(english, here.path, nothing), "en", nothing);
+    equal(await languageOf(swahili, `${there.path}?lang=fr`, nothing), "sw", nothing);
+  }
+});
+
+Deno.test("GET /i/:token says in both languages how each invoice stands", async () => {
   await using app = await startShop();
-  const { id: productId } = await app.stockProduct();
-  const { body } = await app.post("/api/v2/leads", { ...LEAD, productId });
-  const { pathname } = new URL(body.links.invoice);
+  const pay = (id: string, amountMinor: number) =>
+    asAdmin(app, "POST", `/api/v2/invoices/${id}/payments`, {
+      body: { amountMinor, method: "cash", reference: crypto.randomUUID() },
+    });
+  const open = await newInvoice(app, { currency: "USD", taxMinor: 50 });
+  const partly = await newInvoice(app);
+  equal((await pay(partly.id, 1_000_00)).status, 201);
+  const paid = await newInvoice(app);
+  equal((await pay(paid.id, 1_234_50)).status, 201);
+  const isVoid = await newInvoice(app);
+  const reason = { reason: "Private reason" };
+  await asAdmin(app, "POST", `/api/v2/invoices/${isVoid.id}/void`, { body: reason });
+  const both = async (path: string) =>
+    [
+      wordsOf((await app.get(`${path}?lang=en`)).text),
+      wordsOf((await app.get(`${path}?lang=sw`)).text),
+    ] as const;
 
-  await app.get(pathname);
+  const [openEn, openSw] = await both(open.path);
+  match(openEn, /To be paid \$1,235\.00 Please pay by 29 June 2026\. Work \$1,234\.50 Subtotal/);
+  match(openEn, /Subtotal \$1,234\.50 Tax \$0\.50 Total \$1,235\.00/);
+  match(openSw, /Haijalipwa US\$ 1,235\.00 Tafadhali lipa kabla ya mwisho wa 29 Juni 2026\./);
+  match(openSw, /Kodi US\$ 0\.50 Jumla US\$ 1,235\.00/);
+  const [partlyEn, partlySw] = await both(partly.path);
+  match(partlyEn, /Partly paid TZS 234\.50 Please pay the rest by 29 June 2026\./);
+  match(partlyEn, /Total TZS 1,234\.50 Paid TZS 1,000 To pay TZS 234\.50/);
+  match(partlySw, /Imelipwa kiasi TSh 234\.50 .*Umelipa TSh 1,000 Kiasi cha kulipa TSh 234\.50/);
+  const [paidEn, paidSw] = await both(paid.path);
+  match(paidEn, /Paid Thank you\. Nothing is owed\. .*Total TZS 1,234\.50 Paid TZS 1,234\.50 D/);
+  match(paidSw, /Imelipwa Asante\. Hudaiwi chochote\./);
+  const [voidEn, voidSw] = await both(isVoid.path);
+  match(voidEn, /Void This invoice was cancelled: nothing is owed\./);
+  match(voidSw, /Imefutwa Ankara hii imefutwa: hudaiwi chochote\./);
+  ok(!/Private|To be paid|cannot be paid/.test(voidEn + paidEn));
 
-  equal(accessLog(app).at(-1)?.route, "/i/:token");
-  ok(!app.logLines.join().includes(pathname.slice(3)));
+  app.advance(15 * DAY_MS);
+  const [lateEn, lateSw] = await both(open.path);
+  match(lateEn, /Overdue \$1,235\.00 It was due on 29 June 2026\./);
+  match(lateSw, /Muda wa kulipa umepita US\$ 1,235\.00/);
+  match((await both(partly.path))[0], /Partly paid, overdue TZS 234\.50/);
+  equal((await both(paid.path))[0], paidEn);
+});
+
+Deno.test("GET /i/:token can be passed on by WhatsApp, with a preview that tells little", async () => {
+  await using app = await startShop({ env: { ...SHOP, PUBLIC_URL: "https://shop.example.com" } });
+  const { path } = await newInvoice(app);
+
+  const { text } = await app.get(`${path}?lang=sw`);
+
+  const [, link = ""] = /href="(https:\/\/wa\.me\/[^"]*)"/.exec(text) ?? [];
+  equal(
+    new URL(link).searchParams.get("text")?.replaceAll("\u00a0", " "),
+    `Ankara INV-2026-000001 ya Duka la Kahawa, TSh 1,234.50: https://shop.example.com${path}`,
+  );
+  const metas = (text.match(/<meta property="og:[^>]*>/g) ?? []).join();
+  match(metas, /Ankara INV-2026-000001 · Duka la Kahawa/);
+  ok(!metas.includes("Asha"));
 });
 
 Deno.test("GET /i/:token shows what was typed as text", async () => {
   await using app = await startShop();
   const clientId = await newClient(app, { name: '<script>alert(1)</script> & "Sons"' });
-  const { body: { id } } = await asAdmin(app, "POST", "/api/v2/invoices", {
-    body: { clientId, lines: [{ ...WORK, description: "<img src=x onerror=alert(1)>" }] },
+  const { path } = await newInvoice(app, {
+    clientId,
+    lines: [{ ...WORK, description: "<img src=x onerror=alert(1)>" }],
+    notes: "</style></main><b>{page}</b>",
   });
 
-  const { text } = await app.get(`/i/${invoiceToken(app.config, id)}`);
+  const { text } = await app.get(path);
 
-  ok(!text.includes("<script>alert") && !text.includes("<img"));
+  ok(!/<script>alert|<img|<\/style><\/main>/.test(text));
   match(text, /&lt;script&gt;alert\(1\)&lt;\/script&gt; &amp;/);
   match(text, /&lt;img src=x onerror=alert\(1\)&gt;/);
+  match(text, /&lt;b&gt;\{page\}&lt;\/b&gt;/);
 });
 
-Deno.test("GET /i/:token shows tax, and says when nothing is owed any more", async () => {
+Deno.test("GET /i/:token writes no token into the log", async () => {
   await using app = await startShop();
-  const clientId = await newClient(app);
-  const { body: { id } } = await asAdmin(app, "POST", "/api/v2/invoices", {
-    body: { clientId, lines: [WORK], taxMinor: 50, currency: "USD" },
-  });
-  const path = `/i/${invoiceToken(app.config, id)}`;
+  const { path } = await newInvoice(app);
 
-  const open = await app.get(path);
-  await asAdmin(app, "POST", `/api/v2/invoices/${id}/void`, { body: { reason: "Private reason" } });
-  const closed = await app.get(path);
+  await app.get(path);
+  await bytesOf(app, `${path}.pdf`);
 
-  match(open.text, /\$1,234\.50.*Tax.*\$0\.50.*Total.*\$1,235\.00/s);
-  match(open.text, /To be paid.* by 2026-06-29/);
-  equal(closed.status, 200);
-  match(closed.text, /Void: nothing is owed/);
-  ok(!closed.text.includes("Private reason") && !closed.text.includes("To be paid"));
+  deepEqual(accessLog(app).slice(-2).map(({ route }) => route), ["/i/:token", "/i/:token"]);
+  ok(!app.logLines.join().includes(path.slice(3)));
 });
 
 Deno.test("GET /i/:token of a draft says what it says of nothing at all", async () => {
   await using app = await startShop();
-  const clientId = await newClient(app);
-  const { body: { id } } = await asAdmin(app, "POST", "/api/v2/invoices", {
-    body: { clientId, lines: [WORK], draft: true },
-  });
+  const { path } = await newInvoice(app, { draft: true });
+  const nothing = `/i/${invoiceToken(app.config, "01938d6e-3c00-7000-8000-000000000001")}`;
 
-  const draft = await app.get(`/i/${invoiceToken(app.config, id)}`);
-  const none = await app.get(
-    `/i/${invoiceToken(app.config, "01938d6e-3c00-7000-8000-000000000001")}`,
-  );
-
-  for (const answer of [draft, none]) {
+  for (const address of [path, nothing, `${path}.pdf`, `${nothing}.pdf`]) {
+    const answer = await app.get(address);
     assertProblem(answer, 404, "not_found");
     equal(answer.body.detail, "No such invoice");
   }
@@ -99,9 +232,8 @@ Deno.test("GET /i/:token of a draft says what it says of nothing at all", async 
 
 Deno.test("GET /i/:token refuses every token that is not ours, without a look at the store", async () => {
   await using app = await startShop();
-  const { id: productId } = await app.stockProduct();
-  const { body } = await app.post("/api/v2/leads", { ...LEAD, productId });
-  const token = new URL(body.links.invoice).pathname.slice(3);
+  const { id, path } = await newInvoice(app);
+  const token = path.slice(3);
   const bytes = Uint8Array.from(
     atob(token.replaceAll("-", "+").replaceAll("_", "/")),
     (char) => char.charCodeAt(0),
@@ -115,11 +247,15 @@ Deno.test("GET /i/:token refuses every token that is not ours, without a look at
   for (
     const bad of [
       ...flipped,
+      ...flipped.slice(0, 3).map((guess) => `${guess}.pdf`),
       token.slice(0, -1),
       `${token}A`,
+      `${token}.PDF`,
+      `${token}.pdf.pdf`,
       token.toLowerCase(),
-      body.invoice.id,
-      body.invoice.number,
+      id,
+      "INV-2026-000001",
+      ".pdf",
       "A".repeat(43),
       "A".repeat(5_000),
       "%00",
@@ -156,10 +292,62 @@ Deno.test("GET /i/:token honours addresses of the key before the last rotation, 
   equal((await later.get(pathname)).status, 404);
 });
 
-Deno.test("POST /i/:token is not for this", async () => {
+Deno.test("DELETE /i/:token is not for this", async () => {
   await using app = await startShop();
 
   const answer = await app.request("DELETE", "/i/x");
 
   assertProblem(answer, 405, "method_not_allowed");
+});
+
+Deno.test("GET /i/:token with .pdf answers the PDF, and nothing to whoever has it", async () => {
+  await using app = await startShop();
+  const { id, path } = await newInvoice(app);
+
+  const first = await bytesOf(app, `${path}.pdf?lang=sw`);
+  const etag = first.headers.get("etag") ?? "";
+  const again = await bytesOf(app, `${path}.pdf?lang=sw`, { "if-none-match": `"x", W/${etag}` });
+  const english = await bytesOf(app, `${path}.pdf?lang=en`, { "if-none-match": etag });
+  await asAdmin(app, "POST", `/api/v2/invoices/${id}/void`, { body: { reason: "x" } });
+  const changed = await bytesOf(app, `${path}.pdf?lang=sw`, { "if-none-match": etag });
+
+  equal(first.status, 200);
+  equal(first.headers.get("content-type"), "application/pdf");
+  equal(first.headers.get("content-disposition"), 'inline; filename="INV-2026-000001.pdf"');
+  equal(first.headers.get("cache-control"), "no-store");
+  equal(first.headers.get("x-robots-tag"), "noindex");
+  equal(new TextDecoder().decode(first.bytes.subarray(0, 5)), "%PDF-");
+  deepEqual([again.status, again.bytes.length], [304, 0]);
+  equal(english.status, 200);
+  equal(changed.status, 200);
+  ok(changed.headers.get("etag") !== etag);
+});
+
+Deno.test({
+  name: "GET /api/v2/invoices/:id/pdf answers what the buyer sees, and drafts marked" +
+    POPPLER_HINT,
+  ignore: !hasPoppler,
+  async fn() {
+    await using app = await startShop({ env: { DEFAULT_LANGUAGE: "sw" } });
+    const { id, path } = await newInvoice(app);
+    const draft = await newInvoice(app, { draft: true });
+    const authorization = `Bearer ${await app.newKey("invoices:read")}`;
+    const pdfOf = (id: string, query = "") =>
+      bytesOf(app, `/api/v2/invoices/${id}/pdf${query}`, { authorization });
+
+    const ours = await pdfOf(id);
+    const theirs = await bytesOf(app, `${path}.pdf`);
+    const drafted = await pdfOf(draft.id, "?lang=en");
+
+    equal(ours.status, 200);
+    deepEqual(ours.bytes, theirs.bytes);
+    match(await textOf(ours.bytes), /ANKARA INV-2026-000001 .*Haijalipwa/);
+    equal(drafted.headers.get("content-disposition"), 'inline; filename="draft.pdf"');
+    match(await textOf(drafted.bytes), /INVOICE Draft .*This is not an invoice yet\./);
+    const french = await asAdmin(app, "GET", `/api/v2/invoices/${id}/pdf?lang=fr`);
+    assertProblem(french, 422, "invalid_input", { paths: ["lang"] });
+    assertProblem(await app.get(`/api/v2/invoices/${id}/pdf`), 401, "unauthenticated");
+    const other = await app.newKey("leads:read");
+    assertProblem(await app.get(`/api/v2/invoices/${id}/pdf`, other), 403, "forbidden");
+  },
 });

@@ -1,0 +1,35 @@
+/**
+ * An invoice as a PDF, the same for whoever may see it.
+ *
+ * @module
+ */
+import type { Context } from "hono";
+import { documentOf } from "../lib/documents/invoice_document.ts";
+import { digestOf } from "../lib/documents/pdfs.ts";
+import type { Invoice } from "../lib/invoices.ts";
+import type { Language } from "../lib/languages.ts";
+import type { Services } from "../lib/services.ts";
+import { businessDate } from "../lib/time.ts";
+import type { AppEnv } from "./_env.ts";
+
+/** What it answers, for the document of the API. */
+export const PDF_TYPE = "application/pdf";
+
+/** The PDF, or 304 for a program that kept it; another build may draw another one. */
+export async function answerPdf(
+  c: Context<AppEnv>,
+  { config, clock, pdfs }: Services,
+  { invoice, language }: { invoice: Invoice; language: Language },
+): Promise<Response> {
+  const today = businessDate(clock(), config.timeZone);
+  const document = documentOf(config, { invoice, language, today });
+  const etag = `"${config.appVersion}-${digestOf(document)}"`;
+  c.header("etag", etag);
+  c.header("x-robots-tag", "noindex");
+  const known = c.req.header("if-none-match")?.split(",") ?? [];
+  // The runtime weakens the tag of an answer that it compresses.
+  if (known.some((tag) => tag.trim().replace(/^W\//, "") === etag)) return c.body(null, 304);
+  c.header("content-type", PDF_TYPE);
+  c.header("content-disposition", `inline; filename="${invoice.number ?? "draft"}.pdf"`);
+  return c.body(await pdfs.get(document));
+}

