@@ -7,10 +7,10 @@
  *
  * @module
  */
-import type { SmtpServer, Webhook } from "./endpoints.ts";
+import type { MailServer, Webhook } from "./endpoints.ts";
 import type { Severity } from "./kv/records.ts";
 import type { Log } from "./log.ts";
-import { sendMail } from "./mailer/smtp.ts";
+import { type Mailer, openMailer } from "./mailer/mod.ts";
 import { redactStart } from "./redact.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from "./time.ts";
 
@@ -47,16 +47,28 @@ export interface AlertChannel {
   tell(notice: Notice, timeoutMs: number): Promise<Told>;
 }
 
+/** What a mail about a notice says. */
+export interface AlertWords {
+  /** One line. */
+  subject: string;
+  /** Plain text. */
+  text: string;
+  /** The same in HTML; absent for a mail of text only. */
+  html?: string;
+}
+
 /** How {@linkcode openAlertChannels} is to tell. */
 export interface AlertChannelOptions {
   /** Each is told. */
   webhooks: readonly Webhook[];
   /** Where mail is given away; `log` to log it instead, `undefined` for no mail. */
-  mailServer: SmtpServer | "log" | undefined;
+  mailServer: MailServer | undefined;
   /** Who writes. */
   mailFrom: string | undefined;
   /** Who is written to; without it there is no mail. */
   shopEmail: string | undefined;
+  /** What a mail says; the words of this file when absent, or when it fails. Ends in good time. */
+  wordsOf?: (notice: Notice) => Promise<AlertWords>;
   /** Which system this is, such as `production 2026.11.0 at shop.example.com`. */
   system: string;
   /** Where mail goes that is only logged. */
@@ -69,7 +81,21 @@ export function openAlertChannels(options: AlertChannelOptions): AlertChannel[] 
   const channels = webhooks.map((webhook) => webhookChannel(webhook, system));
   if (mailServer === "log") return [...channels, logChannel(log)];
   if (!mailServer || mailFrom === undefined || shopEmail === undefined) return channels;
-  return [...channels, mailChannel(mailServer, { from: mailFrom, to: shopEmail, system })];
+  const { wordsOf } = options;
+  const usualWords = (notice: Notice) => ({
+    subject: headlineOf(notice).replaceAll(/\s+/g, " "),
+    text: [...linesOf(notice), system, ""].join("\n"),
+  });
+  return [
+    ...channels,
+    mailChannel(openMailer(mailServer), {
+      from: mailFrom,
+      to: shopEmail,
+      // Whatever is unwell, it must be told.
+      wordsOf: async (notice) =>
+        await wordsOf?.(notice).catch(() => usualWords(notice)) ?? usualWords(notice),
+    }),
+  ];
 }
 
 function webhookChannel({ format, url }: Webhook, system: string): AlertChannel {
@@ -170,21 +196,45 @@ function inert(text: string): string {
 }
 
 function mailChannel(
-  server: SmtpServer,
-  { from, to, system }: { from: string; to: string; system: string },
+  mailer: Mailer,
+  { from, to, wordsOf }: {
+    from: string;
+    to: string;
+    wordsOf: (notice: Notice) => Promise<AlertWords>;
+  },
 ): AlertChannel {
   return {
-    name: `mail ${server.host}`,
+    name: `mail ${mailer.name}`,
     async tell(notice, timeoutMs) {
-      const result = await sendMail(server, {
-        id: `${notice.name}.${notice.openedAt}.${notice.state}`.replaceAll(/[^\w.-]/g, "-"),
-        from,
-        to,
-        subject: headlineOf(notice).replaceAll(/\s+/g, " "),
-        text: [...linesOf(notice), system, ""].join("\n"),
-      }, timeoutMs);
-      return result.isSent ? { isTold: true } : { ...result, isTold: false };
+      const id = `${notice.name}.${notice.openedAt}.${notice.state}`;
+      const result = await mailer.send({ id, from, to, ...await wordsOf(notice) }, timeoutMs);
+      if (result.isSent) return { isTold: true };
+      const { isFinal, reason, retryAfterMs } = result;
+      const wait = retryAfterMs === undefined ? {} : { retryAfterMs };
+      return { isTold: false, isFinal, reason, ...wait };
     },
+  };
+}
+
+/** What a mail can say of a notice. */
+export interface NoticeParts {
+  /** One line. */
+  title: string;
+  /** In lines; may be empty. */
+  detail: string;
+  /** When it was first seen, UTC, to the second. */
+  since: string;
+  /** How long it lasted, such as `3 h 5 min`. */
+  duration: string;
+}
+
+/** A notice in texts without secrets, and no longer than is good. */
+export function partsOf({ title, detail, openedAt, durationMs }: Notice): NoticeParts {
+  return {
+    title: redactStart(title, TITLE_MAX).replaceAll(/\s+/g, " "),
+    detail: redactStart(detail, DETAIL_MAX),
+    since: openedAt.slice(0, 19).replace("T", " "),
+    duration: durationText(durationMs),
   };
 }
 

@@ -54,13 +54,16 @@ export class AlertDesk {
   readonly #options: AlertDeskOptions;
   readonly #sightings = new Map<string, Sighting>();
   readonly #underWay = new Set<Promise<void>>();
+  /** By what they are called in the store: each name is one channel's. */
+  readonly #channels: ReadonlyMap<string, AlertChannel>;
   /** The last notice of each incident: its recovery is not told before it is. */
-  readonly #last = new Map<string, Promise<boolean>>();
+  readonly #last = new Map<string, Promise<string[]>>();
   #notices = 0;
 
   /** Tells by the channels of `options`, and owns nothing that has to be closed. */
   constructor(options: AlertDeskOptions) {
     this.#options = options;
+    this.#channels = named(options.channels);
   }
 
   /** What this instance has seen under a name; nothing yet is a sighting too. */
@@ -90,10 +93,10 @@ export class AlertDesk {
   /**
    * Tells by every channel, side by side; each gets three attempts.
    *
-   * @returns Whether any channel took it, or there is none. Never throws.
+   * @returns The names of the channels that did not take it. Never throws.
    */
-  tell(notice: Notice): Promise<boolean> {
-    const before = this.#last.get(notice.name) ?? Promise.resolve(true);
+  tell(notice: Notice): Promise<string[]> {
+    const before = this.#last.get(notice.name) ?? Promise.resolve([]);
     this.#notices++;
     const told = before.then(() => this.#tellAll(notice)).finally(() => {
       this.#notices--;
@@ -101,6 +104,12 @@ export class AlertDesk {
     });
     this.#last.set(notice.name, told);
     return told;
+  }
+
+  /** Makes one attempt by one channel; null if there is none of that name. Never throws. */
+  async tellBy(name: string, notice: Notice): Promise<Told | null> {
+    const channel = this.#channels.get(name);
+    return channel ? await channel.tell(notice, this.#options.timeoutMs ?? TIMEOUT_MS) : null;
   }
 
   /** Waits until nothing is on its way: each attempt has its time limit. */
@@ -115,16 +124,16 @@ export class AlertDesk {
     timer.abort();
   }
 
-  async #tellAll(notice: Notice): Promise<boolean> {
-    const { channels, log } = this.#options;
-    const told = await Promise.all(channels.map(async (channel) => {
+  async #tellAll(notice: Notice): Promise<string[]> {
+    const { log } = this.#options;
+    const missed = await Promise.all([...this.#channels].map(async ([name, channel]) => {
       const result = await this.#attempts(channel, notice);
-      if (result.isTold) return true;
+      if (result.isTold) return [];
       const { name: incident, state } = notice;
-      log.error("alert.untold", { channel: channel.name, incident, state, reason: result.reason });
-      return false;
+      log.error("alert.untold", { channel: name, incident, state, reason: result.reason });
+      return [name];
     }));
-    return told.length === 0 || told.includes(true);
+    return missed.flat();
   }
 
   async #attempts(channel: AlertChannel, notice: Notice): Promise<Told> {
@@ -138,4 +147,15 @@ export class AlertDesk {
       await sleep(Math.max(waitMs, retryAfterMs));
     }
   }
+}
+
+/** Channels by name; of several that have the same one, all but the first with a number. */
+function named(channels: readonly AlertChannel[]): Map<string, AlertChannel> {
+  const names = new Map<string, AlertChannel>();
+  for (const channel of channels) {
+    let name = channel.name;
+    for (let i = 2; names.has(name); i++) name = `${channel.name} #${i}`;
+    names.set(name, channel);
+  }
+  return names;
 }

@@ -3,8 +3,9 @@
  * well again, however many instances see it however often.
  *
  * An incident is a record in the store, and who opens or resolves it is decided
- * in a transaction: that instance tells. It says in the record that it did; if
- * it was ended before, or no channel took it, another one tells later. While the
+ * in a transaction: that instance tells. It says in the record that it did, and
+ * leaves what a channel did not take to the outbox; if it was ended before,
+ * another one tells later. While the
  * store cannot take an incident, each instance remembers it and tells for itself.
  *
  * What resolves and comes back soon is flapping: from then on it is believed to
@@ -17,8 +18,9 @@ import { type AlertDesk, TELLING_MS } from "./alert_desk.ts";
 import { newId } from "./ids.ts";
 import * as keys from "./kv/keys.ts";
 import type { Incident, Severity } from "./kv/records.ts";
-import { transact } from "./kv/transact.ts";
+import { transact, type Writes } from "./kv/transact.ts";
 import { operationOf } from "./operation.ts";
+import { putNotices } from "./outbox_alerts.ts";
 import { redactStart } from "./redact.ts";
 import type { Services } from "./services.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "./time.ts";
@@ -288,18 +290,21 @@ export async function listIncidents({ store, clock }: AlertServices): Promise<In
   return listed.map(({ value }) => value).filter(({ exp }) => exp > clock());
 }
 
-/** Tells in the background, and notes that it was. */
+/** Tells in the background, notes that it was, and leaves to the outbox what a channel did not take. */
 function tell(services: AlertServices, incident: Incident): void {
   const { alerts } = services;
   // It is untold then, and settleAlerts() comes back to it.
   if (alerts.isFull) return;
   alerts.inBackground(async () => {
-    if (!await alerts.tell(noticeOf(incident))) return;
+    const notice = noticeOf(incident);
+    const channels = await alerts.tell(notice);
+    const id = newId(services.clock());
     await change(services, incident.name, (found, now) => {
       const isSame = found?.openedAt === incident.openedAt &&
         found.resolvedAt === incident.resolvedAt;
       return isSame ? { ...found, toldAt: isoTime(now) } : null;
-    }).catch((error) => services.log.warn("alert.not_stored", { error }));
+    }, (writes, now) => putNotices(writes, { id, notice, channels }, now))
+      .catch((error) => services.log.warn("alert.not_stored", { error }));
   });
 }
 
@@ -328,12 +333,14 @@ function noteRecovery({ log }: AlertServices, incident: Incident): void {
  *
  * @param next The incident as it is to be, null for no change, of what there is
  * and has not expired.
+ * @param also Writes what belongs to the change.
  * @returns null when nothing was changed
  */
 async function change(
   services: AlertServices,
   name: string,
   next: (found: Incident | null, now: number) => Incident | null,
+  also: (writes: Writes, now: number) => void = () => {},
 ): Promise<{ before: Incident | null; incident: Incident } | null> {
   const now = services.clock();
   const caller = { actor: "job:alerts" as const, requestId: newId(now), idempotencyKey: null };
@@ -343,6 +350,7 @@ async function change(
     const incident = next(before, now);
     if (incident === null) return null;
     writes.set(keys.incident(name), incident, { expireIn: incident.exp - now });
+    also(writes, now);
     return { before, incident };
   }, { operation });
 }

@@ -11,8 +11,9 @@ import {
   resolveAlert,
   settleAlerts,
 } from "../../lib/alerts.ts";
+import * as keys from "../../lib/kv/keys.ts";
 import type { Log } from "../../lib/log.ts";
-import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
+import { DAY_MS, MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
 import {
   type Instances,
   type InstancesOptions,
@@ -152,41 +153,43 @@ Deno.test("news that no channel took is told later, by any instance, once", asyn
   await using instances = await startTelling([receiver], { count: 3 });
   await raiseAlert(instances.services, ALERT);
   await instances.told();
-  receiver.moods = [];
   receiver.received.length = 0;
 
-  const settleAll = async () => {
-    await Promise.all(instances.all.map(({ services }) => settleAlerts(services)));
-    await instances.told();
-  };
-  await settleAll();
-  deepEqual(headlines(receiver), []);
-  instances.advance(2 * MINUTE_MS);
-  await settleAll();
-  await settleAll();
-  instances.advance(2 * MINUTE_MS);
-  await settleAll();
-
+  await instances.deliver();
   deepEqual(headlines(receiver), [RAISED]);
-});
-
-Deno.test("news that no channel took for a day is given up", async () => {
-  await using receiver = startWebhookReceiver();
-  receiver.moods = [{ status: 404 }];
-  await using instances = await startTelling([receiver]);
-  await raiseAlert(instances.services, ALERT);
-  await instances.told();
-
-  for (let hour = 0; hour < 48; hour++) {
-    instances.advance(HOUR_MS);
-    await settleAlerts(instances.services);
+  receiver.moods = [];
+  for (let minute = 0; minute < 6; minute++) {
+    instances.advance(MINUTE_MS);
+    await Promise.all(instances.all.map(({ services }) => settleAlerts(services)));
+    await instances.deliver();
     await instances.told();
   }
 
-  equal(receiver.received.length, 24);
+  deepEqual(headlines(receiver), [RAISED, RAISED]);
 });
 
-Deno.test("news that one of two channels took is told", async () => {
+Deno.test("news that no channel took for a day is given up, and tried a few times before", async () => {
+  await using receiver = startWebhookReceiver();
+  receiver.moods = [{ status: 404 }];
+  await using instances = await startTelling([receiver]);
+  const { services } = instances;
+  await raiseAlert(services, ALERT);
+  await instances.told();
+
+  for (let quarter = 0; quarter < 50 * 4; quarter++) {
+    instances.advance(15 * MINUTE_MS);
+    await settleAlerts(services);
+    await instances.deliver();
+    await instances.told();
+  }
+
+  const tried = headlines(receiver).filter((headline) => headline === RAISED).length;
+  ok(tried >= 8 && tried <= 20, `${tried}`);
+  const dead = await services.store.list(keys.messagesDead, { limit: 10 });
+  ok(dead.length >= 1);
+});
+
+Deno.test("news that one of two channels took is told to the other when that takes it", async () => {
   await using receiver = startWebhookReceiver();
   await using broken = startWebhookReceiver();
   broken.moods = [{ status: 404 }];
@@ -196,8 +199,30 @@ Deno.test("news that one of two channels took is told", async () => {
   await instances.told();
   instances.advance(2 * MINUTE_MS);
   deepEqual(await settleAlerts(instances.services), { resolved: 0, told: 0 });
+  broken.moods = [];
+  broken.received.length = 0;
+  await instances.deliver();
 
   deepEqual(headlines(receiver), [RAISED]);
+  deepEqual(headlines(broken), [RAISED]);
+});
+
+Deno.test("news that is none any more is not told by the outbox", async () => {
+  await using receiver = startWebhookReceiver();
+  await using instances = await startTelling([receiver]);
+  const { services } = instances;
+  receiver.moods = [{ status: 404 }, { status: 200 }];
+  await raiseAlert(services, ALERT);
+  await instances.told();
+  instances.advance(20 * MINUTE_MS);
+  await resolveAlert(services, ALERT.name);
+  await instances.told();
+  deepEqual(headlines(receiver), [RAISED, RECOVERED]);
+
+  await instances.deliver();
+
+  equal(receiver.received.length, 2);
+  deepEqual(await services.store.list(keys.messages, { limit: 10 }), []);
 });
 
 Deno.test("what an instance that was killed did not tell is told by another", async () => {
@@ -249,6 +274,7 @@ Deno.test("what has to be quiet is resolved when it was, on all instances", asyn
   const { services: other } = instances.at(1);
   const alert = { ...ALERT, quietMs: 10 * MINUTE_MS };
   await raiseAlert(services, alert);
+  await instances.told();
   for (let minute = 0; minute < 15; minute++) {
     instances.advance(MINUTE_MS);
     await raiseAlert(other, alert);

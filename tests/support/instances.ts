@@ -50,6 +50,8 @@ export interface Instances extends AsyncDisposable {
   advance(ms: number): void;
   /** Waits until everything is told. */
   told(): Promise<void>;
+  /** Has the outbox send what a channel did not take, by each instance. */
+  deliver(): Promise<void>;
 }
 
 /** When they begin. */
@@ -111,6 +113,9 @@ export async function startInstances(options: InstancesOptions = {}): Promise<In
       now += ms;
     },
     told,
+    async deliver() {
+      for (const { services } of all) await services.outbox.run(services);
+    },
     async [Symbol.asyncDispose]() {
       await told();
       for (const { services, kv } of all) {
