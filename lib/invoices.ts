@@ -9,7 +9,9 @@
 import { expectRevision, newEntity, putChange } from "./audit.ts";
 import { AppError, invalidField } from "./errors.ts";
 import { newId } from "./ids.ts";
+import { isOverdue, movedTo } from "./invoice_due.ts";
 import { linesOf, type NewLine, productsOf, totalled } from "./invoice_lines.ts";
+import { expectTransition, putStatus } from "./invoice_status.ts";
 import * as keys from "./kv/keys.ts";
 import type {
   Contact,
@@ -21,6 +23,7 @@ import type {
 import { transact, type Writes } from "./kv/transact.ts";
 import type { Currency } from "./money.ts";
 import { type Caller, MONEY_RECEIPT_MS, operationOf } from "./operation.ts";
+import { putInvoiceEvent } from "./outbox_events.ts";
 import { listByIndex, listEntities, type Page, type PageRequest } from "./page.ts";
 import type { Services } from "./services.ts";
 import { addDays, businessDate, businessYear, isoTime } from "./time.ts";
@@ -29,17 +32,6 @@ export type { Invoice, InvoiceLine, InvoiceStatus } from "./kv/records.ts";
 
 /** The key that everyone who issues an invoice writes. */
 export const NUMBERS = "invoice_sequence";
-
-/** Which states may follow which. */
-const TRANSITIONS: Readonly<Record<InvoiceStatus, readonly InvoiceStatus[]>> = {
-  draft: ["open", "void"],
-  open: ["partially_paid", "paid", "void", "uncollectible"],
-  partially_paid: ["paid", "open", "uncollectible", "refunded"],
-  paid: ["partially_paid", "open", "refunded"],
-  uncollectible: ["partially_paid", "paid", "void"],
-  refunded: [],
-  void: [],
-};
 
 /** What a new invoice is made of. */
 export interface NewInvoice {
@@ -79,6 +71,8 @@ export interface InvoiceFilter {
   clientId: string | null;
   /** Finds the one invoice that has it. */
   number: string | null;
+  /** Whether its day is over and it is not paid; null for all. */
+  isOverdue: boolean | null;
 }
 
 /** The parts of an invoice that its maker decides. */
@@ -114,6 +108,7 @@ export function newDraft(parts: InvoiceParts, by: Caller, now: number): Invoice 
     status: "draft",
     ...totalled(parts),
     paidMinor: 0,
+    refundedMinor: 0,
     issuedAt: null,
     dueOn: parts.dueOn,
     notes: parts.notes,
@@ -164,9 +159,10 @@ export async function createInvoice(
 ): Promise<Invoice> {
   const now = services.clock();
   const id = newId(now);
+  const eventId = newId(now);
   const products = await productsOf(services, input.lines);
   const reads = { client: keys.client(input.clientId), sequence: sequenceKey(services, now) };
-  return await transact(services, reads, ({ client, sequence }, writes) => {
+  const created = await transact(services, reads, ({ client, sequence }, writes) => {
     if (!client) throw invalidField("clientId", "No such client", "unknown");
     if (client.erasedAt) throw invalidField("clientId", "The client's data was erased", "erased");
     const { name, email, phone } = client;
@@ -189,11 +185,16 @@ export async function createInvoice(
       ? draft
       : issued(draft, takeNumber(writes, reads.sequence, sequence), now);
     putNewInvoice(writes, invoice);
+    if (!input.draft) {
+      putInvoiceEvent(writes, { id: eventId, type: "invoice.issued", invoice }, now);
+    }
     return invoice;
   }, {
     operation: operationOf(by, "invoice.create", input, { now, keepMs: MONEY_RECEIPT_MS }),
     hotKey: NUMBERS,
   });
+  services.outbox.wake();
+  return created;
 }
 
 /** An invoice. @throws {AppError} `not_found` */
@@ -206,11 +207,13 @@ export async function getInvoice({ store }: Services, id: string): Promise<Invoi
 /** A page of invoices, newest first. */
 export async function listInvoices(
   services: Services,
-  { status, clientId, number }: InvoiceFilter,
+  { status, clientId, number, isOverdue: wantsOverdue }: InvoiceFilter,
   page: PageRequest,
 ): Promise<Page<Invoice>> {
+  const today = businessDate(services.clock(), services.config.timeZone);
   const isWanted = (invoice: Invoice) =>
     (status === null || invoice.status === status) &&
+    (wantsOverdue === null || isOverdue(invoice, today) === wantsOverdue) &&
     (clientId === null || invoice.clientId === clientId);
   if (number !== null) {
     const id = await services.store.get(keys.invoiceByNumber(number));
@@ -239,6 +242,10 @@ export async function listInvoices(
       isWanted,
     );
   }
+  if (wantsOverdue !== null) {
+    const list = `invoices/${wantsOverdue ? "overdue" : "not_overdue"}`;
+    return listEntities(services, list, keys.invoices, page, isWanted);
+  }
   return listEntities(services, "invoices", keys.invoices, page);
 }
 
@@ -255,6 +262,7 @@ export async function changeInvoice(
   { by, revision = null }: { by: Caller; revision?: number | null },
 ): Promise<Invoice> {
   const now = services.clock();
+  const { timeZone } = services.config;
   const products = await productsOf(services, change.lines ?? []);
   const key = keys.invoice(id);
   return await transact(services, { invoice: key }, (found, writes) => {
@@ -280,7 +288,7 @@ export async function changeInvoice(
           taxMinor: taxMinor ?? before.taxMinor,
         })
         : {}),
-      ...(dueOn === undefined ? {} : { dueOn }),
+      ...(dueOn === undefined ? {} : movedTo(dueOn, before, { now, timeZone })),
       ...(notes === undefined ? {} : { notes }),
     };
     return putChange(writes, {
@@ -304,23 +312,28 @@ export async function issueInvoice(
   by: Caller,
 ): Promise<Invoice> {
   const now = services.clock();
+  const eventId = newId(now);
   const reads = { invoice: keys.invoice(id), sequence: sequenceKey(services, now) };
-  return await transact(services, reads, ({ invoice: before, sequence }, writes) => {
+  const owed = await transact(services, reads, ({ invoice: before, sequence }, writes) => {
     if (!before) throw unknownInvoice();
     expectTransition(before, "open");
     if (before.status !== "draft") throw new AppError("conflict", "Only a draft is issued");
     const number = takeNumber(writes, reads.sequence, sequence);
     writes.set(keys.invoiceByNumber(number), id);
-    return putStatus(writes, before, {
+    const invoice = putStatus(writes, before, {
       fields: { ...issued(before, number, now) },
       action: "invoice.issue",
       by,
       now,
     });
+    putInvoiceEvent(writes, { id: eventId, type: "invoice.issued", invoice }, now);
+    return invoice;
   }, {
     operation: operationOf(by, "invoice.issue", id, { now, keepMs: MONEY_RECEIPT_MS }),
     hotKey: NUMBERS,
   });
+  services.outbox.wake();
+  return owed;
 }
 
 /**
@@ -335,49 +348,30 @@ export async function voidInvoice(
   by: Caller,
 ): Promise<Invoice> {
   const now = services.clock();
-  return await transact(services, { invoice: keys.invoice(id) }, (found, writes) => {
+  const eventId = newId(now);
+  const voided = await transact(services, { invoice: keys.invoice(id) }, (found, writes) => {
     const before = found.invoice;
     if (!before) throw unknownInvoice();
     if (before.paidMinor > 0) {
       throw new AppError("conflict", "Money was paid on this invoice; refund it first");
     }
     expectTransition(before, "void");
-    return putStatus(writes, before, {
+    const invoice = putStatus(writes, before, {
       fields: { status: "void", voidReason: reason },
       action: "invoice.void",
       by,
       now,
     });
+    // Of a draft nobody was told.
+    if (invoice.number !== null) {
+      putInvoiceEvent(writes, { id: eventId, type: "invoice.voided", invoice }, now);
+    }
+    return invoice;
   }, {
     operation: operationOf(by, "invoice.void", [id, reason], { now, keepMs: MONEY_RECEIPT_MS }),
   });
-}
-
-/** Writes a change that may change the status, with the index by status. */
-function putStatus(
-  writes: Writes,
-  before: Invoice,
-  { fields, action, by, now }: {
-    fields: Partial<Invoice>;
-    action: string;
-    by: Caller;
-    now: number;
-  },
-): Invoice {
-  const { id } = before;
-  const key = keys.invoice(id);
-  const after = putChange(writes, { entity: "invoice", action, key, before, fields, by, now });
-  if (after.status !== before.status) {
-    writes.delete(keys.invoiceByStatus(before.status, id));
-    writes.set(keys.invoiceByStatus(after.status, id), id);
-  }
-  return after;
-}
-
-function expectTransition({ status }: Invoice, to: InvoiceStatus): void {
-  if (!TRANSITIONS[status].includes(to)) {
-    throw new AppError("conflict", `An invoice that is ${status} cannot become ${to}`);
-  }
+  services.outbox.wake();
+  return voided;
 }
 
 function unknownInvoice(): AppError {
