@@ -44,6 +44,7 @@ const server = serveOrExit(config);
 globalThis.addEventListener("unhandledrejection", crash);
 for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stop);
 services.errorTracker.start();
+services.outbox.start(services);
 await loadPhones(); // now, and not while the first visitor waits
 
 function configOrExit(): Config {
@@ -104,7 +105,8 @@ async function stop(): Promise<void> {
   log.info("server.stopping");
   setTimeout(() => Deno.exit(1), STOP_MS);
   // A connection whose sender is silent would be waited for without end.
-  await Promise.race([Promise.all([server.shutdown(), jobsEnded]), sleep(DRAIN_MS)]);
+  const ended = [server.shutdown(), jobsEnded, services.outbox.stop(DRAIN_MS)];
+  await Promise.race([Promise.all(ended), sleep(DRAIN_MS)]);
   await Promise.all([services.errorTracker.flush(FLUSH_MS), services.alerts.flush(FLUSH_MS)]);
   await services.store.close();
   log.info("server.stopped");

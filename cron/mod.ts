@@ -3,41 +3,66 @@
  *
  * @module
  */
+import { type BackupServices, fencedBy, hasBackups, shipLog } from "../lib/backup/mod.ts";
 import {
-  type BackupServices,
-  drill,
-  hasBackups,
-  listBackups,
-  retain,
-  shipLog,
-  takeBackup,
-} from "../lib/backup/mod.ts";
-import { AppError } from "../lib/errors.ts";
+  BACKUP_SCHEDULE,
+  DRILL_SCHEDULE,
+  isBackupWanted,
+  isDrillWanted,
+  runBackup,
+  runDrill,
+} from "../lib/backups.ts";
 import type { HealthMonitor } from "../lib/health.ts";
-import { sweep } from "../lib/integrity.ts";
+import { deliverOutbox, OUTBOX_JOB } from "../lib/outbox_desk.ts";
+import { isOverdueWanted, OVERDUE_JOB, overdueSchedule, runOverdue } from "../lib/overdue.ts";
+import { reconcile } from "../lib/reconcile.ts";
 import type { Services } from "../lib/services.ts";
-import { MINUTE_MS, SECOND_MS } from "../lib/time.ts";
+import { isSweepWanted, runSweep, SWEEP_SCHEDULE } from "../lib/sweeps.ts";
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from "../lib/time.ts";
 import { watch } from "../lib/watch.ts";
-import { type Job, runJob } from "./_job.ts";
+import { dueOf, type Job, runJob } from "./_job.ts";
 
-/** Every job that there is something to do for. */
+/**
+ * Every job that there is something to do for. Deno Deploy registers ten on its
+ * smallest plan.
+ */
 export function jobsOf(services: Services, monitor: HealthMonitor): Job<Services>[] {
-  return [
+  const jobs: Job<Services>[] = [
     ...(hasBackups(services) ? backupJobs(services) : []),
     {
       name: "watch",
       schedule: "* * * * *",
       timeLimitMs: 40 * SECOND_MS,
       isEverywhere: true,
-      run: async (services) => ({ ...await watch(services, monitor) }),
+      run: async (services) => ({ ...await watch(services, monitor, { jobs: jobs.map(dueOf) }) }),
     },
     {
+      name: OUTBOX_JOB,
+      schedule: "* * * * *",
+      timeLimitMs: 50 * SECOND_MS,
+      // Messages are claimed one by one: no two instances send the same.
+      isEverywhere: true,
+      run: async (services, signal) => ({ ...await deliverOutbox(services, signal) }),
+    },
+    ...(services.gateways.size > 0 ? [RECONCILE] : []),
+    {
       name: "sweep",
-      schedule: "0 1 * * *",
-      timeLimitMs: 30 * MINUTE_MS,
-      run: sweepAll,
+      schedule: "*/5 * * * *",
+      due: { schedule: SWEEP_SCHEDULE, withinMs: 3 * HOUR_MS },
+      isDue: isSweepWanted,
+      timeLimitMs: 90 * SECOND_MS,
+      run: (services, signal, by) => runSweep(services, { signal, by }),
+    },
+    {
+      name: OVERDUE_JOB,
+      schedule: "*/5 * * * *",
+      due: { schedule: overdueSchedule(services.config.timeZone), withinMs: 3 * HOUR_MS },
+      isDue: isOverdueWanted,
+      timeLimitMs: 90 * SECOND_MS,
+      run: (services, signal, by) => runOverdue(services, { signal, by }),
     },
   ];
+  return jobs;
 }
 
 /**
@@ -50,8 +75,12 @@ export async function registerJobs(
   monitor: HealthMonitor,
   signal: AbortSignal,
 ): Promise<void> {
+  const jobs = jobsOf(services, monitor);
+  for (const { job } of services.config.heartbeats) {
+    if (!jobs.some(({ name }) => name === job)) services.log.warn("heartbeat.no_such_job", { job });
+  }
   await Promise.all(
-    jobsOf(services, monitor).map((job) =>
+    jobs.map((job) =>
       // Deno would repeat what failed on a schedule of its own; the next run is soon enough.
       Deno.cron(job.name, job.schedule, { backoffSchedule: [], signal }, async () => {
         const status = await runJob(services, job, { signal });
@@ -61,6 +90,16 @@ export async function registerJobs(
   );
 }
 
+/** Asks gateways about payments: fresh ones are due after half a minute. */
+const RECONCILE: Job<Services> = {
+  name: "reconcile",
+  schedule: "* * * * *",
+  timeLimitMs: 50 * SECOND_MS,
+  run: async (services, signal, by) => ({
+    ...await reconcile(services, { budgetMs: 30 * SECOND_MS, limit: 300, signal }, by),
+  }),
+};
+
 /** Backups, the log between them, and the proof that they can be restored. */
 function backupJobs(services: Services & BackupServices): Job<Services>[] {
   return [
@@ -68,49 +107,26 @@ function backupJobs(services: Services & BackupServices): Job<Services>[] {
       name: "ship_log",
       schedule: "* * * * *",
       timeLimitMs: 50 * SECOND_MS,
-      run: async (_, signal) => {
-        const { commits, objects, pruned } = await shipLog(services, { signal });
+      run: async (_, signal, by) => {
+        const { commits, objects, pruned } = await shipLog(fencedBy(services, by), { signal });
         return { commits, objects, pruned };
       },
     },
     {
       name: "backup",
-      schedule: "0 2 * * *",
-      timeLimitMs: 60 * MINUTE_MS,
-      run: async (_, signal) => {
-        await takeBackup(services, { signal });
-        await shipLog(services, { signal });
-        const { kept, deleted } = await retain(services, { signal });
-        return { kept: kept.length, deleted: deleted.length };
-      },
+      schedule: "*/5 * * * *",
+      due: { schedule: BACKUP_SCHEDULE, withinMs: 2 * HOUR_MS },
+      isDue: isBackupWanted,
+      timeLimitMs: 4.5 * MINUTE_MS,
+      run: (_, signal, by) => runBackup(services, { signal, by }),
     },
     {
       name: "restore_drill",
-      schedule: "0 4 * * 7",
+      schedule: "*/5 * * * *",
+      due: { schedule: DRILL_SCHEDULE, withinMs: 3 * HOUR_MS },
+      isDue: isDrillWanted,
       timeLimitMs: 60 * MINUTE_MS,
-      run: (_, signal) => proveRestore(services, signal),
+      run: (_, signal, by) => runDrill(services, { signal, by }),
     },
   ];
-}
-
-/** @throws {AppError} `internal` when the newest backup cannot be relied on, so that somebody is told */
-async function proveRestore(
-  services: Services & BackupServices,
-  signal: AbortSignal,
-): Promise<Record<string, number | string>> {
-  if ((await listBackups(services)).length === 0) return { backups: 0 };
-  const { isProven, backupId, entries, durationMs, problem } = await drill(services, { signal });
-  if (!isProven) throw new AppError("internal", `${backupId} cannot be restored: ${problem}`);
-  return { backupId, entries, durationMs };
-}
-
-/** @throws {AppError} `internal` when something is found, so that somebody is told */
-async function sweepAll(services: Services): Promise<Record<string, number>> {
-  const { findings, findingsTotal, counts } = await sweep(services);
-  if (findingsTotal > 0) {
-    services.log.error("sweep.found", { findingsTotal, findings: findings.slice(0, 10) });
-    throw new AppError("internal", `The sweep found ${findingsTotal} violations`);
-  }
-  const entries = Object.values(counts).reduce((sum, count) => sum + count, 0);
-  return { entries, findings: findingsTotal };
 }

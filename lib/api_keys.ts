@@ -32,7 +32,10 @@ export const SCOPES: readonly Scope[] = [
   "invoices:write",
   "products:read",
   "products:write",
+  "webhooks:read",
+  "webhooks:write",
   "system:read",
+  "system:write",
 ];
 
 /** Who a key says it is, and what that one may do. */

@@ -17,7 +17,7 @@ import { isoTime } from "./time.ts";
 
 export type { AuditEntry, EntityKind } from "./kv/records.ts";
 
-/** Fields whose values must not be repeated in the history, where erasing could not reach them. */
+/** Fields whose values must not be repeated in the history: secrets, and what erasing could not reach there. */
 const PERSONAL = new Set([
   "name",
   "email",
@@ -27,6 +27,11 @@ const PERSONAL = new Set([
   "billTo",
   "message",
   "secretHash",
+  "redirectUrl",
+  "url",
+  "payerPhone",
+  "refunds",
+  "resolution",
 ]);
 
 /** Fields that every change changes. */

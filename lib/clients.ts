@@ -11,6 +11,7 @@ import { expectRevision, newEntity, putChange } from "./audit.ts";
 import { normalizeEmail, normalizePhone, type Region } from "./contact.ts";
 import { AppError, type FieldProblem, invalidField } from "./errors.ts";
 import * as keys from "./kv/keys.ts";
+import type { Payment } from "./kv/payment_records.ts";
 import type { Client, Contact, Invoice, Lead } from "./kv/records.ts";
 import { transact, type Writes } from "./kv/transact.ts";
 import { type Caller, operationOf } from "./operation.ts";
@@ -34,6 +35,9 @@ export interface ClientChange {
   marketingConsent?: boolean | undefined;
 }
 
+/** A payment as it may be handed out: where the payer pays is a credential. */
+export type ExportedPayment = Omit<Payment, "redirectUrl">;
+
 /** All that is stored about a person. */
 export interface ClientExport {
   /** The client as it stands. */
@@ -42,6 +46,8 @@ export interface ClientExport {
   leads: Lead[];
   /** All of its invoices, newest first, drafts and void ones too. */
   invoices: Invoice[];
+  /** All attempts to pay them, those of the newest invoice first. */
+  payments: ExportedPayment[];
 }
 
 const ERASED = "[erased]";
@@ -180,16 +186,22 @@ export async function changeClient(
 
 /** All that is stored about a client. @throws {AppError} `not_found` */
 export async function exportClient(services: Services, id: string): Promise<ClientExport> {
-  return {
-    client: await getClient(services, id),
-    leads: await Array.fromAsync(leadsOf(services, id)),
-    invoices: await Array.fromAsync(invoicesOf(services, id)),
-  };
+  const client = await getClient(services, id);
+  const leads = await Array.fromAsync(leadsOf(services, id));
+  const invoices = await Array.fromAsync(invoicesOf(services, id));
+  const payments: ExportedPayment[] = [];
+  for (const invoice of invoices) {
+    for await (const { redirectUrl: _, ...payment } of paymentsOf(services, invoice.id)) {
+      payments.push(payment);
+    }
+  }
+  return { client, leads, invoices, payments };
 }
 
 /**
- * Erases a client's personal data, here and in its leads and invoices; what the
- * books need (numbers, amounts, and the buyer's name on an invoice) stays.
+ * Erases a client's personal data, here and in its leads, invoices and payments;
+ * what the books need (numbers, amounts, dates, receipts, why money went back, and
+ * the buyer's name on an invoice) stays.
  *
  * First the client loses its indexes, so that no new lead finds it; the rest
  * follows entry by entry, and repeating the call finishes what was interrupted.
@@ -236,13 +248,21 @@ export async function eraseClient(services: Services, id: string, by: Caller): P
     await eraseOne(services, "invoice", keys.invoice(invoiceId), {
       billTo: { name: billTo.name, email: null, phone: null },
     }, { by, now, operation: step() });
+    // Nothing by which a payment is found, and nothing that it is worth.
+    for await (const { id: paymentId } of paymentsOf(services, invoiceId)) {
+      await eraseOne(services, "payment", keys.payment(paymentId), {
+        payerPhone: null,
+        redirectUrl: null,
+        notes: "",
+      }, { by, now, operation: step() });
+    }
   }
   return client;
 }
 
-async function eraseOne<T extends Lead | Invoice>(
+async function eraseOne<T extends Lead | Invoice | Payment>(
   services: Services,
-  entity: "lead" | "invoice",
+  entity: "lead" | "invoice" | "payment",
   key: keys.Key<T>,
   fields: Partial<T>,
   { by, now, operation }: { by: Caller; now: number; operation: ReturnType<typeof operationOf> },
@@ -264,6 +284,13 @@ function leadsOf(services: Services, id: string): AsyncGenerator<Lead> {
 function invoicesOf(services: Services, id: string): AsyncGenerator<Invoice> {
   return everyPage((page) =>
     listByIndex(services, `invoices/client/${id}`, keys.invoicesByClient(id), keys.invoice, page)
+  );
+}
+
+function paymentsOf(services: Services, invoiceId: string): AsyncGenerator<Payment> {
+  const list = `payments/invoice/${invoiceId}`;
+  return everyPage((page) =>
+    listByIndex(services, list, keys.paymentsByInvoice(invoiceId), keys.payment, page)
   );
 }
 

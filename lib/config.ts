@@ -14,9 +14,17 @@ import {
   NAMES,
   type Texts,
 } from "./config/variables.ts";
-import type { SmtpServer, Webhook } from "./endpoints.ts";
+import type { Heartbeat, MailServer, Webhook } from "./endpoints.ts";
 import type { RateRule } from "./rate_limit.ts";
+import {
+  type AzamPayConfig,
+  azampayOf,
+  gatewayProblems,
+  type PesapalConfig,
+  pesapalOf,
+} from "./config/gateways.ts";
 import { integer, secretKey } from "./config/values.ts";
+import type { Language } from "./languages.ts";
 import type { Currency } from "./money.ts";
 /** Where the program runs: it decides the defaults and what is refused. */
 export type AppEnv = "development" | "test" | "production";
@@ -39,13 +47,29 @@ export interface S3Config {
   readonly secretAccessKey: string;
 }
 
+/** How many backups are kept. */
+export interface Retention {
+  /** The newest backup of each of so many days (UTC) that have one. */
+  readonly dailies: number;
+  /** Of each of so many weeks, Monday to Sunday. */
+  readonly weeklies: number;
+  /** Of each of so many months. */
+  readonly monthlies: number;
+}
+
 /** A month of days, two of weeks, a year of months. */
-const BACKUP_RETENTION = Object.freeze({ dailies: 30, weeklies: 8, monthlies: 12 });
+export const BACKUP_RETENTION: Retention = Object.freeze({
+  dailies: 30,
+  weeklies: 8,
+  monthlies: 12,
+});
 
 /** What the environment says, parsed. Frozen, lists included; bytes cannot be. */
 export interface Config {
   /** Where the program runs. */
   readonly appEnv: AppEnv;
+  /** It runs on Deno Deploy, where no store but the assigned one can be opened. */
+  readonly isDeploy: boolean;
   /** The build that runs: up to 64 letters, digits, dots, hyphens; `dev` if unknown. */
   readonly appVersion: string;
   /** The address to listen on. */
@@ -80,14 +104,16 @@ export interface Config {
   readonly invoiceSeries: string;
   /** Days from issue to due, 1 to 365. */
   readonly invoiceDueDays: number;
+  /** Days from an unpaid invoice's due date on which its buyer is reminded, less than 0 before it. */
+  readonly reminderDays: readonly number[];
   /** Where backups are kept, `file:` or `s3:`; without it there are none. */
   readonly storageUrl: string | undefined;
   /** What `s3:` needs; secret. */
   readonly s3: S3Config | undefined;
   /** 32 bytes that backups are encrypted with; undefined to store them as they are. */
   readonly backupEncryptionKey: Uint8Array<ArrayBuffer> | undefined;
-  /** How many backups are kept: the newest of so many days, weeks and months. */
-  readonly backupRetention: Readonly<Record<"dailies" | "weeklies" | "monthlies", number>>;
+  /** How many backups are kept. */
+  readonly backupRetention: Retention;
   /** The least severe record that is logged. */
   readonly logLevel: LogLevel;
   /** How records are written. */
@@ -100,10 +126,28 @@ export interface Config {
   readonly sentrySampleRate: number;
   /** Who is told when something is unwell; secret. */
   readonly alertWebhooks: readonly Webhook[];
+  /** Who is told that a job did its work, one for a job at most; secret. */
+  readonly heartbeats: readonly Heartbeat[];
   /** Unexpected errors of an instance in 5 minutes that nobody is told of. */
   readonly errorsMax: number;
-  /** Where mail is given away; `log` to log it instead; secret. */
-  readonly mailServer: SmtpServer | "log" | undefined;
+  /** Where mail is given away; `log` for nowhere; secret. */
+  readonly mailServer: MailServer | undefined;
+  /** Whether an invoice's PDF goes with the mail that sends it. */
+  readonly attachesPdf: boolean;
+  /** The seller as invoices have it; one line, up to 80 characters. */
+  readonly shopName: string;
+  /** The seller's postal address, a line each; empty if it gave none. */
+  readonly shopAddress: readonly string[];
+  /** The seller's number with the tax authority. */
+  readonly shopTaxId: string | undefined;
+  /** Where buyers can ring. */
+  readonly shopPhone: string | undefined;
+  /** What buyers are written to in when nobody says. */
+  readonly defaultLanguage: Language;
+  /** How Pesapal is called, if it is offered; secret. */
+  readonly pesapal: PesapalConfig | undefined;
+  /** AzamPay's API and the app there; secret. */
+  readonly azampay: AzamPayConfig | undefined;
   /** Who mail is from. */
   readonly mailFrom: string | undefined;
   /** Who is written to when something is unwell. */
@@ -161,6 +205,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   const hosts = [new URL(data.PUBLIC_URL).hostname, ...data.ALLOWED_HOSTS, ...local];
   return Object.freeze({
     appEnv: data.APP_ENV,
+    isDeploy: platform.isDeploy,
     appVersion: data.APP_VERSION,
     host: data.HOST,
     port: data.PORT,
@@ -178,6 +223,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     timeZone: data.TIME_ZONE,
     invoiceSeries: data.INVOICE_SERIES,
     invoiceDueDays: data.INVOICE_DUE_DAYS,
+    reminderDays: data.REMINDER_DAYS,
     storageUrl: data.STORAGE_URL,
     s3: s3Of(texts),
     backupEncryptionKey: data.BACKUP_ENCRYPTION_KEY,
@@ -188,8 +234,17 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     sentryDsn: data.SENTRY_DSN,
     sentrySampleRate: data.SENTRY_SAMPLE_RATE,
     alertWebhooks: Object.freeze(data.ALERT_WEBHOOK_URLS),
+    heartbeats: Object.freeze(data.HEARTBEAT_URLS),
     errorsMax: data.ALERT_ERRORS_MAX,
     mailServer: data.MAIL_URL,
+    attachesPdf: data.MAIL_ATTACH_PDF,
+    shopName: data.SHOP_NAME,
+    shopAddress: Object.freeze(data.SHOP_ADDRESS),
+    shopTaxId: data.SHOP_TAX_ID,
+    shopPhone: data.SHOP_PHONE,
+    defaultLanguage: data.DEFAULT_LANGUAGE,
+    pesapal: pesapalOf(texts),
+    azampay: azampayOf(texts),
     mailFrom: data.MAIL_FROM,
     shopEmail: data.SHOP_EMAIL,
   });
@@ -282,6 +337,9 @@ function problemsTogether(texts: Texts, { appEnv, isDeploy }: Platform): Map<Nam
     for (const name of S3_NAMES) {
       if (!texts[name]) problems.set(name, "is required when STORAGE_URL is s3:");
     }
+  }
+  for (const [name, problem] of gatewayProblems(texts, appEnv === "production")) {
+    problems.set(name, problem);
   }
   if (appEnv !== "production") {
     return isDeploy ? problems.set("APP_ENV", "must be production on Deno Deploy") : problems;

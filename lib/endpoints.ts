@@ -19,22 +19,56 @@ export interface SmtpServer {
   ca?: string;
 }
 
+/** A mail API on the web, for where the ports of SMTP are closed. */
+export interface MailApi {
+  /** Whose: what it is asked differs. */
+  api: "resend" | "postmark";
+  /** Such as `https://api.resend.com`. */
+  origin: string;
+  /** Who sends. */
+  key: string;
+}
+
+/** Whichever way mail is given away; `log` for none, but keeping it in this process. */
+export type MailServer = SmtpServer | MailApi | "log";
+
 const SMTP_PORT = 587;
 const SMTPS_PORT = 465;
 
 /**
- * Reads `smtp://user:password@host:port`, `smtps:…` or `log:`, whose mail is only
- * logged.
+ * Reads `smtp://user:password@host:port`, `smtps:…`, `resend+https://:key@host`,
+ * `postmark+https:…`, or `log:`, whose mail goes nowhere. An API may be on plain
+ * http on this machine only.
  *
  * @returns null if `text` is none of them
  */
-export function parseMailUrl(text: string): SmtpServer | "log" | null {
+export function parseMailUrl(text: string): MailServer | null {
   if (text === "log:") return "log";
+  const [, api, address = ""] = /^(resend|postmark)\+(https?:\/\/.+)$/.exec(text) ?? [];
+  if (api === "resend" || api === "postmark") return mailApiAt(api, address);
+  return smtpServerAt(text);
+}
+
+function mailApiAt(api: MailApi["api"], address: string): MailApi | null {
+  const url = URL.parse(address);
+  if (!url || url.username !== "" || !isBare(url)) return null;
+  const isHere = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
+  if (url.protocol !== "https:" && !isHere) return null;
+  const key = decoded(url.password);
+  // It goes into a header.
+  return key !== null && /^[\x21-\x7e]{1,256}$/.test(key) ? { api, origin: url.origin, key } : null;
+}
+
+/** Whether a URL has nothing after its host. */
+function isBare({ pathname, search, hash }: URL): boolean {
+  return /^\/?$/.test(pathname) && search === "" && hash === "";
+}
+
+function smtpServerAt(text: string): SmtpServer | null {
   const url = URL.parse(text);
   const isImplicitTls = url?.protocol === "smtps:";
   if (!url || !(isImplicitTls || url.protocol === "smtp:")) return null;
-  const isBare = /^\/?$/.test(url.pathname) && url.search === "" && url.hash === "";
-  if (url.hostname === "" || !isBare || (url.username === "") !== (url.password === "")) {
+  if (url.hostname === "" || !isBare(url) || (url.username === "") !== (url.password === "")) {
     return null;
   }
   const [user, password] = [decoded(url.username), decoded(url.password)];
@@ -78,6 +112,21 @@ export function parseWebhookUrl(text: string): Webhook | null {
   if (url.hostname === "hooks.slack.com") return { format: "slack", url: url.href };
   const isDiscord = /^(?:\w+\.)?discord(?:app)?\.com$/.test(url.hostname);
   return isDiscord ? { format: "discord", url: url.href } : null;
+}
+
+/** Who listens for a job. */
+export interface Heartbeat {
+  /** The job's name. */
+  job: string;
+  /** Secret. */
+  url: string;
+}
+
+/** Reads `job=https://…`. @returns null if `text` is none */
+export function parseHeartbeat(text: string): Heartbeat | null {
+  const [, job = "", address = ""] = /^([\w-]{1,50})=(https?:\/\/.+)$/.exec(text) ?? [];
+  const url = URL.parse(address);
+  return url && url.hash === "" ? { job, url: url.href } : null;
 }
 
 /** Whether `text` is where Sentry, or what speaks its protocol, takes reports. */

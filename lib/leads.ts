@@ -21,8 +21,10 @@ import { productLine } from "./invoice_lines.ts";
 import * as keys from "./kv/keys.ts";
 import type { Contact, Invoice, Lead, LeadSource, LeadStatus, Product } from "./kv/records.ts";
 import { transact } from "./kv/transact.ts";
+import type { Language } from "./languages.ts";
 import type { Currency } from "./money.ts";
 import { type Caller, operationOf } from "./operation.ts";
+import { invoiceFacts, putEvent } from "./outbox_events.ts";
 import { listByIndex, listEntities, type Page, type PageRequest } from "./page.ts";
 import type { Services } from "./services.ts";
 
@@ -48,6 +50,8 @@ export interface NewLead {
   currency?: Currency | undefined;
   /** Whether the visitor agreed to be written to beyond this enquiry. */
   marketingConsent: boolean;
+  /** What the visitor reads; the shop's usual one when absent. */
+  language?: Language | undefined;
 }
 
 /** What an enquiry became. */
@@ -99,6 +103,7 @@ export async function acceptLead(
   const leadId = newId(now);
   const newClientId = newId(now);
   const invoiceId = newId(now);
+  const eventId = newId(now);
   const sequence = sequenceKey(services, now);
   const { productId } = input;
   const reads = {
@@ -106,7 +111,7 @@ export async function acceptLead(
     ...(contact.phone === null ? {} : { byPhone: keys.clientByPhone(contact.phone) }),
     ...(productId === undefined ? {} : { product: keys.product(productId), sequence }),
   };
-  return await transact(services, reads, (found, writes) => {
+  const accepted = await transact(services, reads, (found, writes) => {
     const product = productId === undefined ? null : onSale(found.product, input);
     const knownId = found.byEmail ?? found.byPhone ?? null;
     const clientId = knownId ?? newClientId;
@@ -145,15 +150,27 @@ export async function acceptLead(
       status: "new",
       invoiceId: invoice?.id ?? null,
       marketingConsent: input.marketingConsent,
+      ...(input.language === undefined ? {} : { language: input.language }),
     };
     writes.set(keys.lead(leadId), lead);
     writes.set(keys.leadByStatus(lead.status, leadId), leadId);
     writes.set(keys.leadByClient(clientId, leadId), leadId);
+    // One event tells of the invoice, too: each key is paid for by every lead.
+    const subject = { leadId, clientId, ...(invoice ? { invoiceId } : {}) };
+    const facts = {
+      source: lead.source,
+      productId: lead.productId,
+      hasEmail: contact.email !== null,
+    };
+    const data = { ...facts, ...(invoice ? invoiceFacts(invoice) : {}) };
+    putEvent(writes, { id: eventId, type: "lead.created", subject, data }, now);
     return { lead, client: { id: clientId, ...contact }, invoice };
   }, {
     operation: operationOf(by, "lead.accept", input, { now }),
     ...(productId === undefined ? {} : { hotKey: NUMBERS }),
   });
+  services.outbox.wake();
+  return accepted;
 }
 
 /** A lead. @throws {AppError} `not_found` */

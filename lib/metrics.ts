@@ -121,6 +121,12 @@ export class Metrics {
   readonly spam = new Counter("wetech_spam_total", "Enquiries dropped as spam");
   /** Runs of jobs, by name and how they ended. */
   readonly jobs = new Counter("wetech_job_runs_total", "Runs of jobs");
+  /** Attempts to send messages, by kind and what became of them. */
+  readonly messages = new Counter("wetech_messages_total", "Attempts to send messages");
+  /** Payments, by who takes the money and what they became. */
+  readonly payments = new Counter("wetech_payments_total", "Payments that moved");
+  /** Calls in a gateway's name, by what was made of them. */
+  readonly notifications = new Counter("wetech_gateway_calls_total", "Calls in a gateway's name");
   readonly #gauges: Gauge[] = [];
 
   /** Adds what a request or a job asked of the store. */
@@ -146,6 +152,9 @@ export class Metrics {
       this.errors,
       this.spam,
       this.jobs,
+      this.payments,
+      this.notifications,
+      this.messages,
       ...this.#gauges,
     ];
     return all.map((metric) =>

@@ -28,7 +28,12 @@ export type RateRuleName =
   | "key_write"
   | "key_read"
   | "catalogue_read"
-  | "invoice_link";
+  | "invoice_link"
+  | "pay_address"
+  | "pay_invoice"
+  | "pay_phone"
+  | "gateway_call"
+  | "payment_check";
 
 /** At most `limit` in any `windowMs`, for each subject. */
 export interface RateRule {
@@ -51,8 +56,18 @@ export const RATE_RULES: readonly RateRule[] = [
   { name: "key_read", limit: 1_200, windowMs: MINUTE_MS },
   // By client address; whole offices share one.
   { name: "catalogue_read", limit: 600, windowMs: MINUTE_MS },
+  // By client address: calls in a gateway's name. Gateways call from few addresses.
+  { name: "gateway_call", limit: 600, windowMs: MINUTE_MS },
+  // By payment: how often calls make us ask the gateway about it.
+  { name: "payment_check", limit: 30, windowMs: HOUR_MS },
   // By client address: wrong guesses at invoice addresses.
   { name: "invoice_link", limit: 20, windowMs: MINUTE_MS },
+  // Payments started on the page, by client address: carriers hide many payers behind one.
+  { name: "pay_address", limit: 60, windowMs: 10 * MINUTE_MS },
+  // By invoice.
+  { name: "pay_invoice", limit: 10, windowMs: 10 * MINUTE_MS },
+  // By telephone: nobody is to be pestered with requests to pay.
+  { name: "pay_phone", limit: 5, windowMs: 10 * MINUTE_MS },
 ];
 
 /** Longest window kept as a list of moments; 200 of them take 3 KB. */

@@ -7,15 +7,29 @@
 import { type AlertChannel, openAlertChannels } from "./alert_channels.ts";
 import { AlertDesk } from "./alert_desk.ts";
 import type { Config } from "./config.ts";
+import { InvoicePdfs } from "./documents/pdfs.ts";
 import { type ErrorTracker, openErrorTracker } from "./error_tracking.ts";
 import { type KvPort, Store, type StoreOptions } from "./kv/store.ts";
+import { openGatewayCache } from "./gateway_cache.ts";
+import {
+  type Gateway,
+  type GatewayName,
+  type GatewayOptions,
+  openGateways,
+} from "./gateways/mod.ts";
 import type { Log } from "./log.ts";
+import { alertWords } from "./mail_alerts.ts";
+import { DevMailbox } from "./mailer/mailbox.ts";
+import { type Mailer, openMailer } from "./mailer/mod.ts";
 import { Metrics } from "./metrics.ts";
+import { Outbox } from "./outbox.ts";
+import { SENDERS, SUBSCRIBERS } from "./outbox_table.ts";
 import { Catalogue } from "./products.ts";
 import { RateLimiter } from "./rate_limit.ts";
 import { type ObjectStorage, openStorage } from "./storage/mod.ts";
 import { type Clock, sleep } from "./time.ts";
 import { ErrorRate } from "./watch.ts";
+import { openWebhookSender, type WebhookSender } from "./webhook_sender.ts";
 
 /** What use cases are given. */
 export interface Services {
@@ -29,6 +43,8 @@ export interface Services {
   readonly log: Log;
   /** What this instance remembers of the products. */
   readonly catalogue: Catalogue;
+  /** What this instance keeps of the PDFs that it drew. */
+  readonly pdfs: InvoicePdfs;
   /** Who may do what how often. */
   readonly limiter: RateLimiter;
   /** What this instance counts. */
@@ -39,10 +55,22 @@ export interface Services {
   readonly errorRate: ErrorRate;
   /** Who is told when something is unwell. */
   readonly alerts: AlertDesk;
+  /** The payment gateways that are offered, in the order to offer them. */
+  readonly gateways: ReadonlyMap<GatewayName, Gateway>;
+  /** Gives mail away; null when the configuration names no server. */
+  readonly mailer: Mailer | null;
+  /** What was not sent, where mail goes nowhere; null otherwise. */
+  readonly mailbox: DevMailbox | null;
+  /** Posts webhooks. */
+  readonly webhookSender: WebhookSender;
+  /** Tells others what happened. */
+  readonly outbox: Outbox;
   /** The store as it lies there, for backups; use `store` for all else. */
   readonly kv: KvPort;
   /** Where backups are kept; absent when the configuration names no place. */
   readonly storage?: ObjectStorage;
+  /** Opens an empty KV that is gone when closed; absent where there can be only one, as on Deno Deploy. */
+  readonly openScratch?: () => Promise<KvPort>;
 }
 
 /** Parts that a test may replace. */
@@ -59,6 +87,8 @@ export interface ServiceOptions {
   deadlines?: StoreOptions["deadlines"];
   /** In place of those that the configuration names. */
   channels?: readonly AlertChannel[];
+  /** How patient calls to gateways are, where that is not as usual. */
+  gatewayPolicy?: GatewayOptions["policy"];
 }
 
 /** Checks in one atomic: what the runtime allows, and what a self-hosted KV Connect server does. */
@@ -69,7 +99,7 @@ const OPEN_ATTEMPTS_MAX = 10;
 /** Opens what the configuration names. @throws what `Deno.openKv` throws */
 export async function openServices(
   config: Config,
-  { log, clock, random, wrapKv = (kv) => kv, deadlines, channels }: ServiceOptions,
+  { log, clock, random, wrapKv = (kv) => kv, deadlines, channels, gatewayPolicy }: ServiceOptions,
 ): Promise<Services> {
   const { kvPath } = config;
   const isConnect = kvPath !== undefined && /^https?:/.test(kvPath);
@@ -87,16 +117,29 @@ export async function openServices(
     checksMax: isConnect ? CHECKS_MAX.connect : CHECKS_MAX.runtime,
     ...(deadlines ? { deadlines } : {}),
   });
+  const gateways = await openGateways(config, {
+    cache: openGatewayCache({ store, clock, log, config }),
+    clock,
+    random,
+    log,
+    ...(gatewayPolicy ? { policy: gatewayPolicy } : {}),
+  });
   return {
     config,
     store,
+    gateways,
     kv,
     ...(storage ? { storage } : {}),
+    ...(config.isDeploy ? {} : { openScratch: () => Deno.openKv(":memory:") }),
     clock,
     log,
     catalogue: new Catalogue(clock),
+    pdfs: new InvoicePdfs(),
     limiter: new RateLimiter(config.rateRules, { secret: config.secretKey, clock }),
     metrics: new Metrics(),
+    ...openMail(config, { log, clock }),
+    webhookSender: openWebhookSender({ isPublicOnly: config.appEnv === "production", clock }),
+    outbox: new Outbox({ subscribers: SUBSCRIBERS, senders: SENDERS, random }),
     errorTracker: openErrorTracker({
       dsn: config.sentryDsn,
       sampleRate: config.sentrySampleRate,
@@ -107,11 +150,25 @@ export async function openServices(
       random,
     }),
     errorRate: new ErrorRate(clock),
-    alerts: new AlertDesk({ channels: channels ?? channelsOf(config, log), log, random }),
+    alerts: new AlertDesk({
+      channels: channels ?? channelsOf(config, { store, log }),
+      log,
+      random,
+    }),
   };
 }
 
-function channelsOf(config: Config, log: Log): AlertChannel[] {
+function openMail(
+  { mailServer }: Config,
+  { log, clock }: { log: Log; clock: Clock },
+): Pick<Services, "mailer" | "mailbox"> {
+  if (mailServer === undefined) return { mailer: null, mailbox: null };
+  if (mailServer !== "log") return { mailer: openMailer(mailServer), mailbox: null };
+  const mailbox = new DevMailbox({ log, clock });
+  return { mailer: mailbox, mailbox };
+}
+
+function channelsOf(config: Config, { store, log }: { store: Store; log: Log }): AlertChannel[] {
   const { appEnv, appVersion, publicUrl, alertWebhooks, mailServer, mailFrom, shopEmail } = config;
   const system = `${appEnv} ${appVersion} at ${new URL(publicUrl).host}`;
   return openAlertChannels({
@@ -120,6 +177,7 @@ function channelsOf(config: Config, log: Log): AlertChannel[] {
     mailFrom,
     shopEmail,
     system,
+    wordsOf: (notice) => alertWords({ config, store }, notice, system),
     log,
   });
 }

@@ -43,7 +43,8 @@ export async function dropLead(
   input: NewLead,
   { reason, by }: { reason: SpamReason; by: Caller },
 ): Promise<AcceptedLead> {
-  const { name, email = null, phone = null, productId = null, currency: _, ...said } = input;
+  const { name, email = null, phone = null, productId = null, ...more } = input;
+  const { currency: _, language, ...said } = more;
   const contact = await parseContactFields({ name, email, phone }, config.defaultRegion);
   const now = clock();
   const clientId = newId(now);
@@ -58,6 +59,7 @@ export async function dropLead(
       ...said,
       status: "new",
       invoiceId: null,
+      ...(language === undefined ? {} : { language }),
     },
     client: { id: clientId, ...contact },
     invoice: null,

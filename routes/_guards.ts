@@ -135,7 +135,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /** Refuses bodies that are not JSON in UTF-8; whether it parses is the validator's to say. */
 export const expectJson: MiddlewareHandler<AppEnv> = async (c, next) => {
-  if (c.req.method === "POST" || c.req.method === "PATCH") {
+  if (["POST", "PUT", "PATCH"].includes(c.req.method)) {
     const bytes = await c.req.arrayBuffer();
     if (bytes.byteLength > 0) {
       if (!JSON_TYPE.test(c.req.header("content-type") ?? "")) {

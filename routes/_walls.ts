@@ -69,9 +69,10 @@ export function protectBrowsers({ config }: Services): MiddlewareHandler<AppEnv>
 /**
  * The policy of a page of ours: only what it marks with the nonce runs or styles.
  *
+ * @param formTargets Where answers to its forms may send the browser on to, beside us.
  * @returns The nonce, new for each answer.
  */
-export function pagePolicy(c: Context<AppEnv>): string {
+export function pagePolicy(c: Context<AppEnv>, formTargets: readonly string[] = []): string {
   const nonce = newSecret(16);
   c.header(
     "content-security-policy",
@@ -81,7 +82,7 @@ export function pagePolicy(c: Context<AppEnv>): string {
       `style-src 'nonce-${nonce}'`,
       "img-src 'self' data:",
       "connect-src 'self'",
-      "form-action 'self'",
+      ["form-action 'self'", ...formTargets].join(" "),
       "base-uri 'none'",
       "frame-ancestors 'none'",
     ].join("; "),

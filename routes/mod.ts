@@ -21,16 +21,27 @@ import {
   protectBrowsers,
   refuseForgery,
 } from "./_walls.ts";
+import { gatewayRoutes } from "./callbacks.ts";
 import { docsRoutes } from "./docs.ts";
 import { healthRoutes } from "./health.ts";
-import { invoicePage } from "./invoice_page.tsx";
+import { invoicePage } from "./invoice_page/mod.tsx";
+import { mailboxRoutes } from "./mailbox.tsx";
 import { metricsRoutes } from "./metrics.ts";
+import { unsubscribePage } from "./unsubscribe.tsx";
 import { answerOldError, isOldRequest, oldRoutes } from "./v1.ts";
+import { backupRoutes } from "./v2/backups.ts";
 import { clientRoutes } from "./v2/clients.ts";
+import { invoicePdfRoutes } from "./v2/invoice_pdf.ts";
+import { invoicePaymentRoutes } from "./v2/invoice_payments.ts";
 import { invoiceRoutes } from "./v2/invoices.ts";
 import { leadRoutes } from "./v2/leads.ts";
+import { mailTemplateRoutes, newsRoutes } from "./v2/mail_templates.ts";
+import { outboxRoutes } from "./v2/outbox.ts";
+import { paymentRoutes } from "./v2/payments.ts";
 import { productRoutes } from "./v2/products.ts";
+import { sweepRoutes } from "./v2/sweeps.ts";
 import { systemRoutes } from "./v2/system.ts";
+import { webhookRoutes } from "./v2/webhooks.ts";
 
 /** The whole program behind HTTP. */
 export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHono<AppEnv> {
@@ -57,10 +68,22 @@ export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHo
   app.route("/api/v2/leads", leadRoutes(services));
   app.route("/api/v2/clients", clientRoutes(services));
   app.route("/api/v2/invoices", invoiceRoutes(services));
+  app.route("/api/v2/invoices", invoicePaymentRoutes(services));
+  app.route("/api/v2/payments", paymentRoutes(services));
+  app.route("/api/v2/invoices", invoicePdfRoutes(services));
   app.route("/api/v2/products", productRoutes(services));
+  app.route("/api/v2/outbox", outboxRoutes(services));
+  app.route("/api/v2/mail-templates", mailTemplateRoutes(services));
+  app.route("/api/v2/clients", newsRoutes(services));
+  app.route("/api/v2/webhooks", webhookRoutes(services));
   app.route("/api/v2/system", systemRoutes(services));
+  app.route("/api/v2/system/sweeps", sweepRoutes(services));
+  app.route("/api/v2/system", backupRoutes(services));
   app.route("/", oldRoutes(services));
+  app.route("/payments", gatewayRoutes(services));
   app.route("/", invoicePage(services));
+  app.route("/", unsubscribePage(services));
+  app.route("/", mailboxRoutes(services));
   app.route("/", metricsRoutes(services));
   app.route("/", docsRoutes(services, app));
   app.openAPIRegistry.registerComponent("securitySchemes", "apiKey", {

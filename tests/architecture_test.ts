@@ -17,6 +17,7 @@ const PARTS = new Set([
   "errors",
   "ids",
   "kv",
+  "languages",
   "log",
   "money",
   "redact",
@@ -33,6 +34,8 @@ const ADAPTERS = new Set([
   "mail",
   "mailer",
   "storage",
+  "webhook_sender",
+  "webhook_sender_rules",
 ]);
 
 const LINES_MAX = 400;

@@ -5,15 +5,18 @@
  * @module
  */
 import {
+  type Heartbeat,
   isSentryDsn,
+  type MailServer,
+  parseHeartbeat,
   parseMailUrl,
   parseWebhookUrl,
-  type SmtpServer,
   type Webhook,
 } from "../endpoints.ts";
 import { normalizeEmail } from "../contact.ts";
 import { type Currency, isCurrency } from "../money.ts";
 import { parseRules, RATE_RULES, type RateRule } from "../rate_limit.ts";
+import { isLine } from "../text.ts";
 
 /** A secret key is at least as long as the digests made with it. */
 export const SECRET_KEY_BYTES_MIN = 32;
@@ -31,12 +34,37 @@ export function matching(pattern: RegExp): (value: string) => string | undefined
   return (value) => pattern.test(value) ? value : undefined;
 }
 
+/** One line of plain text that can be shown as it is. */
+export function line(max: number): (value: string) => string | undefined {
+  return (value) => isLine(value) && value.length <= max ? value : undefined;
+}
+
+/** Lines of a postal address, separated by semicolons; none if `value` is empty. */
+export function addressLines(value: string): string[] | undefined {
+  return line(200)(value)?.split(";").map((part) => part.trim()).filter((part) => part !== "");
+}
+
 /** A whole number in decimal digits. */
 export function integer(min: number, max: number): (value: string) => number | undefined {
   return (value) => {
     const number = /^\d{1,9}$/.test(value) ? Number(value) : NaN;
     return number >= min && number <= max ? number : undefined;
   };
+}
+
+/** Yes or no, as `on` or `off`. */
+export function onOff(value: string): boolean | undefined {
+  return value === "on" ? true : value === "off" ? false : undefined;
+}
+
+/** Different days from -365 to 365, separated by commas, in order; none if `value` is empty. */
+export function dayOffsets(value: string): readonly number[] | undefined {
+  const found = list((item) => {
+    const days = /^-?\d{1,3}$/.test(item) ? Number(item) : NaN;
+    // -0 is 0.
+    return days >= -365 && days <= 365 ? days + 0 : undefined;
+  })(value);
+  return found && Object.freeze(found.sort((a, b) => a - b));
 }
 
 /** Several, separated by commas, without repetitions; none if `value` is empty. */
@@ -60,6 +88,15 @@ export function origin(value: string): string | undefined {
 /** An origin as browsers send it, so that comparing is enough. */
 export function exactOrigin(value: string): string | undefined {
   return origin(value) === value ? value : undefined;
+}
+
+/** Where a gateway's API begins, without a slash at the end; http only on this machine. */
+export function gatewayUrl(value: string): string | undefined {
+  const url = URL.parse(value);
+  if (!url || !HOST.test(url.hostname) || /[?#@]/.test(value)) return undefined;
+  const isHere = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
+  if (url.protocol !== "https:" && !(isHere && url.protocol === "http:")) return undefined;
+  return url.href.replace(/\/+$/, "");
 }
 
 /** A host name or an address, without a port, as a URL has it. */
@@ -117,8 +154,15 @@ export function parseWebhook(value: string): Webhook | undefined {
   return parseWebhookUrl(value) ?? undefined;
 }
 
-/** A mail server, or `log:` for none but the log. */
-export function mailServer(value: string): SmtpServer | "log" | undefined {
+/** Who listens for which job, one for a job. */
+export function heartbeats(value: string): Heartbeat[] | undefined {
+  const found = list((item) => parseHeartbeat(item) ?? undefined)(value);
+  const isClear = found && new Set(found.map(({ job }) => job)).size === found.length;
+  return isClear ? found : undefined;
+}
+
+/** A mail server, a mail API, or `log:` for neither. */
+export function mailServer(value: string): MailServer | undefined {
   return parseMailUrl(value) ?? undefined;
 }
 

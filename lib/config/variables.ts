@@ -7,17 +7,23 @@
 import { z } from "zod";
 import { CURRENCIES } from "../money.ts";
 import {
+  addressLines,
   currency,
+  dayOffsets,
   encryptionKey,
   exactOrigin,
+  gatewayUrl,
+  heartbeats,
   hostName,
   integer,
   kvPath,
+  line,
   list,
   mailAddress,
   mailServer,
   matching,
   oneOf,
+  onOff,
   origin,
   parseWebhook,
   rateRules,
@@ -188,6 +194,35 @@ export const ENVIRONMENT = z.object({
     fallback: "14",
     example: "30",
   }),
+  REMINDER_DAYS: variable(dayOffsets, "days such as -3,1,7,14, from -365 to 365", {
+    meaning:
+      "Days from the due date on which buyers are reminded of an unpaid invoice, separated by commas, with a minus before it; unset, on none.",
+    fallback: "",
+    example: "-3,1,7,14",
+  }),
+  SHOP_NAME: variable(line(80), "one line of up to 80 characters", {
+    meaning: "The seller, as invoices and their pages have it.",
+    fallback: "WeTech",
+    example: "WeTech Ltd",
+  }),
+  SHOP_ADDRESS: variable(addressLines, "up to 200 characters without line ends", {
+    meaning: "Its postal address on invoices; a semicolon ends a line.",
+    fallback: "",
+    example: "Samora Avenue 12; Dar es Salaam; Tanzania",
+  }),
+  SHOP_TAX_ID: optional(line(40), "one line of up to 40 characters", {
+    meaning: "Its number with the tax authority, on invoices.",
+    example: "100-200-300",
+  }),
+  SHOP_PHONE: optional(matching(/^\+?[\d ()-]{5,24}$/), "a telephone number", {
+    meaning: "Where buyers can ring, on invoices and their pages.",
+    example: "+255 712 345 678",
+  }),
+  DEFAULT_LANGUAGE: variable(oneOf("en", "sw"), "en or sw", {
+    meaning: "What buyers are written to in when nobody says: `en` for English, `sw` for Swahili.",
+    fallback: "en",
+    example: "sw",
+  }),
   STORAGE_URL: optional(storageUrl, "file: and a folder, or s3://bucket/prefix", {
     meaning:
       "Where backups are kept: `file:` and a folder, or `s3://bucket/prefix`. Unset, there are none.",
@@ -249,25 +284,89 @@ export const ENVIRONMENT = z.object({
       isSecret: true,
     },
   ),
+  HEARTBEAT_URLS: variable(
+    heartbeats,
+    "jobs and http or https addresses, such as backup=https://hc-ping.com/…, separated by commas",
+    {
+      meaning:
+        "Who is told that a job did its work, such as `backup=https://hc-ping.com/…`, separated by commas; of a failure the same address with `/fail` is told.",
+      fallback: "",
+      example: "backup= and the address that healthchecks.io shows",
+      isSecret: true,
+    },
+  ),
   ALERT_ERRORS_MAX: variable(integer(0, 10_000), "a whole number from 0 to 10000", {
     meaning: "Unexpected errors of an instance in five minutes that nobody is told of.",
     fallback: "10",
     example: "25",
   }),
-  MAIL_URL: optional(mailServer, "log:, or smtp(s)://user:password@host:port", {
-    meaning:
-      "The mail server: `smtp://` (with STARTTLS) or `smtps://`, user and password in it; `log:` writes mail to the log only.",
-    fallback: { development: "log:", production: "" },
-    example: "smtps://user:password@mail.example.com",
-    isSecret: true,
-  }),
+  MAIL_URL: optional(
+    mailServer,
+    "log:, smtp(s)://user:password@host:port, or resend+https: or postmark+https: and ://:key@host",
+    {
+      meaning:
+        "Where mail is given away: `smtp://` (with STARTTLS) or `smtps://`, user and password in it; or, where those ports are closed, `resend+https://:key@api.resend.com` or `postmark+https://:token@api.postmarkapp.com`. `log:` sends nothing: in development `/dev/mailbox` shows it.",
+      fallback: { development: "log:", production: "" },
+      example: "smtps://user:password@mail.example.com",
+      isSecret: true,
+    },
+  ),
   MAIL_FROM: optional(mailAddress, "an e-mail address", {
-    meaning: "Who mail is from; without it none is sent.",
+    meaning: "Who mail is from, by the name of `SHOP_NAME`; without it none is sent.",
     example: "billing@example.com",
   }),
+  MAIL_ATTACH_PDF: variable(onOff, "on or off", {
+    meaning: "Whether the PDF of an invoice goes with the mail that sends it: `on` or `off`.",
+    fallback: "on",
+    example: "off",
+  }),
   SHOP_EMAIL: optional(mailAddress, "an e-mail address", {
-    meaning: "Who is written to when something is unwell; without it nobody is.",
+    meaning: "Who is written to of enquiries, payments, and when something is unwell, and gets what clients answer; without it nobody is and does.",
     example: "owner@example.com",
+  }),
+  PESAPAL_BASE_URL: optional(gatewayUrl, "an https URL; http only on this machine", {
+    meaning:
+      "The API of Pesapal: `https://pay.pesapal.com/v3`, or `https://cybqa.pesapal.com/pesapalv3` to try it. Unset, Pesapal is not offered.",
+    example: "https://pay.pesapal.com/v3",
+  }),
+  PESAPAL_CONSUMER_KEY: optional(matching(/^[\x21-\x7e]{1,256}$/), "a consumer key", {
+    meaning: "The account's key at Pesapal.",
+    example: "copy it from the mail of Pesapal",
+    isSecret: true,
+  }),
+  PESAPAL_CONSUMER_SECRET: optional(matching(/^[\x21-\x7e]{1,256}$/), "a consumer secret", {
+    meaning: "The secret that belongs to it.",
+    example: "copy it from the mail of Pesapal",
+    isSecret: true,
+  }),
+  AZAMPAY_AUTH_URL: optional(gatewayUrl, "an https URL; http only on this machine", {
+    meaning:
+      "Where AzamPay gives tokens: `https://authenticator.azampay.co.tz`, or `https://authenticator-sandbox.azampay.co.tz` to try it. Unset, AzamPay is not offered.",
+    example: "https://authenticator.azampay.co.tz",
+  }),
+  AZAMPAY_CHECKOUT_URL: optional(gatewayUrl, "an https URL; http only on this machine", {
+    meaning:
+      "Where AzamPay takes payments: `https://checkout.azampay.co.tz`, or `https://sandbox.azampay.co.tz` to try it.",
+    example: "https://checkout.azampay.co.tz",
+  }),
+  AZAMPAY_APP_NAME: optional(line(100), "one line of up to 100 characters", {
+    meaning: "The app as it is registered at AzamPay, letter for letter.",
+    example: "WeTech",
+  }),
+  AZAMPAY_CLIENT_ID: optional(matching(/^[\x21-\x7e]{1,256}$/), "a client id", {
+    meaning: "The app's client id.",
+    example: "copy it from the app's page at AzamPay",
+    isSecret: true,
+  }),
+  AZAMPAY_CLIENT_SECRET: optional(matching(/^[\x21-\x7e]{1,4096}$/), "a client secret", {
+    meaning: "The secret that belongs to it.",
+    example: "copy it from the app's page at AzamPay",
+    isSecret: true,
+  }),
+  AZAMPAY_API_KEY: optional(matching(/^[\x21-\x7e]{1,4096}$/), "a callback token", {
+    meaning: "What AzamPay calls the token, or callback token, of the app.",
+    example: "copy it from the app's page at AzamPay",
+    isSecret: true,
   }),
   SLOW_REQUEST_MS: variable(integer(1, 600_000), "a whole number from 1 to 600000", {
     meaning: "A request that takes longer, in milliseconds, is logged as slow.",

@@ -15,6 +15,7 @@ import {
   type Client,
   eraseClient,
   exportClient,
+  type ExportedPayment,
   getClient,
   listClients,
 } from "../../lib/clients.ts";
@@ -38,6 +39,7 @@ import {
 } from "../_openapi.ts";
 import { InvoiceBody, invoiceBody } from "./invoices.ts";
 import { LeadBody, leadBody } from "./leads.ts";
+import { PaymentBody } from "./payments.ts";
 
 const ClientBody = z.object({
   id: Id,
@@ -58,6 +60,8 @@ const ClientChange = z.strictObject({
   notes: multiline(4_000).optional(),
   marketingConsent: z.boolean().optional(),
 }).openapi("ClientChange");
+/** Without the address at the gateway, which is a credential. */
+const ExportedPaymentBody = PaymentBody.omit({ redirectUrl: true }).openapi("ExportedPayment");
 
 /** The routes under `/api/v2/clients`. */
 export function clientRoutes(services: Services): OpenAPIHono<AppEnv> {
@@ -131,6 +135,7 @@ export function clientRoutes(services: Services): OpenAPIHono<AppEnv> {
             client: ClientBody,
             leads: z.array(LeadBody),
             invoices: z.array(InvoiceBody),
+            payments: z.array(ExportedPaymentBody),
           }),
         ),
         ...problems(401, 403, 404, 422),
@@ -138,11 +143,12 @@ export function clientRoutes(services: Services): OpenAPIHono<AppEnv> {
     }),
     async (c) => {
       const { id } = c.req.valid("param");
-      const { client, leads, invoices } = await exportClient(services, id);
+      const { client, leads, invoices, payments } = await exportClient(services, id);
       return c.json({
         client: clientBody(client),
         leads: leads.map(leadBody),
-        invoices: invoices.map(invoiceBody),
+        invoices: invoices.map((invoice) => invoiceBody(services, invoice)),
+        payments: payments.map(exportedPaymentBody),
       }, 200);
     },
   ).openapi(
@@ -163,6 +169,12 @@ export function clientRoutes(services: Services): OpenAPIHono<AppEnv> {
       return c.json(clientBody(client), 200);
     },
   );
+}
+
+function exportedPaymentBody(
+  { createdBy: _by, createdIn: _in, chain: _chain, ...shown }: ExportedPayment,
+): z.infer<typeof ExportedPaymentBody> {
+  return shown;
 }
 
 function clientBody(

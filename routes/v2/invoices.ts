@@ -18,10 +18,13 @@ import {
   type Invoice,
   issueInvoice,
   listInvoices,
-  voidInvoice,
 } from "../../lib/invoices.ts";
+import { isOverdue } from "../../lib/invoice_due.ts";
+import { sendInvoice } from "../../lib/invoice_sending.ts";
 import { LINES_MAX } from "../../lib/invoice_lines.ts";
+import { withdrawInvoice } from "../../lib/payment_desk.ts";
 import type { Services } from "../../lib/services.ts";
+import { businessDate } from "../../lib/time.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";
 import {
@@ -100,9 +103,12 @@ export const InvoiceBody = z.object({
   subtotalMinor: Minor,
   taxMinor: MinorOrNone,
   totalMinor: Minor,
-  paidMinor: MinorOrNone,
+  paidMinor: MinorOrNone.openapi({ description: "Paid and not paid back" }),
+  refundedMinor: MinorOrNone.openapi({ description: "Paid and paid back" }),
   issuedAt: Time.nullable(),
   dueOn: Day,
+  isOverdue: z.boolean().openapi({ description: "To be paid, and its day is over" }),
+  overdueAt: Time.nullable().openapi({ description: "When that was noted" }),
   notes: z.string(),
   voidReason: z.string().nullable(),
   revision: z.int(),
@@ -130,7 +136,7 @@ export function invoiceRoutes(services: Services): OpenAPIHono<AppEnv> {
       const invoice = await createInvoice(services, { ...input, currency }, callerOf(c));
       c.header("location", `/api/v2/invoices/${invoice.id}`);
       c.header("etag", revisionTag(invoice));
-      return c.json(invoiceBody(invoice), 201);
+      return c.json(invoiceBody(services, invoice), 201);
     },
   ).openapi(
     createRoute({
@@ -144,6 +150,7 @@ export function invoiceRoutes(services: Services): OpenAPIHono<AppEnv> {
           status: Status.optional(),
           clientId: Id.optional(),
           number: z.string().max(40).optional(),
+          overdue: z.enum(["true", "false"]).optional(),
         }),
       },
       responses: {
@@ -152,12 +159,15 @@ export function invoiceRoutes(services: Services): OpenAPIHono<AppEnv> {
       },
     }),
     async (c) => {
-      const { status = null, clientId = null, number = null, limit, cursor = null } = c.req.valid(
-        "query",
-      );
-      const filter = { status, clientId, number };
+      const { status = null, clientId = null, number = null, overdue, limit, cursor = null } = c.req
+        .valid("query");
+      const isOverdue = overdue === undefined ? null : overdue === "true";
+      const filter = { status, clientId, number, isOverdue };
       const page = await listInvoices(services, filter, { limit, cursor });
-      return c.json({ ...page, data: page.data.map(invoiceBody) }, 200);
+      return c.json(
+        { ...page, data: page.data.map((invoice) => invoiceBody(services, invoice)) },
+        200,
+      );
     },
   ).openapi(
     createRoute({
@@ -172,7 +182,7 @@ export function invoiceRoutes(services: Services): OpenAPIHono<AppEnv> {
     async (c) => {
       const invoice = await getInvoice(services, c.req.valid("param").id);
       c.header("etag", revisionTag(invoice));
-      return c.json(invoiceBody(invoice), 200);
+      return c.json(invoiceBody(services, invoice), 200);
     },
   ).openapi(
     createRoute({
@@ -192,7 +202,7 @@ export function invoiceRoutes(services: Services): OpenAPIHono<AppEnv> {
       const { id } = c.req.valid("param");
       const invoice = await changeInvoice(services, id, c.req.valid("json"), options);
       c.header("etag", revisionTag(invoice));
-      return c.json(invoiceBody(invoice), 200);
+      return c.json(invoiceBody(services, invoice), 200);
     },
   ).openapi(
     createRoute({
@@ -210,7 +220,24 @@ export function invoiceRoutes(services: Services): OpenAPIHono<AppEnv> {
     async (c) => {
       const invoice = await issueInvoice(services, c.req.valid("param").id, callerOf(c));
       c.header("etag", revisionTag(invoice));
-      return c.json(invoiceBody(invoice), 200);
+      return c.json(invoiceBody(services, invoice), 200);
+    },
+  ).openapi(
+    createRoute({
+      method: "post",
+      path: "/{id}/send",
+      tags: ["invoices"],
+      summary: "Have an invoice sent to its buyer by e-mail",
+      ...secured(services, "invoices:write"),
+      request: { params: IdParam, headers: IdempotencyHeader },
+      responses: {
+        202: jsonAnswer("The invoice; the mail follows", InvoiceBody),
+        ...problems(400, 401, 403, 404, 409, 413, 415, 422),
+      },
+    }),
+    async (c) => {
+      const invoice = await sendInvoice(services, c.req.valid("param").id, callerOf(c));
+      return c.json(invoiceBody(services, invoice), 202);
     },
   ).openapi(
     createRoute({
@@ -231,16 +258,19 @@ export function invoiceRoutes(services: Services): OpenAPIHono<AppEnv> {
     }),
     async (c) => {
       const { reason } = c.req.valid("json");
-      const invoice = await voidInvoice(services, c.req.valid("param").id, reason, callerOf(c));
+      const invoice = await withdrawInvoice(services, c.req.valid("param").id, reason, callerOf(c));
       c.header("etag", revisionTag(invoice));
-      return c.json(invoiceBody(invoice), 200);
+      return c.json(invoiceBody(services, invoice), 200);
     },
   );
 }
 
 /** An invoice as the API shows it. */
 export function invoiceBody(
-  { createdBy: _by, createdIn: _in, chain: _chain, ...shown }: Invoice,
+  { clock, config }: Services,
+  invoice: Invoice,
 ): z.infer<typeof InvoiceBody> {
-  return shown;
+  const { createdBy: _by, createdIn: _in, chain: _chain, remindedDays: _days, ...shown } = invoice;
+  const today = businessDate(clock(), config.timeZone);
+  return { ...shown, isOverdue: isOverdue(invoice, today), overdueAt: invoice.overdueAt ?? null };
 }

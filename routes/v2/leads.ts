@@ -11,6 +11,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { invoiceUrl } from "../../lib/invoice_links.ts";
 import { acceptLead, getLead, type Lead, listLeads, moveLead } from "../../lib/leads.ts";
+import { LANGUAGES } from "../../lib/languages.ts";
 import type { Services } from "../../lib/services.ts";
 import { dropLead, spamReason } from "../../lib/spam.ts";
 import type { AppEnv } from "../_env.ts";
@@ -52,6 +53,8 @@ const SOURCES = [
 const Source = z.enum(SOURCES);
 const Status = z.enum(["new", "contacted", "qualified", "won", "lost"]);
 
+const Language = z.enum(LANGUAGES);
+
 /** What the enquiry form sends. */
 export const NewLead = z.strictObject({
   name: line(120),
@@ -63,6 +66,7 @@ export const NewLead = z.strictObject({
   source: Source.default("website"),
   currency: Currency.optional(),
   marketingConsent: z.boolean().default(false),
+  language: Language.optional().openapi({ description: "What the visitor reads" }),
   website: z.string().max(500).optional().openapi({ description: "Leave it empty" }),
   elapsedMs: z.int().min(0).optional().openapi({
     description: "How long the form was open, in milliseconds; programs leave it out",
@@ -85,6 +89,7 @@ const LeadBody = z.object({
   status: Status,
   invoiceId: Id.nullable(),
   marketingConsent: z.boolean(),
+  language: Language.optional(),
   revision: z.int(),
   createdAt: Time,
   updatedAt: Time,
@@ -132,7 +137,7 @@ export function leadRoutes(services: Services): OpenAPIHono<AppEnv> {
       return c.json({
         lead: leadBody(lead),
         client,
-        invoice: invoice && invoiceBody(invoice),
+        invoice: invoice && invoiceBody(services, invoice),
         links: invoice ? { invoice: invoiceUrl(services.config, invoice.id) } : {},
       }, 201);
     },

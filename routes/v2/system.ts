@@ -17,7 +17,7 @@ import type { AppEnv } from "../_env.ts";
 import { Id, jsonAnswer, newRoutes, pageOf, problems, secured, Time } from "../_openapi.ts";
 
 const HistoryQuery = z.object({
-  entity: z.enum(["product", "client", "lead", "invoice", "api_key"]),
+  entity: z.enum(["product", "client", "lead", "invoice", "payment", "api_key", "webhook"]),
   id: Id,
   limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(50),
   cursor: z.string().regex(/^[1-9]\d{0,8}$/, "Not a cursor of this list").optional(),

@@ -26,6 +26,19 @@ const PRODUCTION: Env = {
   SECRET_KEY: KEY,
 };
 
+/** Of a gateway all is said or nothing. */
+const GATEWAYS: Env = {
+  PESAPAL_BASE_URL: "https://pay.pesapal.com/v3",
+  PESAPAL_CONSUMER_KEY: "key",
+  PESAPAL_CONSUMER_SECRET: "secret",
+  AZAMPAY_AUTH_URL: "https://authenticator.azampay.co.tz",
+  AZAMPAY_CHECKOUT_URL: "https://checkout.azampay.co.tz",
+  AZAMPAY_APP_NAME: "WeTech",
+  AZAMPAY_CLIENT_ID: "client",
+  AZAMPAY_CLIENT_SECRET: "secret",
+  AZAMPAY_API_KEY: "key",
+};
+
 const DEPLOY: Env = {
   DENO_DEPLOYMENT_ID: "abc123",
   PUBLIC_URL: "https://shop.example.com",
@@ -54,6 +67,7 @@ Deno.test("readConfig() needs nothing in development", () => {
   equal(secretKey.length, 32);
   deepEqual(rest, {
     appEnv: "development",
+    isDeploy: false,
     appVersion: "dev",
     host: "127.0.0.1",
     port: 8000,
@@ -70,6 +84,7 @@ Deno.test("readConfig() needs nothing in development", () => {
     timeZone: "Africa/Dar_es_Salaam",
     invoiceSeries: "INV",
     invoiceDueDays: 14,
+    reminderDays: [],
     storageUrl: "file:.data/backups",
     s3: undefined,
     backupEncryptionKey: undefined,
@@ -80,8 +95,17 @@ Deno.test("readConfig() needs nothing in development", () => {
     sentryDsn: undefined,
     sentrySampleRate: 0.1,
     alertWebhooks: [],
+    heartbeats: [],
     errorsMax: 10,
     mailServer: "log",
+    attachesPdf: true,
+    shopName: "WeTech",
+    shopAddress: [],
+    shopTaxId: undefined,
+    shopPhone: undefined,
+    defaultLanguage: "en",
+    pesapal: undefined,
+    azampay: undefined,
     mailFrom: undefined,
     shopEmail: undefined,
   });
@@ -110,6 +134,7 @@ Deno.test("readConfig() takes every variable from the environment", () => {
     TIME_ZONE: "Africa/Nairobi",
     INVOICE_SERIES: "KEN",
     INVOICE_DUE_DAYS: "30",
+    REMINDER_DAYS: "14, -3,1,-3",
     LOG_LEVEL: "debug",
     LOG_FORMAT: "pretty",
     SLOW_REQUEST_MS: "250",
@@ -123,10 +148,26 @@ Deno.test("readConfig() takes every variable from the environment", () => {
     SENTRY_DSN: "https://key@sentry.example.com/42",
     SENTRY_SAMPLE_RATE: "0.5",
     ALERT_WEBHOOK_URLS: "https://hooks.slack.com/services/T/B/x,discord+https://chat.example.com/y",
+    HEARTBEAT_URLS: "backup=https://hc.example.com/x, ship_log=http://10.0.0.1:8000/ping/y",
     ALERT_ERRORS_MAX: "3",
     MAIL_URL: "smtps://user:password@mail.example.com",
     MAIL_FROM: "Billing@example.com",
+    MAIL_ATTACH_PDF: "off",
     SHOP_EMAIL: "owner@example.com",
+    PESAPAL_BASE_URL: "https://pay.pesapal.com/v3/",
+    PESAPAL_CONSUMER_KEY: " key ",
+    PESAPAL_CONSUMER_SECRET: "secret\n",
+    AZAMPAY_AUTH_URL: "https://authenticator.azampay.co.tz/",
+    AZAMPAY_CHECKOUT_URL: "https://checkout.azampay.co.tz",
+    AZAMPAY_APP_NAME: "WeTech Shop",
+    AZAMPAY_CLIENT_ID: "client",
+    AZAMPAY_CLIENT_SECRET: "c2VjcmV0/+==\n",
+    AZAMPAY_API_KEY: "callback-token",
+    SHOP_NAME: "Duka la Kahawa Ltd",
+    SHOP_ADDRESS: "Samora Avenue 12; Dar es Salaam;",
+    SHOP_TAX_ID: "100-200-300",
+    SHOP_PHONE: "+255 712 345 678",
+    DEFAULT_LANGUAGE: "sw",
   });
 
   const { secretKey, secretKeyPrevious, backupEncryptionKey, ...rest } = config;
@@ -135,6 +176,7 @@ Deno.test("readConfig() takes every variable from the environment", () => {
   notDeepEqual(secretKeyPrevious, secretKey);
   deepEqual(rest, {
     appEnv: "production",
+    isDeploy: false,
     appVersion: "2026.11.0",
     host: "::",
     port: 9000,
@@ -149,6 +191,7 @@ Deno.test("readConfig() takes every variable from the environment", () => {
     timeZone: "Africa/Nairobi",
     invoiceSeries: "KEN",
     invoiceDueDays: 30,
+    reminderDays: [-3, 1, 14],
     storageUrl: "s3://wetech-backups/production",
     s3: {
       endpoint: "https://s3.example.com",
@@ -169,12 +212,35 @@ Deno.test("readConfig() takes every variable from the environment", () => {
       { format: "slack", url: "https://hooks.slack.com/services/T/B/x" },
       { format: "discord", url: "https://chat.example.com/y" },
     ],
+    heartbeats: [
+      { job: "backup", url: "https://hc.example.com/x" },
+      { job: "ship_log", url: "http://10.0.0.1:8000/ping/y" },
+    ],
     errorsMax: 3,
+    attachesPdf: false,
     mailServer: {
       host: "mail.example.com",
       port: 465,
       isImplicitTls: true,
       credentials: { user: "user", password: "password" },
+    },
+    shopName: "Duka la Kahawa Ltd",
+    shopAddress: ["Samora Avenue 12", "Dar es Salaam"],
+    shopTaxId: "100-200-300",
+    shopPhone: "+255 712 345 678",
+    defaultLanguage: "sw",
+    pesapal: {
+      baseUrl: "https://pay.pesapal.com/v3",
+      consumerKey: "key",
+      consumerSecret: "secret",
+    },
+    azampay: {
+      authUrl: "https://authenticator.azampay.co.tz",
+      checkoutUrl: "https://checkout.azampay.co.tz",
+      appName: "WeTech Shop",
+      clientId: "client",
+      clientSecret: "c2VjcmV0/+==",
+      apiKey: "callback-token",
     },
     mailFrom: "billing@example.com",
     shopEmail: "owner@example.com",
@@ -251,6 +317,7 @@ Deno.test("readConfig() takes Deno Deploy for production, its database and its r
   const { appEnv, kvPath, appVersion } = readConfig(DEPLOY);
 
   deepEqual([appEnv, kvPath, appVersion], ["production", undefined, "abc123"]);
+  equal(readConfig(DEPLOY).isDeploy, true);
   equal(readConfig({ ...DEPLOY, DENO_DEPLOY_BUILD_ID: "build-7" }).appVersion, "build-7");
   equal(readConfig({ ...DEPLOY, APP_VERSION: "2.0" }).appVersion, "2.0");
   equal(readConfig({ ...DEPLOY, DENO_DEPLOYMENT_ID: "", DENO_DEPLOY: "1" }).kvPath, undefined);
@@ -293,6 +360,12 @@ Deno.test("readConfig() refuses what a variable cannot be, and says what it can"
     TIME_ZONE: ["Africa/Dodoma", "GMT+3"],
     INVOICE_SERIES: ["inv", "INVOICING", "INV-"],
     INVOICE_DUE_DAYS: ["0", "366", "14d"],
+    REMINDER_DAYS: ["366", "1.5", "1;7", "+1", "daily"],
+    SHOP_NAME: ["a\nb", "x".repeat(81)],
+    SHOP_ADDRESS: ["a\nb", "x".repeat(201)],
+    SHOP_TAX_ID: ["a\tb", "x".repeat(41)],
+    SHOP_PHONE: ["ring us", "+"],
+    DEFAULT_LANGUAGE: ["sw-TZ", "EN", "fr"],
     LOG_LEVEL: ["warning", "INFO"],
     LOG_FORMAT: ["text"],
     SLOW_REQUEST_MS: ["0", "1s"],
@@ -306,16 +379,41 @@ Deno.test("readConfig() refuses what a variable cannot be, and says what it can"
     SENTRY_DSN: ["hunter2", "https://sentry.example.com/42", "https://key@sentry.example.com/"],
     SENTRY_SAMPLE_RATE: ["10%", "1.1", "-0.1"],
     ALERT_WEBHOOK_URLS: ["hunter2", "https://example.com/hunter2", "slack+ftp://example.com/x"],
+    HEARTBEAT_URLS: [
+      "https://hc.example.com/hunter2",
+      "backup=hunter2",
+      "backup=https://hc.example.com/1,backup=https://hc.example.com/hunter2",
+    ],
     ALERT_ERRORS_MAX: ["-1", "many"],
-    MAIL_URL: ["hunter2", "http://mail.example.com", "smtp://user@mail.example.com"],
+    MAIL_URL: [
+      "hunter2",
+      "http://mail.example.com",
+      "smtp://user@mail.example.com",
+      "resend+http://:hunter2@api.resend.com",
+    ],
     MAIL_FROM: ["example.com", "a b@example.com"],
+    MAIL_ATTACH_PDF: ["yes", "ON"],
     SHOP_EMAIL: ["owner"],
+    PESAPAL_BASE_URL: [
+      "pay.pesapal.com",
+      "http://pay.pesapal.com/v3",
+      "https://x.com/?a",
+      "https://hunter2@x.com",
+    ],
+    PESAPAL_CONSUMER_KEY: ["hunter2 key"],
+    PESAPAL_CONSUMER_SECRET: ["hunter2\u00e9"],
+    AZAMPAY_AUTH_URL: ["authenticator.azampay.co.tz", "http://authenticator.azampay.co.tz"],
+    AZAMPAY_CHECKOUT_URL: ["ftp://checkout.azampay.co.tz", "https://hunter2@x.com"],
+    AZAMPAY_APP_NAME: ["a\nb", "x".repeat(101)],
+    AZAMPAY_CLIENT_ID: ["hunter2 id"],
+    AZAMPAY_CLIENT_SECRET: ["hunter2 secret"],
+    AZAMPAY_API_KEY: ["hunter2\u00e9"],
   };
 
   for (const [name, values] of Object.entries(bad)) {
     for (const value of values) {
       const problems = problemsOf(
-        name === "APP_ENV" ? { ...PRODUCTION, [name]: value } : { [name]: value },
+        name === "APP_ENV" ? { ...PRODUCTION, [name]: value } : { ...GATEWAYS, [name]: value },
       );
       equal(problems.length, 1, `${name}=${value}`);
       match(problems[0]!, new RegExp(`^${name} must be .+ \\(.+\\)$`));
@@ -324,6 +422,27 @@ Deno.test("readConfig() refuses what a variable cannot be, and says what it can"
   }
   const checked = [...Object.keys(bad), "DENO_KV_ACCESS_TOKEN"].sort();
   deepEqual(checked, describeVariables().map(({ name }) => name).sort());
+});
+
+Deno.test("readConfig() wants all or nothing of a gateway, and https in production", () => {
+  const local = { ...GATEWAYS, PESAPAL_BASE_URL: "http://127.0.0.1:8010/pesapalv3" };
+
+  deepEqual(blamed({ PESAPAL_CONSUMER_KEY: "key" }), [
+    "PESAPAL_BASE_URL",
+    "PESAPAL_CONSUMER_SECRET",
+  ]);
+  deepEqual(blamed({ AZAMPAY_APP_NAME: "WeTech", AZAMPAY_API_KEY: "key" }), [
+    "AZAMPAY_AUTH_URL",
+    "AZAMPAY_CHECKOUT_URL",
+    "AZAMPAY_CLIENT_ID",
+    "AZAMPAY_CLIENT_SECRET",
+  ]);
+  const near = { ...GATEWAYS, AZAMPAY_CHECKOUT_URL: "http://localhost:8021" };
+  deepEqual(blamed(near), []);
+  deepEqual(blamed({ ...PRODUCTION, ...near }), ["AZAMPAY_CHECKOUT_URL"]);
+  deepEqual(blamed(local), []);
+  deepEqual(blamed({ ...PRODUCTION, ...local }), ["PESAPAL_BASE_URL"]);
+  deepEqual(blamed({ ...PRODUCTION, ...GATEWAYS }), []);
 });
 
 Deno.test("readConfig() lists all problems in one readable message", () => {

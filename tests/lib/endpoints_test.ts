@@ -2,10 +2,10 @@
  * What addresses of the outside may be.
  */
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
-import { isSentryDsn, parseMailUrl, parseWebhookUrl } from "../../lib/endpoints.ts";
+import { isSentryDsn, parseHeartbeat, parseMailUrl, parseWebhookUrl } from "../../lib/endpoints.ts";
 
 function portOf(server: ReturnType<typeof parseMailUrl>): number | null {
-  return server === null || server === "log" ? null : server.port;
+  return server !== null && server !== "log" && "port" in server ? server.port : null;
 }
 
 Deno.test("parseMailUrl() reads what it may be, and nothing else", () => {
@@ -32,6 +32,30 @@ Deno.test("parseMailUrl() reads what it may be, and nothing else", () => {
       "smtp://u:%ff@mail.example.com",
       "smtp://mail.example.com/path",
       "smtp://mail.example.com?tls=no",
+    ]
+  ) equal(parseMailUrl(text), null, text);
+});
+
+Deno.test("parseMailUrl() knows mail APIs, and refuses what would tell the key to others", () => {
+  deepEqual(parseMailUrl("resend+https://:re_%2Fkey@api.resend.com/"), {
+    api: "resend",
+    origin: "https://api.resend.com",
+    key: "re_/key",
+  });
+  deepEqual(parseMailUrl("postmark+http://:token@127.0.0.1:8025"), {
+    api: "postmark",
+    origin: "http://127.0.0.1:8025",
+    key: "token",
+  });
+  for (
+    const text of [
+      "resend+https://api.resend.com",
+      "resend+https://user:key@api.resend.com",
+      "resend+https://:key@api.resend.com/emails",
+      "resend+http://:key@api.resend.com",
+      "postmark+https://:a%0Db@api.postmarkapp.com",
+      "brevo+https://:key@api.brevo.com",
+      "resend+smtp://:key@api.resend.com",
     ]
   ) equal(parseMailUrl(text), null, text);
 });
@@ -81,4 +105,24 @@ Deno.test("isSentryDsn() knows a key, a host and a project", () => {
       "https://k@o1.ingest.sentry.io/42?x=1",
     ]
   ) equal(isSentryDsn(text), false, text);
+});
+
+Deno.test("parseHeartbeat() reads a job and an address", () => {
+  deepEqual(parseHeartbeat("ship_log=https://hc-ping.com/1b2c"), {
+    job: "ship_log",
+    url: "https://hc-ping.com/1b2c",
+  });
+  equal(parseHeartbeat("backup=http://10.0.0.1:8000/ping/x?a=b")?.url.endsWith("?a=b"), true);
+  for (
+    const text of [
+      "",
+      "backup",
+      "https://hc-ping.com/1b2c",
+      "backup=hc-ping.com/1b2c",
+      "a job=https://hc-ping.com/1b2c",
+      "backup=https://",
+      "backup=ftp://example.com/x",
+      "backup=https://hc-ping.com/1b2c#x",
+    ]
+  ) equal(parseHeartbeat(text), null, text);
 });

@@ -5,10 +5,18 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import type { Scope } from "../../lib/api_keys.ts";
+import * as keys from "../../lib/kv/keys.ts";
+import { newId } from "../../lib/ids.ts";
+import type { Payment, Refund } from "../../lib/kv/payment_records.ts";
+import { transact } from "../../lib/kv/transact.ts";
+import { operationOf } from "../../lib/operation.ts";
+import { newPayment, putNewPayment } from "../../lib/payment_books.ts";
+import { isoTime } from "../../lib/time.ts";
 import { createApp } from "../../routes/mod.ts";
-import { LEAD, type TestAnswer, type TestRequest } from "../support/app.ts";
+import { LEAD, type TestAnswer, TESTER, type TestRequest } from "../support/app.ts";
 import { Conformance } from "../support/conformance.ts";
 import { contractOf, type DocumentedOperation } from "../support/openapi.ts";
+import { BUSY, happen, newOutbox, newPost, TAKEN } from "../support/outbox.ts";
 import { parseMetrics } from "../support/prometheus.ts";
 import {
   asAdmin,
@@ -18,6 +26,7 @@ import {
   startShop,
   type TestShop,
 } from "../support/shop.ts";
+import { WEBHOOK_CONFLICTS, WEBHOOK_SAMPLES } from "../support/webhook_samples.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 const LINE = { description: "Work", quantity: 1, unitMinor: 100 };
@@ -33,8 +42,13 @@ const NOT_IN_CONTRACT = [
   "GET /health/ready/",
   "GET /i/{token}",
   "GET /openapi.json",
+  "GET /payments/pesapal/callback",
+  "GET /payments/pesapal/ipn",
   "POST /api/v1/save-lead",
   "POST /api/v1/save-lead/",
+  "POST /payments/azampay/callback",
+  "POST /payments/pesapal/ipn",
+  "POST /i/{token}/pay",
   "POST /save-lead",
   "POST /save-lead/",
 ];
@@ -86,6 +100,16 @@ Deno.test("the contract says of every operation what it is, who may, and how it 
 /** A request that succeeds, made anew for each time it is asked. */
 type Sample = (app: TestShop) => Promise<{ path: string } & TestRequest>;
 
+/** Some requests need a way to send mail. */
+const MAILING = { MAIL_URL: "log:", MAIL_FROM: "shop@example.com" };
+/** A gateway at an address where nobody is. */
+const PAYABLE = {
+  ...MAILING,
+  PESAPAL_BASE_URL: "http://127.0.0.1:9/v3",
+  PESAPAL_CONSUMER_KEY: "key",
+  PESAPAL_CONSUMER_SECRET: "secret",
+};
+
 let made = 0;
 const aLead = async (app: TestShop) => (await app.post("/api/v2/leads", LEAD)).body.lead.id;
 const aProduct = async (app: TestShop) => (await app.stockProduct({ slug: `p-${++made}` })).id;
@@ -95,8 +119,78 @@ const anInvoice = async (app: TestShop, draft = false) => {
   return (await asAdmin(app, "POST", "/api/v2/invoices", { body })).body.id;
 };
 
+const BACKUP = { id: "2026-06-15T02-00-00-000Z-0a1b2c3d", pointInTime: "2026-06-15T02:00:10.000Z" };
+
+/** What the store says of a backup and of its restore, and of none. */
+const aBackup = (app: TestShop, isThere = true) =>
+  transact(app.services, {}, (_, writes) => {
+    if (!isThere) return writes.delete(keys.newestBackup);
+    const verified = {
+      verifiedAt: "2026-06-15T02:00:20.000Z",
+      entries: 1,
+      bytes: 2,
+      durationMs: 3,
+    };
+    writes.set(keys.backup(BACKUP.id), { ...BACKUP, ...verified });
+    writes.set(keys.newestBackup, { ...BACKUP, epoch: "2026-06-01-0a1b2c3d" });
+    const proof = { kind: "drill", isProven: true, problem: null, findings: 0 } as const;
+    const at = "2026-06-15T04:00:00.000Z";
+    const { id: backupId, pointInTime } = BACKUP;
+    const drill = { ...proof, at, backupId, pointInTime, entries: 1, durationMs: 4 };
+    writes.set(keys.restoreProof(at), drill);
+  }, { operation: operationOf(TESTER, "test", null, { now: app.services.clock() }) });
+
+/** A message that waits, or one that was sent. */
+const aMessage = async (app: TestShop, isSent = false) => {
+  const post = newPost();
+  post.answer = () => isSent ? TAKEN : BUSY;
+  await happen(app.services);
+  await newOutbox(post, ({ type }) => [{ kind: "email", type, to: "client", lane: "" }])
+    .run(app.services);
+  return post.got[0]!.id;
+};
+
+/** A payment that failed, or as given; behind the program's back, for want of a gateway. */
+const aPayment = async (app: TestShop, fields: Partial<Payment> = {}): Promise<Payment> => {
+  const now = app.services.clock();
+  const isReceived = fields.status === "completed";
+  const refund: Refund = {
+    id: newId(now),
+    amountMinor: 1,
+    reason: "x",
+    reference: "",
+    through: "gateway",
+    status: "requested",
+    at: isoTime(now),
+    by: "cli",
+  };
+  const payment = newPayment(
+    {
+      id: newId(now),
+      invoiceId: await anInvoice(app),
+      channel: "pesapal",
+      status: "failed",
+      currency: "TZS",
+      amountMinor: 100,
+      ...(isReceived ? { receivedMinor: 100, completedAt: isoTime(now), refunds: [refund] } : {}),
+      ...fields,
+    },
+    TESTER,
+    now,
+  );
+  await transact(app.services, {}, (_, writes) => putNewPayment(writes, payment), {
+    operation: operationOf(TESTER, "test", null, { now }),
+  });
+  return payment;
+};
+
+const SWEEPS = "/api/v2/system/sweeps";
+const aSweep = async (app: TestShop): Promise<string> =>
+  (await asAdmin(app, "POST", SWEEPS, { body: {} })).body.id;
+
 /** By operation: one request that does what it is for. */
 const SAMPLES: Record<string, Sample> = {
+  ...WEBHOOK_SAMPLES,
   "GET /health": () => Promise.resolve({ path: "/health" }),
   "GET /health/live": () => Promise.resolve({ path: "/health/live" }),
   "GET /health/ready": () => Promise.resolve({ path: "/health/ready" }),
@@ -106,8 +200,28 @@ const SAMPLES: Record<string, Sample> = {
     await asAdmin(app, "PATCH", `/api/v2/leads/${id}`, { body: { status: "won" } });
     return { path: `/api/v2/system/audit?entity=lead&id=${id}` };
   },
+  "GET /api/v2/outbox": async (app) => (await aMessage(app), { path: "/api/v2/outbox" }),
+  "GET /api/v2/outbox/{id}": async (app) => ({ path: `/api/v2/outbox/${await aMessage(app)}` }),
+  "POST /api/v2/outbox/{id}/retry": async (app) => ({
+    path: `/api/v2/outbox/${await aMessage(app)}/retry`,
+  }),
+  "POST /api/v2/outbox/{id}/cancel": async (app) => ({
+    path: `/api/v2/outbox/${await aMessage(app)}/cancel`,
+  }),
   "GET /api/v2/system/jobs": () => Promise.resolve({ path: "/api/v2/system/jobs" }),
   "GET /api/v2/system/incidents": () => Promise.resolve({ path: "/api/v2/system/incidents" }),
+  "GET /api/v2/system/backups": async (app) => {
+    await aBackup(app);
+    return { path: "/api/v2/system/backups" };
+  },
+  "GET /api/v2/system/sweeps": async (app) => (await aSweep(app), { path: SWEEPS }),
+  "POST /api/v2/system/sweeps": () => Promise.resolve({ path: SWEEPS, body: { repair: true } }),
+  "GET /api/v2/system/sweeps/{id}": async (app) => ({ path: `${SWEEPS}/${await aSweep(app)}` }),
+  "POST /api/v2/system/backups": () => Promise.resolve({ path: "/api/v2/system/backups" }),
+  "POST /api/v2/system/restore-drills": async (app) => {
+    await aBackup(app);
+    return { path: "/api/v2/system/restore-drills" };
+  },
   "POST /api/v2/leads": async (app) => ({
     path: "/api/v2/leads",
     body: { ...LEAD, phone: "0712345678", productId: await aProduct(app) },
@@ -143,6 +257,9 @@ const SAMPLES: Record<string, Sample> = {
   "GET /api/v2/invoices/{id}": async (app) => ({
     path: `/api/v2/invoices/${await anInvoice(app, true)}`,
   }),
+  "GET /api/v2/invoices/{id}/pdf": async (app) => ({
+    path: `/api/v2/invoices/${await anInvoice(app)}/pdf`,
+  }),
   "PATCH /api/v2/invoices/{id}": async (app) => ({
     path: `/api/v2/invoices/${await anInvoice(app)}`,
     body: { notes: "Asante" },
@@ -150,10 +267,49 @@ const SAMPLES: Record<string, Sample> = {
   "POST /api/v2/invoices/{id}/issue": async (app) => ({
     path: `/api/v2/invoices/${await anInvoice(app, true)}/issue`,
   }),
+  "POST /api/v2/invoices/{id}/send": async (app) => ({
+    path: `/api/v2/invoices/${await anInvoice(app)}/send`,
+  }),
   "POST /api/v2/invoices/{id}/void": async (app) => ({
     path: `/api/v2/invoices/${await anInvoice(app)}/void`,
     body: { reason: "Written twice" },
   }),
+  "POST /api/v2/invoices/{id}/checkout": async (app) => ({
+    path: `/api/v2/invoices/${await anInvoice(app)}/checkout`,
+    body: { gateway: "pesapal" },
+  }),
+  "GET /api/v2/invoices/{id}/payments": async (app) => ({
+    path: `/api/v2/invoices/${(await aPayment(app)).invoiceId}/payments`,
+  }),
+  "POST /api/v2/invoices/{id}/payments": async (app) => ({
+    path: `/api/v2/invoices/${await anInvoice(app)}/payments`,
+    body: { amountMinor: 5, method: "cash", reference: `receipt ${++made}` },
+  }),
+  "POST /api/v2/invoices/{id}/refunds": async (app) => {
+    const { id, invoiceId } = await aPayment(app, { status: "completed" });
+    return {
+      path: `/api/v2/invoices/${invoiceId}/refunds`,
+      body: { paymentId: id, amountMinor: 1, reason: "x", reference: "y" },
+    };
+  },
+  "GET /api/v2/payments": async (app) => (await aPayment(app), { path: "/api/v2/payments" }),
+  "GET /api/v2/payments/{id}": async (app) => ({
+    path: `/api/v2/payments/${(await aPayment(app)).id}`,
+  }),
+  "POST /api/v2/payments/{id}/check": async (app) => ({
+    path: `/api/v2/payments/${(await aPayment(app)).id}/check`,
+  }),
+  "POST /api/v2/payments/{id}/resolve": async (app) => ({
+    path: `/api/v2/payments/${(await aPayment(app)).id}/resolve`,
+    body: { outcome: "completed", reference: `portal ${++made}`, reason: "Seen there" },
+  }),
+  "POST /api/v2/payments/{id}/refunds/{refundId}/resolve": async (app) => {
+    const { id, refunds: [refund] } = await aPayment(app, { status: "completed" });
+    return {
+      path: `/api/v2/payments/${id}/refunds/${refund?.id}/resolve`,
+      body: { outcome: "completed", reference: "portal" },
+    };
+  },
   "GET /api/v2/products": async (app) => (await aProduct(app), { path: "/api/v2/products" }),
   "GET /api/v2/products/{idOrSlug}": async (app) => ({
     path: `/api/v2/products/${await aProduct(app)}`,
@@ -179,6 +335,11 @@ const SAMPLES: Record<string, Sample> = {
 
 /** By operation: what to send to a conflict. */
 const CONFLICTS: Record<string, Sample> = {
+  ...WEBHOOK_CONFLICTS,
+  "POST /api/v2/system/restore-drills": async (app) => {
+    await aBackup(app, false);
+    return { path: "/api/v2/system/restore-drills" };
+  },
   "PATCH /api/v2/leads/{id}": async (app) => {
     const path = `/api/v2/leads/${await aLead(app)}`;
     await asAdmin(app, "PATCH", path, { body: { status: "won" } });
@@ -198,10 +359,49 @@ const CONFLICTS: Record<string, Sample> = {
   "POST /api/v2/invoices/{id}/issue": async (app) => ({
     path: `/api/v2/invoices/${await anInvoice(app)}/issue`,
   }),
+  "POST /api/v2/invoices/{id}/send": async (app) => ({
+    path: `/api/v2/invoices/${await anInvoice(app, true)}/send`,
+  }),
+  "POST /api/v2/outbox/{id}/retry": async (app) => ({
+    path: `/api/v2/outbox/${await aMessage(app, true)}/retry`,
+  }),
+  "POST /api/v2/outbox/{id}/cancel": async (app) => ({
+    path: `/api/v2/outbox/${await aMessage(app, true)}/cancel`,
+  }),
   "POST /api/v2/invoices/{id}/void": async (app) => {
     const path = `/api/v2/invoices/${await anInvoice(app)}/void`;
     await asAdmin(app, "POST", path, { body: { reason: "First" } });
     return { path, body: { reason: "Again" } };
+  },
+  "POST /api/v2/invoices/{id}/checkout": async (app) => {
+    const id = await anInvoice(app, true);
+    return { path: `/api/v2/invoices/${id}/checkout`, body: { gateway: "pesapal" } };
+  },
+  "POST /api/v2/invoices/{id}/payments": async (app) => {
+    const path = `/api/v2/invoices/${await anInvoice(app)}/payments`;
+    const body = { amountMinor: 5, method: "cash", reference: "taken" };
+    await asAdmin(app, "POST", path, { body });
+    return { path, body };
+  },
+  "POST /api/v2/invoices/{id}/refunds": async (app) => {
+    const { id, invoiceId } = await aPayment(app);
+    return {
+      path: `/api/v2/invoices/${invoiceId}/refunds`,
+      body: { paymentId: id, amountMinor: 1, reason: "x", reference: "y" },
+    };
+  },
+  "POST /api/v2/payments/{id}/check": async (app) => ({
+    path: `/api/v2/payments/${(await aPayment(app, { channel: "manual" })).id}/check`,
+  }),
+  "POST /api/v2/payments/{id}/resolve": async (app) => ({
+    path: `/api/v2/payments/${(await aPayment(app, { status: "completed" })).id}/resolve`,
+    body: { outcome: "completed", reference: "portal", reason: "Seen there" },
+  }),
+  "POST /api/v2/payments/{id}/refunds/{refundId}/resolve": async (app) => {
+    const name = "POST /api/v2/payments/{id}/refunds/{refundId}/resolve";
+    const request = await SAMPLES[name]!(app);
+    await asAdmin(app, "POST", request.path, { body: request.body });
+    return request;
   },
   "POST /api/v2/products": async (app) => {
     await app.stockProduct({ slug: "taken" });
@@ -224,9 +424,12 @@ const SPOILERS: Record<
 > = {
   200: (request) => request,
   201: (request) => request,
+  202: (request) => request,
+  204: (request) => request,
   400: ({ path, body }, { path: template, method }) => {
     if (body !== undefined) return { body: "{" };
-    if (method === "GET" && !template.includes("{")) return { path: withQuery(path, "cursor=x") };
+    const isList = !template.includes("{") || /\/(?:payments|deliveries)$/.test(template);
+    if (method === "GET" && isList) return { path: withQuery(path, "cursor=x") };
     return { headers: { "idempotency-key": "a b" } };
   },
   401: () => ({ key: "garbage" }),
@@ -279,7 +482,7 @@ async function cause(
 const CAUSED_ELSEWHERE = new Set(["429", "503"]);
 
 Deno.test("every answer that the contract lists can be had, and is as it says", async () => {
-  await using app = await startShop();
+  await using app = await startShop({ env: PAYABLE });
   const contract = await contractOf(app);
   const conformance = new Conformance(contract);
 
@@ -297,9 +500,10 @@ Deno.test("every answer that the contract lists can be had, and is as it says", 
 
 Deno.test("every operation that has a limit says 429 beyond it, as the contract has it", async () => {
   await using file = await newKvFile();
-  await using app = await startShop({ env: { KV_PATH: file.path } });
+  await using app = await startShop({ env: { ...PAYABLE, KV_PATH: file.path } });
   await using limited = await startShop({
     env: {
+      ...PAYABLE,
       KV_PATH: file.path,
       TRUSTED_PROXY_HOPS: "1",
       RATE_LIMITS: "lead_post=1/1m,key_write=1/1m,key_read=1/1m,catalogue_read=1/1m",
@@ -363,7 +567,7 @@ Deno.test("GET /metrics is in the format that Prometheus reads, and counts what 
 });
 
 Deno.test("every operation that needs the store says 503 while it hangs, as the contract has it", async () => {
-  await using app = await startShop({ deadlines: SHORT_DEADLINES });
+  await using app = await startShop({ deadlines: SHORT_DEADLINES, env: PAYABLE });
   const contract = await contractOf(app);
   const conformance = new Conformance(contract);
   const withStore = contract.operations.filter(({ path }) => path !== "/health/live");

@@ -11,7 +11,7 @@ import type { Prefix } from "../../lib/kv/keys.ts";
 import type { Deadlines, KvPort } from "../../lib/kv/store.ts";
 import { openLog } from "../../lib/log.ts";
 import { createProduct, type NewProduct, type Product } from "../../lib/products.ts";
-import { openServices, type Services } from "../../lib/services.ts";
+import { openServices, type ServiceOptions, type Services } from "../../lib/services.ts";
 import { createApp } from "../../routes/mod.ts";
 
 /** When tests begin: a moment in the middle of a year. */
@@ -24,6 +24,8 @@ export interface TestAppOptions {
   /** A misbehaving KV in place of the opened one. */
   wrapKv?: (kv: KvPort) => KvPort;
   deadlines?: Deadlines;
+  /** How patient calls to gateways are, where that is not as usual. */
+  gatewayPolicy?: ServiceOptions["gatewayPolicy"];
   /** Reads the system's clock instead of the test's. */
   useRealClock?: boolean;
 }
@@ -98,7 +100,7 @@ export const LEAD = { name: "Asha Mushi", email: "asha@example.com", message: "H
 
 /** Starts the program. */
 export async function startApp(options: TestAppOptions = {}): Promise<TestApp> {
-  const { env = {}, wrapKv, deadlines, useRealClock = false } = options;
+  const { env = {}, wrapKv, deadlines, gatewayPolicy, useRealClock = false } = options;
   const config = readConfig({
     APP_ENV: "test",
     KV_PATH: ":memory:",
@@ -116,6 +118,7 @@ export async function startApp(options: TestAppOptions = {}): Promise<TestApp> {
     random: Math.random,
     ...(wrapKv ? { wrapKv } : {}),
     ...(deadlines ? { deadlines } : {}),
+    ...(gatewayPolicy ? { gatewayPolicy } : {}),
   });
   const monitor = new HealthMonitor(services);
   const app = createApp(services, monitor);
