@@ -27,6 +27,7 @@ import { newLease, orderKeyOf } from "./outbox_rules.ts";
 import { claim, fanOut, giveUp } from "./outbox_states.ts";
 import type { Services } from "./services.ts";
 import { SECOND_MS, sleep } from "./time.ts";
+import { tracedApart } from "./tracing.ts";
 
 export type { Tally } from "./outbox_sending.ts";
 
@@ -163,7 +164,10 @@ export class Outbox {
     this.#by ||= newId(services.clock());
     const context = { requestId: newId(services.clock()), job: "outbox", meter: newMeter() };
     // On behalf of nobody: what is told is not a part of the request that had it told.
-    const turning = withContext(context, () => this.#goRound(services))
+    const turning = withContext(
+      context,
+      () => tracedApart("outbox", {}, () => this.#goRound(services)),
+    )
       .finally(() => {
         services.metrics.countStore(context.meter);
         this.#turning = null;

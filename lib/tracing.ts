@@ -38,7 +38,7 @@ interface Span {
 interface Tracing {
   startActiveSpan<T>(
     name: string,
-    options: { attributes: SpanAttributes },
+    options: { attributes: SpanAttributes; root?: boolean },
     run: (span: Span) => T,
   ): T;
   activeSpan(): Span | undefined;
@@ -77,8 +77,16 @@ export function traced<T>(
   attributes: SpanAttributes,
   fn: () => Promise<T>,
 ): Promise<T> {
+  return inSpan(name, { attributes }, fn);
+}
+
+function inSpan<T>(
+  name: string,
+  options: { attributes: SpanAttributes; root?: boolean },
+  fn: () => Promise<T>,
+): Promise<T> {
   if (tracing === null) return fn();
-  return tracing.startActiveSpan(name, { attributes }, async (span) => {
+  return tracing.startActiveSpan(name, options, async (span) => {
     try {
       return await fn();
     } catch (error) {
@@ -89,6 +97,15 @@ export function traced<T>(
       span.end();
     }
   });
+}
+
+/** The same for what a request set off and does not wait for: the span is part of no other. */
+export function tracedApart<T>(
+  name: string,
+  attributes: SpanAttributes,
+  fn: () => Promise<T>,
+): Promise<T> {
+  return inSpan(name, { attributes, root: true }, fn);
 }
 
 /** `SpanStatusCode.ERROR` of OpenTelemetry. */

@@ -143,7 +143,7 @@ Deno.test("deno task keys create gets its turn on a store that a server is writi
   equal(await app.count(["lead"]), accepted);
 });
 
-const SCOPES_SHOWN = /leads:read, leads:write, .*system:read$/;
+const SCOPES_SHOWN = /leads:read, leads:write, .*system:read, system:write$/;
 const REFUSALS: [args: string[], says: RegExp][] = [
   [[], /^Say what to do: create, list or revoke/],
   [["mint"], /^There is no "mint"/],
