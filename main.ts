@@ -84,6 +84,7 @@ function announce({ appEnv, appVersion, publicUrl, bootstrapApiKey }: Config, po
     catalogue     ${publicUrl}/api/v2/products
     API reader    ${publicUrl}/docs
     health        ${publicUrl}/health
+    mailbox       ${services.mailbox ? `${publicUrl}/dev/mailbox` : "none: MAIL_URL sends"}
     API key       ${bootstrapApiKey} (development only)
 `);
 }

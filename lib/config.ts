@@ -318,7 +318,8 @@ function fallbackOf(name: Name, appEnv: AppEnv): string | undefined {
   const { fallback } = about(name);
   if (typeof fallback !== "object") return fallback;
   if (appEnv === "production") return fallback.production || undefined;
-  return appEnv === "test" && fallback.test || fallback.development;
+  const { development, test = development } = fallback;
+  return (appEnv === "test" ? test : development) || undefined;
 }
 
 const S3_NAMES = ["S3_ENDPOINT", "S3_REGION", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"] as const;

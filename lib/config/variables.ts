@@ -313,6 +313,7 @@ export const ENVIRONMENT = z.object({
   ),
   MAIL_FROM: optional(mailAddress, "an e-mail address", {
     meaning: "Who mail is from, by the name of `SHOP_NAME`; without it none is sent.",
+    fallback: { development: "shop@dev.example", test: "", production: "" },
     example: "billing@example.com",
   }),
   MAIL_ATTACH_PDF: variable(onOff, "on or off", {
@@ -321,7 +322,8 @@ export const ENVIRONMENT = z.object({
     example: "off",
   }),
   SHOP_EMAIL: optional(mailAddress, "an e-mail address", {
-    meaning: "Who is written to of enquiries, payments, and when something is unwell, and gets what clients answer; without it nobody is and does.",
+    meaning:
+      "Who is written to of enquiries, payments, and when something is unwell, and gets what clients answer; without it nobody is and does.",
     example: "owner@example.com",
   }),
   PESAPAL_BASE_URL: optional(gatewayUrl, "an https URL; http only on this machine", {

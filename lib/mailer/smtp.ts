@@ -8,36 +8,19 @@
  * @module
  */
 import type { Socket } from "node:net";
+import { Buffer } from "node:buffer";
 import type { SmtpServer } from "../endpoints.ts";
 import { SECOND_MS, sleep } from "../time.ts";
+import { headersOf, messageIdOf } from "./_message.ts";
+import type { Mail, RefusalScope, SendResult } from "./mod.ts";
 
 /** From the mail's acceptance until the connection is dropped, whether the server said goodbye or not. */
 const PARTING_MS = SECOND_MS;
 
-/** One mail. */
-export interface Mail {
-  /** Makes its Message-ID: the same mail sent twice can be recognised as one. */
-  id: string;
-  /** An address, or `Name <address>`. */
-  from: string;
-  /** An address. */
-  to: string;
-  /** One line. */
-  subject: string;
-  /** The body as plain text. */
-  text: string;
-  /** The body as HTML, for programs that prefer it. */
-  html?: string;
-}
-
-/** What became of a mail; `isFinal` when sending it again would end the same. */
-export type SendResult =
-  | { isSent: true }
-  | { isSent: false; isFinal: boolean; reason: string };
-
 /**
  * Gives one mail to the server, over a connection of its own.
  *
+ * @param mail With a safe head.
  * @param timeoutMs For all of it; the connection is dropped then.
  * @returns Never throws: a failure is told, in words without credentials.
  */
@@ -48,7 +31,8 @@ export async function sendMail(
 ): Promise<SendResult> {
   const { promise: timeUp, resolve } = Promise.withResolvers<SendResult>();
   const reason = `no answer in ${timeoutMs} ms`;
-  const timer = setTimeout(() => resolve({ isSent: false, isFinal: false, reason }), timeoutMs);
+  const late: SendResult = { isSent: false, isFinal: false, scope: "all", reason };
+  const timer = setTimeout(() => resolve(late), timeoutMs);
   const attempt = new Attempt();
   const result = await Promise.race([attempt.send(server, mail, timeoutMs), timeUp]);
   clearTimeout(timer);
@@ -136,30 +120,53 @@ class Attempt {
   }
 }
 
-function messageOf({ id, from, to, subject, text, html }: Mail) {
+function messageOf(mail: Mail) {
+  const { from, fromName = "", to, replyTo, subject, text, html, attachments = [] } = mail;
   return {
-    messageId: `<${id}@${domainOf(from)}>`,
-    from,
-    to,
+    messageId: messageIdOf(mail),
+    from: { name: fromName, address: from },
+    to: { name: "", address: to },
     subject,
     text,
+    ...(replyTo === undefined ? {} : { replyTo: { name: "", address: replyTo } }),
     ...(html === undefined ? {} : { html }),
-    headers: { "Auto-Submitted": "auto-generated" },
+    attachments: attachments.map(({ name, type, bytes }) => ({
+      filename: name,
+      contentType: type,
+      content: Buffer.from(bytes),
+    })),
+    headers: headersOf(mail),
   };
 }
 
-function domainOf(address: string): string {
-  return /@([\w.-]+)>?\s*$/.exec(address)?.[1] ?? "localhost";
-}
+/** The mail is larger than the server takes: it says so to who sends, but means the mail. */
+const TOO_LARGE = 552;
+/** The door is closed to every mail. */
+const CLOSING = 421;
 
 /** Only codes are told: what a server says may repeat an address, and a credential. */
 function failure(error: unknown): SendResult {
-  const { code, responseCode }: { code?: unknown; responseCode?: unknown } = Object(error);
-  const isRefused = typeof responseCode === "number";
+  const { code, responseCode, command }: {
+    code?: unknown;
+    responseCode?: unknown;
+    command?: unknown;
+  } = Object(error);
+  // Before it is sent it is known that it is larger than the server said it takes.
+  const isKnownTooLarge = code === "EMESSAGE" && command === "MAIL FROM";
+  const status = isKnownTooLarge ? TOO_LARGE : typeof responseCode === "number" ? responseCode : 0;
+  const scope = scopeOf(code, command, status);
   return {
     isSent: false,
-    // A refusal of who sends is for an operator to mend; the mail itself may be good.
-    isFinal: isRefused ? responseCode >= 500 && code !== "EAUTH" : code === "EENVELOPE",
-    reason: [code, responseCode].filter((part) => part !== undefined).join(" ") || "no connection",
+    isFinal: scope !== "all" && status >= 500,
+    scope,
+    reason: [code, status || undefined].filter((part) => part !== undefined).join(" ") ||
+      "no connection",
   };
+}
+
+/** A refusal of who sends, or of all, is for an operator to mend; the mail itself may be good. */
+function scopeOf(code: unknown, command: unknown, status: number): RefusalScope {
+  if (status === 0 || status === CLOSING) return "all";
+  if (code === "EENVELOPE" && command === "RCPT TO") return "recipient";
+  return code === "EMESSAGE" || command === "DATA" || status === TOO_LARGE ? "mail" : "all";
 }

@@ -106,7 +106,7 @@ Deno.test("readConfig() needs nothing in development", () => {
     defaultLanguage: "en",
     pesapal: undefined,
     azampay: undefined,
-    mailFrom: undefined,
+    mailFrom: "shop@dev.example",
     shopEmail: undefined,
   });
 });

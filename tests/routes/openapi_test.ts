@@ -49,6 +49,8 @@ const NOT_IN_CONTRACT = [
   "POST /payments/azampay/callback",
   "POST /payments/pesapal/ipn",
   "POST /i/{token}/pay",
+  "GET /u/{token}",
+  "POST /u/{token}",
   "POST /save-lead",
   "POST /save-lead/",
 ];
@@ -110,7 +112,16 @@ const PAYABLE = {
   PESAPAL_CONSUMER_SECRET: "secret",
 };
 
+/** The words of a mail. */
+const WORDS = "/api/v2/mail-templates/invoice_sent/en";
+
 let made = 0;
+/** A client that agreed to get news, or did not. */
+const aReader = async (app: TestShop, marketingConsent: boolean) => {
+  const email = `reader-${++made}@example.com`;
+  const lead = { ...LEAD, email, marketingConsent };
+  return (await app.post("/api/v2/leads", lead)).body.client.id;
+};
 const aLead = async (app: TestShop) => (await app.post("/api/v2/leads", LEAD)).body.lead.id;
 const aProduct = async (app: TestShop) => (await app.stockProduct({ slug: `p-${++made}` })).id;
 const anInvoice = async (app: TestShop, draft = false) => {
@@ -207,6 +218,16 @@ const SAMPLES: Record<string, Sample> = {
   }),
   "POST /api/v2/outbox/{id}/cancel": async (app) => ({
     path: `/api/v2/outbox/${await aMessage(app)}/cancel`,
+  }),
+  "GET /api/v2/mail-templates": () => Promise.resolve({ path: "/api/v2/mail-templates" }),
+  "GET /api/v2/mail-templates/{kind}/{language}": () => Promise.resolve({ path: WORDS }),
+  "PUT /api/v2/mail-templates/{kind}/{language}": () =>
+    Promise.resolve({ path: WORDS, body: { subject: "Habari", text: "{{clientName}}" } }),
+  "DELETE /api/v2/mail-templates/{kind}/{language}": () => Promise.resolve({ path: WORDS }),
+  "POST /api/v2/mail-templates/{kind}/{language}/preview": () =>
+    Promise.resolve({ path: `${WORDS}/preview`, body: {} }),
+  "POST /api/v2/clients/{id}/news": async (app) => ({
+    path: `/api/v2/clients/${await aReader(app, true)}/news`,
   }),
   "GET /api/v2/system/jobs": () => Promise.resolve({ path: "/api/v2/system/jobs" }),
   "GET /api/v2/system/incidents": () => Promise.resolve({ path: "/api/v2/system/incidents" }),
@@ -362,6 +383,9 @@ const CONFLICTS: Record<string, Sample> = {
   "POST /api/v2/invoices/{id}/send": async (app) => ({
     path: `/api/v2/invoices/${await anInvoice(app, true)}/send`,
   }),
+  "POST /api/v2/clients/{id}/news": async (app) => ({
+    path: `/api/v2/clients/${await aReader(app, false)}/news`,
+  }),
   "POST /api/v2/outbox/{id}/retry": async (app) => ({
     path: `/api/v2/outbox/${await aMessage(app, true)}/retry`,
   }),
@@ -440,7 +464,8 @@ const SPOILERS: Record<
   422: ({ path, body }, { path: template }) => {
     if (body !== undefined) return { body: { nope: 1 } };
     if (!template.includes("{")) return { path: withQuery(path, "limit=0") };
-    return { path: path.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/, "x".repeat(81)) };
+    const named = path.replace("/mail-templates/invoice_sent", "/mail-templates/nothing");
+    return { path: named.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/, "x".repeat(81)) };
   },
 };
 

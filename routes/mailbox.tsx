@@ -1,0 +1,129 @@
+/**
+ * | method | path                   | who                        | answers  |
+ * | ------ | ---------------------- | -------------------------- | -------- |
+ * | GET    | `/dev/mailbox`         | anyone, in development only | 200      |
+ * | GET    | `/dev/mailbox/:number` | anyone, in development only | 200, 404 |
+ *
+ * The mails that a laptop did not send. What came from outside is shown as text,
+ * or as HTML in a frame that may do nothing.
+ *
+ * @module
+ */
+import { type Context, Hono } from "hono";
+import { AppError } from "../lib/errors.ts";
+import { newSecret } from "../lib/ids.ts";
+import type { Services } from "../lib/services.ts";
+import type { AppEnv } from "./_env.ts";
+
+const STYLE = `
+body { font: 15px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; width: 100% }
+td, th { text-align: left; padding: .3rem .6rem .3rem 0; vertical-align: top }
+pre { white-space: pre-wrap; background: #f1f3f4; padding: 1rem }
+iframe { width: 100%; height: 36rem; border: 1px solid #dadce0 }
+`;
+
+/** The mailbox of this process; no route at all but in development. */
+export function mailboxRoutes({ config, mailbox }: Services): Hono<AppEnv> {
+  const routes = new Hono<AppEnv>();
+  if (config.appEnv !== "development" || mailbox === null) return routes;
+  return routes
+    .get("/dev/mailbox", (c) => {
+      const nonce = policyFor(c);
+      return c.html(
+        page(
+          nonce,
+          <>
+            <h1>Mailbox</h1>
+            <p>The last {mailbox.list().length} mails of this process. None was sent.</p>
+            <table>
+              <tr>
+                <th>When</th>
+                <th>To</th>
+                <th>Subject</th>
+              </tr>
+              {mailbox.list().map(({ number, at, mail }) => (
+                <tr>
+                  <td>{at}</td>
+                  <td>{mail.to}</td>
+                  <td>
+                    <a href={`/dev/mailbox/${number}`}>{mail.subject}</a>
+                  </td>
+                </tr>
+              ))}
+            </table>
+          </>,
+        ),
+      );
+    })
+    .get("/dev/mailbox/:number{[0-9]{1,9}}", (c) => {
+      const kept = mailbox.find(Number(c.req.param("number")));
+      if (!kept) throw new AppError("not_found", "No such mail is kept");
+      const { mail, at } = kept;
+      const nonce = policyFor(c);
+      const rows: [string, string | undefined][] = [
+        ["When", at],
+        ["From", `${mail.fromName ?? ""} <${mail.from}>`],
+        ["To", mail.to],
+        ["Reply-To", mail.replyTo],
+        ["Unsubscribe", mail.unsubscribeUrl],
+        [
+          "Files",
+          mail.attachments?.map(({ name, bytes }) => `${name} (${bytes.length} bytes)`).join(", "),
+        ],
+      ];
+      return c.html(
+        page(
+          nonce,
+          <>
+            <p>
+              <a href="/dev/mailbox">Mailbox</a>
+            </p>
+            <h1>{mail.subject}</h1>
+            <table>
+              {rows.filter(([, value]) => value !== undefined).map(([name, value]) => (
+                <tr>
+                  <th>{name}</th>
+                  <td>{value}</td>
+                </tr>
+              ))}
+            </table>
+            {/* Nothing is allowed in there; its styles are its own attributes. */}
+            {mail.html !== undefined && <iframe sandbox="" srcdoc={mail.html} title="HTML part" />}
+            <pre>{mail.text}</pre>
+          </>,
+        ),
+      );
+    });
+}
+
+/** The frame has this policy, too: of a mail, styles of its own and nothing else. */
+function policyFor(c: Context<AppEnv>): string {
+  const nonce = newSecret(16);
+  c.header(
+    "content-security-policy",
+    [
+      "default-src 'none'",
+      `style-src 'nonce-${nonce}'`,
+      "style-src-attr 'unsafe-inline'",
+      "form-action 'none'",
+      "base-uri 'none'",
+      "frame-ancestors 'none'",
+    ].join("; "),
+  );
+  return nonce;
+}
+
+function page(nonce: string, content: unknown): string {
+  const html = (
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <title>Mailbox</title>
+        <style nonce={nonce} dangerouslySetInnerHTML={{ __html: STYLE }} />
+      </head>
+      <body>{content}</body>
+    </html>
+  );
+  return `<!DOCTYPE html>${html}`;
+}
