@@ -25,7 +25,13 @@ import {
 } from "./integrity_questions.ts";
 import { comparePaid } from "./integrity_payments.ts";
 import { judgeSnapshot, View } from "./integrity_view.ts";
-import { invoice as invoiceKey, isDurable, type Key, type Prefix } from "./kv/keys.ts";
+import {
+  invoice as invoiceKey,
+  invoices as invoicePrefix,
+  isDurable,
+  type Key,
+  type Prefix,
+} from "./kv/keys.ts";
 import type { Store } from "./kv/store.ts";
 import type { Finding } from "./kv/sweep_records.ts";
 import type { Broken, RepairOutcome, RepairRecord } from "./repair.ts";
@@ -136,13 +142,17 @@ class Sweep {
     this.#store = store;
     this.#options = options;
     const numbers = new NumberWalk(store, PAGE_SIZE);
+    const rooms: Stage[] = ROOMS.map((room) => ({
+      name: String(room.prefix[0]),
+      step: (after) => this.#lookAtPage(room, after),
+    }));
+    // What is mended there, the history of an invoice leads to again.
+    const invoices = ROOMS.findIndex(({ prefix }) => prefix[0] === invoicePrefix[0]);
     this.#stages = [
-      ...ROOMS.map((room) => ({
-        name: String(room.prefix[0]),
-        step: (after: Key<unknown> | null) => this.#lookAtPage(room, after),
-      })),
-      { name: "invoice_numbers", step: (after) => this.#lookAtNumbers(numbers, after) },
+      ...rooms.slice(0, invoices),
       { name: "invoice_payments", step: (after) => this.#lookAtPaid(after) },
+      ...rooms.slice(invoices),
+      { name: "invoice_numbers", step: (after) => this.#lookAtNumbers(numbers, after) },
       { name: "others", step: (after) => this.#lookAtOthers(after) },
     ];
     this.#cursor = readCursor(options.resumeFrom ?? null) ??

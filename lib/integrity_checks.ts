@@ -80,6 +80,8 @@ export const ROOMS: readonly Room[] = [
     missing(leadByClient),
     ...history<Lead>("lead"),
   ]),
+  // By these their invoices are judged, and found by indexes that are mended before.
+  room(keys.payments, [...PAYMENT_CHECKS, ...history<Payment>("payment")]),
   room(keys.invoices, [
     critical<Invoice>("invoice.client_missing", clientFault),
     critical<Invoice>("invoice.lead_mismatch", invoiceLeadFault),
@@ -95,7 +97,6 @@ export const ROOMS: readonly Room[] = [
     missing(invoiceByClient),
     ...history<Invoice>("invoice"),
   ]),
-  room(keys.payments, [...PAYMENT_CHECKS, ...history<Payment>("payment")]),
   room(keys.apiKeys, history<ApiKey>("api_key")),
   room(keys.mailTemplates, history<MailTemplate>("mail_template")),
   room(keys.webhooks, [...WEBHOOK_CHECKS, ...history<WebhookEndpoint>("webhook")]),

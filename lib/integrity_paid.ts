@@ -72,7 +72,7 @@ export function paidFault(
   invoice: Invoice,
   worth: Worth | null,
 ): { check: PaidFault["check"]; detail: string } | null {
-  if (amountFault(invoice) !== null || formFault(invoice) !== null) return null;
+  if (amountFault(invoice) ?? formFault(invoice) ?? totalFault(invoice)) return null;
   const contradiction = moneyFault(invoice);
   if (contradiction !== null) return { check: "invoice.status_wrong", detail: contradiction };
   if (worth === null) return null;
@@ -143,7 +143,13 @@ function menderOf({ invoiceId, revision, paymentIds }: Account): Mender {
 
     const { paidMinor, refundedMinor } = sumOf(payments.map(worthOf));
     const { totalMinor } = invoice;
-    const status = statusWith(invoice.status, { totalMinor, paidMinor, refundedMinor });
+    // To give one up makes a revision, so none begins so.
+    const isNone = revision === 1 && invoice.status === "uncollectible";
+    const status = statusWith(isNone ? "open" : invoice.status, {
+      totalMinor,
+      paidMinor,
+      refundedMinor,
+    });
     const fields = { paidMinor, refundedMinor, status };
     const mended: Invoice = { ...invoice, ...fields, ...markIn(status, invoice) };
     if (amountFault(mended) ?? statusFault(mended) ?? totalFault(mended)) return null;

@@ -13,6 +13,7 @@ import {
   newClient,
   startShop,
 } from "../support/shop.ts";
+import { checkedBooks, type GatewayTill, startGatewayTill, TOTAL } from "../support/till.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 
@@ -215,7 +216,7 @@ Deno.test("GET /api/v2/clients/:id/export hands out all there is, and nobody els
   const { status, body } = await asAdmin(app, "GET", `/api/v2/clients/${id}/export`);
 
   equal(status, 200);
-  deepEqual(Object.keys(body).sort(), ["client", "invoices", "leads"]);
+  deepEqual(Object.keys(body).sort(), ["client", "invoices", "leads", "payments"]);
   deepEqual(body.client, (await asAdmin(app, "GET", `/api/v2/clients/${id}`)).body);
   equal(body.leads.length, 2);
   deepEqual(body.leads[0], sold.lead);
@@ -304,6 +305,95 @@ Deno.test("DELETE /api/v2/clients/:id erases a person and keeps the books", asyn
     equal(history.at(-1)?.action, "client.erase");
     deepEqual(history.at(-1)?.by, "bootstrap");
   }
+});
+
+/** An invoice with a payment of each kind, newest first as the program lists them. */
+async function payEveryWay(app: GatewayTill) {
+  const invoice = await app.bill();
+  const address = `/api/v2/invoices/${invoice.id}/payments`;
+  const cash = { amountMinor: 500, method: "cash", reference: "R-7", notes: "Asha's brother" };
+  const { status, text } = await app.send(address, cash);
+  equal(status, 201, text);
+  const phoned = await app.payByPhone(invoice, { phone: "0754 111 222" });
+  await app.azampay.push(phoned.id).approve();
+  const waiting = await app.payAtPesapal(await app.bill({ clientId: invoice.clientId }));
+  return { invoice, phoned, waiting };
+}
+
+Deno.test("GET /api/v2/clients/:id/export hands out the payments, and not where they are paid", async () => {
+  await using app = await startGatewayTill();
+  const { invoice, phoned, waiting } = await payEveryWay(app);
+  const stranger = await newClient(app, { name: "Juma", email: "juma@example.com" });
+  await app.payByHand(await app.bill({ clientId: stranger }), 7);
+
+  const { text, body } = await asAdmin(app, "GET", `/api/v2/clients/${invoice.clientId}/export`);
+
+  const { redirectUrl, ...shown } =
+    (await asAdmin(app, "GET", `/api/v2/payments/${waiting.id}`)).body;
+  deepEqual(body.payments[0], shown);
+  ok(redirectUrl && !text.includes(redirectUrl) && !text.includes("redirectUrl"));
+  deepEqual(
+    body.payments.map(({ channel, payerPhone, notes }: typeof shown) => [
+      channel,
+      payerPhone,
+      notes,
+    ]),
+    [["pesapal", null, ""], ["azampay", "+255754111222", ""], ["manual", null, "Asha's brother"]],
+  );
+  equal(body.payments[1].id, phoned.id);
+});
+
+Deno.test("DELETE /api/v2/clients/:id erases who paid, and keeps what was paid", async () => {
+  await using app = await startGatewayTill();
+  const { invoice, phoned, waiting } = await payEveryWay(app);
+  const { payments: before } = await checkedBooks(app, invoice.id);
+  app.advance(60_000);
+
+  const { status } = await asAdmin(app, "DELETE", `/api/v2/clients/${invoice.clientId}`);
+
+  equal(status, 200);
+  const { payments, invoice: after } = await checkedBooks(app, invoice.id);
+  equal(after.paidMinor, TOTAL);
+  deepEqual(
+    payments,
+    before.map((payment, i) => {
+      const { revision, updatedAt, chain } = payments[i]!;
+      const erased = { payerPhone: null, redirectUrl: null, notes: "" };
+      return { ...payment, ...erased, revision, updatedAt, chain };
+    }),
+  );
+  ok(payments[0]?.confirmationCode);
+  const books = await app.kv.text(["payment"]) + await app.kv.text(["audit"]);
+  for (const secret of ["754111222", "brother", waiting.redirectUrl!]) {
+    ok(!books.includes(secret), secret);
+  }
+  for (const { id } of [phoned, waiting]) {
+    const history = await checkedHistoryOf(app, "payment", keys.payment(id));
+    equal(history.at(-1)?.action, "client.erase");
+  }
+  // What waits is asked about as before, and paid in the end.
+  await app.pesapal.order(waiting.id).complete();
+  equal((await checkedBooks(app, waiting.invoiceId)).invoice.status, "paid");
+  equal((await app.payment(waiting.id)).redirectUrl, null);
+});
+
+Deno.test("DELETE /api/v2/clients/:id goes on with the payments that it had not come to", async () => {
+  await using app = await startGatewayTill();
+  const { invoice, phoned, waiting } = await payEveryWay(app);
+  await app.kv.corrupt(keys.payment(phoned.id));
+  const address = `/api/v2/clients/${invoice.clientId}`;
+  const interrupted = await asAdmin(app, "DELETE", address);
+  const isAhead = (await app.payment(waiting.id)).redirectUrl === null;
+  await app.kv.mend(keys.payment(phoned.id));
+  const { payerPhone } = await app.payment(phoned.id);
+
+  const { status } = await asAdmin(app, "DELETE", address);
+  const again = await leavesStoreAlone(app, () => asAdmin(app, "DELETE", address));
+
+  assertProblem(interrupted, 500, "internal");
+  deepEqual([isAhead, payerPhone], [true, "+255754111222"]);
+  deepEqual([status, again.status], [200, 200]);
+  equal((await app.payment(phoned.id)).payerPhone, null);
 });
 
 Deno.test("DELETE /api/v2/clients/:id repeats harmlessly", async () => {

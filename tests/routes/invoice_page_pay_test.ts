@@ -164,6 +164,46 @@ Deno.test("POST /i/:token/pay sends the payer to Pesapal, who comes back to what
   match(paid, /Paid Thank you\. .*Paid \$15,000\.00/);
 });
 
+Deno.test("POST /i/:token/pay has the payer come back from Pesapal to the page's language", async () => {
+  await using shop = await startPayingShop();
+  const { app, pesapal } = shop;
+  const { path } = await newInvoice(app);
+  const inEnglish = { headers: { "accept-language": "en" } };
+
+  const form = await formOn(app, `${path}?lang=sw`, "pesapal");
+  await send(app, form, inEnglish);
+  const [order] = pesapal.orders;
+  const again = await send(app, { ...form, action: form.action.replace("lang=sw", "lang=en") });
+  await order?.complete({ ipnTimes: 0 });
+  const { pathname, search } = new URL(order!.returnUrl);
+  const back = await app.request("GET", pathname + search, inEnglish);
+  const { text, headers } = await app.request("GET", `${path}?lang=sw`, inEnglish);
+
+  // The same button in another language is the same payment.
+  deepEqual([placeOf(again), pesapal.orders.length], [order?.pageUrl, 1]);
+  equal(back.status, 303);
+  equal(placeOf(back), `${app.config.publicUrl}${path}?lang=sw`);
+  equal(headers.get("content-language"), "sw");
+  match(text, /Imelipwa/);
+});
+
+Deno.test("GET /payments/pesapal/callback takes no other language than its own, nor more than that", async () => {
+  await using shop = await startPayingShop();
+  const { app, pesapal } = shop;
+  const { id, path } = await newInvoice(app);
+  await asAdmin(app, "POST", `/api/v2/invoices/${id}/checkout`, { body: { gateway: "pesapal" } });
+  const url = new URL(pesapal.orders[0]!.returnUrl);
+
+  const places = [];
+  for (const lang of [null, "", "fr", "SW", "sw&x=1", "//evil.example.com", "en"]) {
+    if (lang !== null) url.searchParams.set("lang", lang);
+    places.push(placeOf(await app.get(url.pathname + url.search)));
+  }
+
+  const plain = `${app.config.publicUrl}${path}`;
+  deepEqual(places, [...Array(6).fill(plain), `${plain}?lang=en`]);
+});
+
 Deno.test("POST /i/:token/pay starts one payment when the button is pressed many times", async () => {
   await using shop = await startPayingShop();
   const { app, azampay, pesapal } = shop;

@@ -332,6 +332,8 @@ Deno.test("AzamPay.readNotification() finds the key in either of the places that
   const read = await shop.read(await push.callback("success"));
 
   equal(read?.confirmation?.state, "completed");
+  // Once where it is not, and once where it is.
+  equal(shop.simulator.calls.public_key, 2);
 });
 
 Deno.test("AzamPay.readNotification() takes nothing else for a callback", async () => {

@@ -137,6 +137,39 @@ Deno.test("json() returns a 401 that has no body", async () => {
   deepEqual([status, body], [401, null]);
 });
 
+Deno.test("json() returns a refusal without a body of what may be repeated, and does not repeat it", async () => {
+  let status = 404;
+  await using gateway = startGateway(() => new Response(null, { status }), { failuresMax: 2 });
+
+  for (status of [400, 403, 404, 410]) {
+    gateway.requests.length = 0;
+    const reply = await gateway.json({ method: "GET", body: undefined, isRepeatable: true });
+
+    deepEqual([reply.status, reply.body, gateway.requests.length], [status, null, 1]);
+  }
+
+  equal(gateway.caller.breaker, "closed");
+});
+
+Deno.test("json() asks again where a page is in the place of a refusal", async () => {
+  await using gateway = startGateway((_, count) =>
+    count < 3 ? new Response("<h1>Sorry</h1>", { status: 404 }) : Response.json({ count })
+  );
+
+  const { body } = await gateway.json({ isRepeatable: true });
+
+  deepEqual(body, { count: 3 });
+});
+
+Deno.test("json() does not know the outcome of what may not be repeated and is refused without a body", async () => {
+  await using gateway = startGateway(() => new Response(null, { status: 404 }));
+
+  const { outcome, code } = await failureOf(gateway.json());
+
+  deepEqual([outcome, code], ["unknown", "not_json"]);
+  equal(gateway.requests.length, 1);
+});
+
 const BAD_ANSWERS: Record<string, () => Response> = {
   http_500: () => Response.json({ message: "Ouch" }, { status: 500 }),
   http_503: () => new Response("<h1>Sorry</h1>", { status: 503 }),
