@@ -25,7 +25,7 @@ small,.soft{color:#5b6676;font-size:.875rem}
 .overdue,.partly_overdue,.problem{background:#fbeeed;color:#a3221a}
 .partly_paid,.note{background:#fdf5e6;color:#7a5000}
 .void,.refunded{background:#f0f1f3;color:#4d5766}
-table{border-collapse:collapse;width:100%}
+table{border-collapse:collapse;width:100%;margin-top:1rem}
 td,th{border-bottom:1px solid #dde2e8;padding:.5rem 0;text-align:left;vertical-align:top;font-weight:400}
 td:last-child{width:1%;text-align:right;white-space:nowrap;padding-left:1rem}
 tfoot :is(td,th){border:0;padding:.2rem 0}
