@@ -26,6 +26,9 @@ import {
 import { integer, secretKey } from "./config/values.ts";
 import type { Language } from "./languages.ts";
 import type { Currency } from "./money.ts";
+
+export type { AzamPayConfig, PesapalConfig } from "./config/gateways.ts";
+
 /** Where the program runs: it decides the defaults and what is refused. */
 export type AppEnv = "development" | "test" | "production";
 
