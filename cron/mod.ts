@@ -15,7 +15,7 @@ import {
 import type { HealthMonitor } from "../lib/health.ts";
 import { deliverOutbox, OUTBOX_JOB } from "../lib/outbox_desk.ts";
 import { isOverdueWanted, OVERDUE_JOB, overdueSchedule, runOverdue } from "../lib/overdue.ts";
-import { reconcile } from "../lib/reconcile.ts";
+import { reconcile } from "../lib/payments/reconcile.ts";
 import type { Services } from "../lib/services.ts";
 import { isSweepWanted, runSweep, SWEEP_SCHEDULE } from "../lib/sweeps.ts";
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from "../lib/time.ts";

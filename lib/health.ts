@@ -8,7 +8,7 @@
  */
 import { hasBackups, readNewest } from "./backups.ts";
 import { lookAtOutbox } from "./outbox_desk.ts";
-import { lookAtPayments } from "./reconcile.ts";
+import { lookAtPayments } from "./payments/reconcile.ts";
 import type { Services } from "./services.ts";
 import { DAY_MS, HOUR_MS, isoTime, SECOND_MS } from "./time.ts";
 import { readJobs, troublesOf } from "./timetable.ts";

@@ -6,7 +6,7 @@
 import { alertSender } from "./outbox_alerts.ts";
 import type { Senders, Subscriber } from "./outbox_delivery.ts";
 import { mailSubscriber, newMailSender } from "./outbox_mail.ts";
-import { webhookOutboxSender, webhookSubscriber } from "./webhooks_delivery.ts";
+import { webhookOutboxSender, webhookSubscriber } from "./webhooks/delivery.ts";
 
 /** Everybody who has to be told of events. */
 export const SUBSCRIBERS: readonly Subscriber[] = [mailSubscriber, webhookSubscriber];

@@ -12,14 +12,14 @@
 import { type AlertServices, raiseAlert, resolveAlert } from "./alerts.ts";
 import { AppError } from "./errors.ts";
 import { newId } from "./ids.ts";
-import { sweep, type SweepReport } from "./integrity.ts";
+import { sweep, type SweepReport } from "./integrity/mod.ts";
 import * as keys from "./kv/keys.ts";
 import type { JobRun } from "./kv/records.ts";
 import type { Finding, RepairRecord, SweepRecord, SweepRun } from "./kv/sweep_records.ts";
 import { transact, type Writes } from "./kv/transact.ts";
 import { type Caller, operationOf } from "./operation.ts";
 import { listEntities, type Page, type PageRequest } from "./page.ts";
-import { repair } from "./repair.ts";
+import { repair } from "./integrity/repair.ts";
 import { isoTime, SECOND_MS } from "./time.ts";
 import { lastDue } from "./timetable.ts";
 

@@ -19,7 +19,7 @@ import {
 } from "../lib/backup/mod.ts";
 import { choose } from "../lib/backup/retain.ts";
 import { logState } from "../lib/backup/state.ts";
-import { sweep } from "../lib/integrity.ts";
+import { sweep } from "../lib/integrity/mod.ts";
 import * as keys from "../lib/kv/keys.ts";
 import { createProduct } from "../lib/products.ts";
 import { DAY_MS } from "../lib/time.ts";

@@ -12,7 +12,7 @@ import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:ass
 import fc from "fast-check";
 import { changeClient, eraseClient } from "../lib/clients.ts";
 import { AppError, type ErrorKind } from "../lib/errors.ts";
-import { sweep } from "../lib/integrity.ts";
+import { sweep } from "../lib/integrity/mod.ts";
 import { changeInvoice, createInvoice, issueInvoice, voidInvoice } from "../lib/invoices.ts";
 import * as keys from "../lib/kv/keys.ts";
 import type {

@@ -5,7 +5,7 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { readConfig } from "../lib/config.ts";
-import { sweep } from "../lib/integrity.ts";
+import { sweep } from "../lib/integrity/mod.ts";
 import * as keys from "../lib/kv/keys.ts";
 import { openLog } from "../lib/log.ts";
 import { openServices } from "../lib/services.ts";

@@ -6,7 +6,7 @@ import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "n
 import { invoiceToken } from "../lib/invoice_links.ts";
 import * as keys from "../lib/kv/keys.ts";
 import type { Invoice } from "../lib/kv/records.ts";
-import type { Payment } from "../lib/payments.ts";
+import type { Payment } from "../lib/payments/mod.ts";
 import { DAY_MS, MINUTE_MS } from "../lib/time.ts";
 import { assertProblem } from "./support/answers.ts";
 import { bookedMinor, trueMinor } from "./support/money_truth.ts";

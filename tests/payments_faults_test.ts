@@ -6,11 +6,11 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
-import { sweep } from "../lib/integrity.ts";
+import { sweep } from "../lib/integrity/mod.ts";
 import * as keys from "../lib/kv/keys.ts";
-import type { Payment } from "../lib/payments.ts";
-import { PROBLEMS } from "../lib/payment_state.ts";
-import { reconcile } from "../lib/reconcile.ts";
+import type { Payment } from "../lib/payments/mod.ts";
+import { PROBLEMS } from "../lib/payments/state.ts";
+import { reconcile } from "../lib/payments/reconcile.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from "../lib/time.ts";
 import { TESTER } from "./support/app.ts";
 import { newSeed } from "./support/faulty_kv.ts";

@@ -6,12 +6,12 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { readConfig } from "../lib/config.ts";
-import { sweep } from "../lib/integrity.ts";
+import { sweep } from "../lib/integrity/mod.ts";
 import * as keys from "../lib/kv/keys.ts";
 import { openLog } from "../lib/log.ts";
-import { resolvePayment } from "../lib/payment_desk.ts";
-import type { Payment } from "../lib/payments.ts";
-import { reconcile } from "../lib/reconcile.ts";
+import { resolvePayment } from "../lib/payments/desk.ts";
+import type { Payment } from "../lib/payments/mod.ts";
+import { reconcile } from "../lib/payments/reconcile.ts";
 import { openServices, type Services } from "../lib/services.ts";
 import { DAY_MS } from "../lib/time.ts";
 import { TESTER } from "./support/app.ts";

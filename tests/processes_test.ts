@@ -11,7 +11,7 @@ import {
 } from "node:assert/strict";
 import { encode } from "../lib/kv/codec.ts";
 import { environment, readConfig } from "../lib/config.ts";
-import { sweep } from "../lib/integrity.ts";
+import { sweep } from "../lib/integrity/mod.ts";
 import * as keys from "../lib/kv/keys.ts";
 import type { Client, Invoice, Lead } from "../lib/kv/records.ts";
 import { openLog } from "../lib/log.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { AppError } from "../errors.ts";
-import { sweep } from "../integrity.ts";
+import { sweep } from "../integrity/mod.ts";
 import type { Store } from "../kv/store.ts";
 import { SECOND_MS, sleep } from "../time.ts";
 import { throwIfAborted } from "./services.ts";

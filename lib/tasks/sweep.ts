@@ -6,8 +6,8 @@
  */
 import { parseArgs } from "node:util";
 import { newId } from "../ids.ts";
-import { FINDINGS_MAX, sweep, type SweepProgress, type SweepReport } from "../integrity.ts";
-import { repair } from "../repair.ts";
+import { FINDINGS_MAX, sweep, type SweepProgress, type SweepReport } from "../integrity/mod.ts";
+import { repair } from "../integrity/repair.ts";
 import type { Services } from "../services.ts";
 import { runTask, TaskError } from "./_task.ts";
 

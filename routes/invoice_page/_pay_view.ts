@@ -7,7 +7,7 @@
 import type { Invoice } from "../../lib/invoices.ts";
 import { owedMinor } from "../../lib/invoice_status.ts";
 import type { Money } from "../../lib/money.ts";
-import type { GatewayName, MobileProvider, Payment } from "../../lib/payments.ts";
+import type { GatewayName, MobileProvider, Payment } from "../../lib/payments/mod.ts";
 import { MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
 
 /** The networks of mobile money, as their customers know them. */

@@ -20,7 +20,7 @@ import { invoiceIdOf, invoiceToken } from "../../lib/invoice_links.ts";
 import { getInvoice, type Invoice } from "../../lib/invoices.ts";
 import { isLanguage, type Language, LANGUAGES } from "../../lib/languages.ts";
 import { passGuards } from "../../lib/operation.ts";
-import { listPayments, startCheckout } from "../../lib/payments.ts";
+import { listPayments, startCheckout } from "../../lib/payments/mod.ts";
 import type { Services } from "../../lib/services.ts";
 import { businessDate, MINUTE_MS } from "../../lib/time.ts";
 import type { AppEnv } from "../_env.ts";

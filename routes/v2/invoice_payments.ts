@@ -9,9 +9,9 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { PAYMENT_METHODS, recordPayment } from "../../lib/payment_desk.ts";
-import { type Payment, searchPayments, startCheckout } from "../../lib/payments.ts";
-import { refundPayment } from "../../lib/refunds.ts";
+import { PAYMENT_METHODS, recordPayment } from "../../lib/payments/desk.ts";
+import { type Payment, searchPayments, startCheckout } from "../../lib/payments/mod.ts";
+import { refundPayment } from "../../lib/payments/refunds.ts";
 import type { Services } from "../../lib/services.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf } from "../_http.ts";

@@ -22,7 +22,7 @@ import {
 import { isOverdue } from "../../lib/invoice_due.ts";
 import { sendInvoice } from "../../lib/invoice_sending.ts";
 import { LINES_MAX } from "../../lib/invoice_lines.ts";
-import { withdrawInvoice } from "../../lib/payment_desk.ts";
+import { withdrawInvoice } from "../../lib/payments/desk.ts";
 import type { Services } from "../../lib/services.ts";
 import { businessDate } from "../../lib/time.ts";
 import type { AppEnv } from "../_env.ts";

@@ -10,9 +10,9 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { checkPayment, resolvePayment } from "../../lib/payment_desk.ts";
-import { getPayment, type Payment, searchPayments } from "../../lib/payments.ts";
-import { resolveRefund } from "../../lib/refunds.ts";
+import { checkPayment, resolvePayment } from "../../lib/payments/desk.ts";
+import { getPayment, type Payment, searchPayments } from "../../lib/payments/mod.ts";
+import { resolveRefund } from "../../lib/payments/refunds.ts";
 import type { Services } from "../../lib/services.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf, revisionTag } from "../_http.ts";

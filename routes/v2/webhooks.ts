@@ -25,8 +25,8 @@ import {
   WEBHOOK_EVENT_TYPES,
   type WebhookEndpoint,
   WEBHOOKS_MAX,
-} from "../../lib/webhooks.ts";
-import { type Delivery, listDeliveries, pingWebhook, redeliver } from "../../lib/webhooks_log.ts";
+} from "../../lib/webhooks/mod.ts";
+import { type Delivery, listDeliveries, pingWebhook, redeliver } from "../../lib/webhooks/log.ts";
 import { cleanLine, isLine } from "../../lib/text.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";

@@ -15,7 +15,7 @@ import {
   takeBackup,
   verifyBackup,
 } from "../../lib/backup/mod.ts";
-import { sweep } from "../../lib/integrity.ts";
+import { sweep } from "../../lib/integrity/mod.ts";
 import { isDurable } from "../../lib/kv/keys.ts";
 import { scanAll } from "../../lib/kv/bulk.ts";
 import { type BackupShop, openBackupShop, sellTo } from "../support/backup_shop.ts";

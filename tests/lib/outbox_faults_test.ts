@@ -3,7 +3,7 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { newId } from "../../lib/ids.ts";
-import { sweep } from "../../lib/integrity.ts";
+import { sweep } from "../../lib/integrity/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import type { Outbox } from "../../lib/outbox.ts";
 import { MINUTE_MS } from "../../lib/time.ts";

@@ -4,7 +4,7 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
 import { isId, newId } from "../../lib/ids.ts";
-import { sweep } from "../../lib/integrity.ts";
+import { sweep } from "../../lib/integrity/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import { backoffOf, type OutboxMessage } from "../../lib/outbox_delivery.ts";
 import { deliverOutbox, getMessage, listMessages, measureOutbox } from "../../lib/outbox_desk.ts";

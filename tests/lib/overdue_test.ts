@@ -12,7 +12,7 @@ import {
 import { runJob } from "../../cron/_job.ts";
 import { jobsOf } from "../../cron/mod.ts";
 import { HealthMonitor } from "../../lib/health.ts";
-import { sweep } from "../../lib/integrity.ts";
+import { sweep } from "../../lib/integrity/mod.ts";
 import { createInvoice } from "../../lib/invoices.ts";
 import { encode } from "../../lib/kv/codec.ts";
 import * as keys from "../../lib/kv/keys.ts";
@@ -25,7 +25,7 @@ import {
   type OverdueReport,
   overdueSchedule,
 } from "../../lib/overdue.ts";
-import { repair } from "../../lib/repair.ts";
+import { repair } from "../../lib/integrity/repair.ts";
 import { nextDue } from "../../lib/timetable.ts";
 import { startApp, TEST_START, type TestApp, TESTER } from "../support/app.ts";
 import { FaultyKv, inOrder } from "../support/faulty_kv.ts";

@@ -11,7 +11,7 @@ import {
 } from "node:assert/strict";
 import { listIncidents } from "../../lib/alerts.ts";
 import { AppError } from "../../lib/errors.ts";
-import { sweep } from "../../lib/integrity.ts";
+import { sweep } from "../../lib/integrity/mod.ts";
 import { callerOf, claimJob } from "../../lib/jobs.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import { type Deadlines, Store } from "../../lib/kv/store.ts";

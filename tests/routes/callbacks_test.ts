@@ -5,8 +5,8 @@
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { invoiceUrl } from "../../lib/invoice_links.ts";
 import * as keys from "../../lib/kv/keys.ts";
-import type { Payment } from "../../lib/payments.ts";
-import { PROBLEMS } from "../../lib/payment_state.ts";
+import type { Payment } from "../../lib/payments/mod.ts";
+import { PROBLEMS } from "../../lib/payments/state.ts";
 import { DAY_MS, MINUTE_MS } from "../../lib/time.ts";
 import { assertProblem } from "../support/answers.ts";
 import { leavesStoreAlone } from "../support/shop.ts";
@@ -52,7 +52,7 @@ Deno.test("a confirmation costs one read, then one read and one commit", async (
   await using app = await startGatewayTill();
   const payment = await app.payAtPesapal(await app.bill());
   await app.pesapal.order(payment.id).complete({ ipnTimes: 0 });
-  const { confirmPayment } = await import("../../lib/payment_confirm.ts");
+  const { confirmPayment } = await import("../../lib/payments/confirm.ts");
   const by = { actor: "cli", requestId: "test", idempotencyKey: null } as const;
   const { reads, commits } = app.kv;
 

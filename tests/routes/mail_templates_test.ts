@@ -3,7 +3,7 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { isChainIntact } from "../../lib/audit.ts";
-import { sweep } from "../../lib/integrity.ts";
+import { sweep } from "../../lib/integrity/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import { startApp, type TestApp } from "../support/app.ts";
 

@@ -10,7 +10,7 @@ import { newId } from "../../lib/ids.ts";
 import type { Payment, Refund } from "../../lib/kv/payment_records.ts";
 import { transact } from "../../lib/kv/transact.ts";
 import { operationOf } from "../../lib/operation.ts";
-import { newPayment, putNewPayment } from "../../lib/payment_books.ts";
+import { newPayment, putNewPayment } from "../../lib/payments/books.ts";
 import { isoTime } from "../../lib/time.ts";
 import { createApp } from "../../routes/mod.ts";
 import { LEAD, type TestAnswer, TESTER, type TestRequest } from "../support/app.ts";

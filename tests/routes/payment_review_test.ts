@@ -2,7 +2,7 @@
  * What no gateway can tell, a person decides: on evidence, once, and with a name.
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
-import { PROBLEMS } from "../../lib/payment_state.ts";
+import { PROBLEMS } from "../../lib/payments/state.ts";
 import { MINUTE_MS } from "../../lib/time.ts";
 import { assertProblem } from "../support/answers.ts";
 import { asAdmin, historyOf, leavesStoreAlone } from "../support/shop.ts";

@@ -4,7 +4,7 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { newId } from "../../lib/ids.ts";
 import * as keys from "../../lib/kv/keys.ts";
-import { WEBHOOK_EVENT_TYPES, WEBHOOKS_MAX } from "../../lib/webhooks.ts";
+import { WEBHOOK_EVENT_TYPES, WEBHOOKS_MAX } from "../../lib/webhooks/mod.ts";
 import { startApp, type TestApp } from "../support/app.ts";
 import { happen } from "../support/outbox.ts";
 import { asAdmin, checkedHistoryOf, leavesStoreAlone, startShop } from "../support/shop.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { parseMajor } from "../../lib/money.ts";
-import type { Payment } from "../../lib/payments.ts";
+import type { Payment } from "../../lib/payments/mod.ts";
 import type { AzamPaySimulator } from "./gateways/azampay_simulator.ts";
 import type { PesapalSimulator } from "./gateways/pesapal_simulator.ts";
 

@@ -7,9 +7,9 @@
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 import * as keys from "../../lib/kv/keys.ts";
 import type { Invoice } from "../../lib/kv/records.ts";
-import { indexesOf } from "../../lib/payment_books.ts";
-import { listPayments, type Payment } from "../../lib/payments.ts";
-import { worthOf } from "../../lib/payment_state.ts";
+import { indexesOf } from "../../lib/payments/books.ts";
+import { listPayments, type Payment } from "../../lib/payments/mod.ts";
+import { worthOf } from "../../lib/payments/state.ts";
 import { TEST_START, type TestAnswer, type TestApp, type TestAppOptions } from "./app.ts";
 import { AZAMPAY_ACCOUNT, AzamPaySimulator } from "./gateways/azampay_simulator.ts";
 import { PesapalSimulator } from "./gateways/pesapal_simulator.ts";

@@ -6,7 +6,7 @@ import {
   shipLog,
   takeBackup,
 } from "../../../lib/backup/mod.ts";
-import { sweep } from "../../../lib/integrity.ts";
+import { sweep } from "../../../lib/integrity/mod.ts";
 import { scanAll } from "../../../lib/kv/bulk.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";

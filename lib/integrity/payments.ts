@@ -1,0 +1,226 @@
+/**
+ * The invariants of money: each payment is sound, belongs to its invoice and can
+ * be found, and each invoice has the money on it that its payments are worth.
+ *
+ * @module
+ */
+import { isAmount } from "./amounts.ts";
+import {
+  type Check,
+  check,
+  type Get,
+  type Index,
+  indexRoom,
+  missing,
+  type Room,
+  shared,
+} from "./indexes.ts";
+import { faultWithMend, NO_WORTH, type PaidFault, paidFault, sumOf, type Worth } from "./paid.ts";
+import { View } from "./view.ts";
+import * as keys from "../kv/keys.ts";
+import type { Payment } from "../kv/payment_records.ts";
+import type { Invoice } from "../kv/records.ts";
+import type { Store, StoredEntry } from "../kv/store.ts";
+import { isCurrency } from "../money.ts";
+import { trackingKey } from "../payments/books.ts";
+import { refundedOf, worthOf } from "../payments/state.ts";
+
+const paymentByInvoice: Index<Payment> = {
+  prefix: ["payment_by_invoice"],
+  keyOf: ({ invoiceId, id }) => keys.paymentByInvoice(invoiceId, id),
+  primary: keys.payment,
+  hasIds: true,
+};
+const paymentByStatus: Index<Payment> = {
+  prefix: ["payment_by_status"],
+  keyOf: ({ status, id }) => keys.paymentByStatus(status, id),
+  primary: keys.payment,
+  hasIds: true,
+};
+const paymentByTracking: Index<Payment> = {
+  prefix: ["payment_by_tracking"],
+  keyOf: ({ channel, trackingId }) => trackingId === null ? null : trackingKey(channel, trackingId),
+  primary: keys.payment,
+  hasIds: false,
+};
+const paymentDue: Index<Payment> = {
+  prefix: ["payment_due"],
+  keyOf: ({ nextCheckAt, id }) => nextCheckAt === null ? null : keys.paymentDue(nextCheckAt, id),
+  primary: keys.payment,
+  hasIds: true,
+};
+
+/** What must be true of every payment, beside its history. */
+export const PAYMENT_CHECKS: readonly Check[] = [
+  check<Payment>("payment.invoice_missing", "critical", invoiceFault),
+  check<Payment>("payment.amount_invalid", "critical", amountFault),
+  check<Payment>("payment.state_wrong", "critical", stateFault),
+  missing(paymentByInvoice),
+  missing(paymentByStatus),
+  missing(paymentByTracking),
+  shared("payment.tracking_shared", paymentByTracking),
+  missing(paymentDue),
+];
+
+/** What must be true of the ways to find them. */
+export const PAYMENT_INDEX_ROOMS: readonly Room[] = [
+  indexRoom(paymentByInvoice),
+  indexRoom(paymentByStatus),
+  indexRoom(paymentByTracking),
+  indexRoom(paymentDue),
+];
+
+function invoiceFault({ invoiceId, currency }: Payment, get: Get): string | null {
+  const invoice = get(keys.invoice(invoiceId));
+  if (!invoice) return `Invoice ${invoiceId} is not there`;
+  if (invoice.currency !== currency) return `Invoice ${invoiceId} is in another currency`;
+  return invoice.status === "draft" ? `Invoice ${invoiceId} is a draft` : null;
+}
+
+function amountFault(payment: Payment): string | null {
+  const { currency, amountMinor, receivedMinor, refunds } = payment;
+  if (!isCurrency(currency)) return "The currency is not one";
+  if (!isAmount(amountMinor, { least: 1 })) return "What was asked for is not an amount";
+  if (!isAmount(receivedMinor, { least: 0 })) return "What was received is not an amount";
+  if (!refunds.every(({ amountMinor }) => isAmount(amountMinor, { least: 1 }))) {
+    return "A refund is not an amount";
+  }
+  const refunded = refundedOf(payment);
+  return refunded <= receivedMinor ? null : `${refunded} went back of ${receivedMinor}`;
+}
+
+/** What was completed was confirmed: by the gateway for this amount, or by a person who is named. */
+function stateFault(payment: Payment): string | null {
+  const { channel, status, amountMinor, receivedMinor, completedAt, resolution } = payment;
+  const isReceived = receivedMinor > 0;
+  if (status === "completed" && (!isReceived || completedAt === null)) {
+    return "It is completed, and nothing was received";
+  }
+  if (status !== "completed" && status !== "reversed" && isReceived) {
+    return `It is ${status}, and ${receivedMinor} were received`;
+  }
+  if (!isReceived || resolution?.outcome === "completed") return null;
+  if (receivedMinor !== amountMinor) return `Of ${amountMinor}, ${receivedMinor} were received`;
+  const isNamed = channel === "manual" || payment.trackingId !== null;
+  return isNamed ? null : "The gateway has no name for it";
+}
+
+/** Invoices whose payments are looked at in one step. */
+const STEP = 200;
+/** Payments read at once. */
+const PAGE = 500;
+/** Keys that Deno KV reads in one call. */
+const KEYS_PER_READ = 10;
+/** How often an invoice is read again because it has changed meanwhile. */
+const MOVES_MAX = 3;
+
+/**
+ * Compares a page of invoices with their payments. What looks wrong is looked at
+ * again by itself: every payment that changes what an invoice has on it changes
+ * the invoice in the same commit, so payments read between two equal revisions
+ * are those of that revision.
+ *
+ * @param after The invoice that the step before ended with; null at the beginning.
+ * @returns What is wrong, and where to go on; null at the end.
+ */
+export async function comparePaid(
+  store: Store,
+  after: keys.Key<unknown> | null,
+): Promise<{ faults: PaidFault[]; next: keys.Key<unknown> | null }> {
+  const page = await store.listStored(keys.invoices, {
+    limit: STEP,
+    ...(after ? { start: [...after, ""] } : {}),
+  });
+  const [first, last] = [page[0]?.key[1], page.at(-1)?.key[1]];
+  if (first === undefined || last === undefined) return { faults: [], next: null };
+  const sums = await sumsBetween(store, String(first), String(last));
+  const faults: PaidFault[] = [];
+  for (const entry of page) {
+    const invoice = valueOf<Invoice>(entry);
+    if (!invoice || paidFault(invoice, worthIn(sums, invoice)) === null) continue;
+    const fault = await lookAgain(store, invoice.id);
+    if (fault !== null) faults.push(fault);
+  }
+  return { faults, next: page.length < STEP ? null : page.at(-1)!.key };
+}
+
+/** The payments of an invoice, and what they are worth together; null where one cannot be read. */
+interface Sum {
+  paymentIds: string[];
+  worth: Worth | null;
+}
+
+/** The sums of invoices, from one to another. */
+async function sumsBetween(
+  store: Store,
+  first: string,
+  last: string,
+): Promise<Map<string, Sum>> {
+  const sums = new Map<string, Sum>();
+  const end = [...keys.paymentsByInvoice(last), "\u{10ffff}"];
+  for (let start: keys.Key<unknown> = keys.paymentsByInvoice(first);;) {
+    const index = await store.listStored(["payment_by_invoice"], { limit: PAGE, start, end });
+    const ids = index.map(({ key }) => String(key[2]));
+    const payments = await readAll(store, ids.map(keys.payment));
+    for (const [i, { key }] of index.entries()) {
+      const invoiceId = String(key[1]);
+      const sum = sums.get(invoiceId) ?? { paymentIds: [], worth: NO_WORTH };
+      sum.paymentIds.push(ids[i]!);
+      sum.worth = plus(sum.worth, payments[i], invoiceId);
+      sums.set(invoiceId, sum);
+    }
+    if (index.length < PAGE) return sums;
+    start = [...index.at(-1)!.key, ""];
+  }
+}
+
+function plus(
+  worth: Worth | null,
+  payment: Payment | null | undefined,
+  invoiceId: string,
+): Worth | null {
+  if (worth === null || payment === undefined) return null;
+  return payment?.invoiceId === invoiceId ? sumOf([worth, worthOf(payment)]) : worth;
+}
+
+function worthIn(sums: Map<string, Sum>, { id }: Invoice): Worth | null {
+  const sum = sums.get(id);
+  return sum ? sum.worth : NO_WORTH;
+}
+
+/** Payments in the order of their keys: null where there is none, undefined where one cannot be read. */
+async function readAll(
+  store: Store,
+  wanted: readonly keys.Key<Payment>[],
+): Promise<(Payment | null | undefined)[]> {
+  const chunks: Promise<StoredEntry[]>[] = [];
+  for (let i = 0; i < wanted.length; i += KEYS_PER_READ) {
+    chunks.push(store.getStored(wanted.slice(i, i + KEYS_PER_READ)));
+  }
+  const entries = (await Promise.all(chunks)).flat();
+  return entries.map((entry) => entry.versionstamp === null ? null : valueOf<Payment>(entry));
+}
+
+/** A whole value; undefined for what cannot be read, which is a finding of its own. */
+function valueOf<T>(entry: StoredEntry): T | undefined {
+  const reading = new View().add(entry);
+  return "value" in reading ? reading.value as T : undefined; // whole, so of the type of its key
+}
+
+/** Null also for an invoice that keeps moving, and is left to the next sweep. */
+async function lookAgain(store: Store, invoiceId: string): Promise<PaidFault | null> {
+  const readInvoice = async () => {
+    const [entry] = await store.getStored([keys.invoice(invoiceId)]);
+    return entry && entry.versionstamp !== null ? valueOf<Invoice>(entry) : undefined;
+  };
+  for (let move = 0; move <= MOVES_MAX; move++) {
+    const before = await readInvoice();
+    const sums = await sumsBetween(store, invoiceId, invoiceId);
+    const after = await readInvoice();
+    if (!before || !after) return null;
+    if (before.revision !== after.revision) continue;
+    const paymentIds = sums.get(invoiceId)?.paymentIds ?? [];
+    return faultWithMend(after, paymentIds, worthIn(sums, after));
+  }
+  return null;
+}

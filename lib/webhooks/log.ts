@@ -1,0 +1,123 @@
+/**
+ * What became of an endpoint's webhooks, and sending some of them again.
+ *
+ * @module
+ */
+import { AppError } from "../errors.ts";
+import { newId } from "../ids.ts";
+import * as keys from "../kv/keys.ts";
+import type { MessageStatus, OutboxMessage } from "../kv/outbox_records.ts";
+import { transact } from "../kv/transact.ts";
+import type { WebhookAttempt, WebhookDelivery } from "../kv/webhook_records.ts";
+import { type Caller, operationOf } from "../operation.ts";
+import { getMessage, retryMessage } from "../outbox_desk.ts";
+import { putMessage } from "../outbox_states.ts";
+import { listEntities, type Page, type PageRequest } from "../page.ts";
+import type { Services } from "../services.ts";
+import { isoTime } from "../time.ts";
+import { expectKnown, getWebhook } from "./mod.ts";
+import { PING } from "./delivery.ts";
+
+export type { WebhookAttempt } from "../kv/webhook_records.ts";
+
+/** A message to an endpoint, as operators see it. */
+export interface Delivery {
+  /** Which the receiver knows as `webhook-id`. */
+  messageId: string;
+  /** The event type, or `ping`. */
+  type: string;
+  /** When that happened, ISO 8601. */
+  at: string;
+  /** How far it has come. */
+  status: MessageStatus;
+  /** When it is tried next, ISO 8601; null if it is not. */
+  nextAttemptAt: string | null;
+  /** How often it was tried. */
+  attempts: number;
+  /** The last attempts, in order. */
+  lastAttempts: WebhookAttempt[];
+}
+
+/**
+ * What an endpoint was sent within 30 days, newest event first; what was not
+ * tried yet is in the outbox only. Three reads, and one for each five entries.
+ *
+ * @throws {AppError} `not_found`; `malformed` on a cursor that is not of this list
+ */
+export async function listDeliveries(
+  services: Services,
+  id: string,
+  page: PageRequest,
+): Promise<Page<Delivery>> {
+  await getWebhook(services, id);
+  const now = services.clock();
+  const list = `webhooks/${id}`;
+  const isKept = ({ exp }: WebhookDelivery) => exp > now;
+  const found = await listEntities(services, list, keys.webhookDeliveries(id), page, isKept);
+  const messages = await services.store.getMany(
+    found.data.flatMap(({ id }) => [keys.message(id), keys.messageDone(id)]),
+  );
+  return {
+    ...found,
+    data: found.data.map((delivery, i) =>
+      deliveryOf(delivery, messages[2 * i] ?? messages[2 * i + 1] ?? null)
+    ),
+  };
+}
+
+/**
+ * Has an endpoint sent a message again that it was sent before, whatever became
+ * of it, under the same id; or now, what waits for its next attempt.
+ *
+ * @throws {AppError} `not_found`, or `conflict` while it is being sent or the
+ * endpoint is disabled
+ */
+export async function redeliver(
+  services: Services,
+  { id, messageId }: { id: string; messageId: string },
+  by: Caller,
+): Promise<Delivery> {
+  const endpoint = await getWebhook(services, id);
+  const { kind, to } = await getMessage(services, messageId);
+  if (kind !== "webhook" || to !== id) throw new AppError("not_found", "No such message");
+  if (!endpoint.isEnabled) throw new AppError("conflict", "The webhook is disabled");
+  const message = await retryMessage(services, messageId, by);
+  const delivery = await services.store.get(keys.webhookDelivery(id, messageId));
+  return deliveryOf(delivery ?? untried(message), message);
+}
+
+/**
+ * Has an endpoint sent a trial, once, even if it is disabled. What comes of it is
+ * among its deliveries a moment later.
+ *
+ * @throws {AppError} `not_found`
+ */
+export async function pingWebhook(services: Services, id: string, by: Caller): Promise<Delivery> {
+  const now = services.clock();
+  const origin = { id: newId(now), at: isoTime(now), subject: { webhookId: id }, data: {} };
+  const reads = { endpoint: keys.webhook(id) };
+  const message = await transact(services, reads, ({ endpoint }, writes) => {
+    expectKnown(endpoint);
+    return putMessage(writes, origin, { kind: "webhook", type: PING, to: id, lane: id }, now);
+  }, { operation: operationOf(by, "webhook.ping", id, { now }) });
+  services.outbox.wakeLane(message.lane);
+  return deliveryOf(untried(message), message);
+}
+
+function untried({ id, type, at }: OutboxMessage): WebhookDelivery {
+  return { ...{ id, type, at }, attempts: 0, lastAttempts: [], exp: 0 };
+}
+
+function deliveryOf(
+  { id, type, at, attempts, lastAttempts }: WebhookDelivery,
+  message: OutboxMessage | null,
+): Delivery {
+  // What is kept no longer has ended.
+  const wasTaken = lastAttempts.at(-1)?.reason === null;
+  const status = message?.status ?? (wasTaken ? "sent" : "dead");
+  return {
+    ...{ messageId: id, type, at, status },
+    nextAttemptAt: message?.status === "pending" ? isoTime(message.dueAt) : null,
+    ...{ attempts, lastAttempts },
+  };
+}
