@@ -133,7 +133,6 @@ Deno.test({
       shipped: await shipLog(services),
       manifest: await readManifest(services, backupId),
     }));
-    const books = await booksAt(lost.kvPath);
     // What follows is in the store alone, and is lost with it.
     await load.start(SENDERS);
     await load.more(200);
@@ -149,7 +148,6 @@ Deno.test({
       expectSameBooks(await shopBooksOf(kv), booksAfter(commits));
     }
     const upTo = (stamp: string) => commits.filter((commit) => commit.stamp <= stamp);
-    expectSameBooks(books, booksAfter(upTo(shipped.stamp)));
     deepEqual(missing(booksAfter(commits), load.acknowledged), []);
     // At the full minute the server ships by itself.
     const lastShipped = await beside(async (services) => {
@@ -202,10 +200,10 @@ Deno.test({
     await again.start(SENDERS);
     await again.more(100);
     await again.stop();
+    restored.kill("SIGKILL"); // what it has yet to mail it would note after the backup
+    await restored.ended;
     expectGood(await runTask("sweep", [], latest));
     expectGood(await runTask("backup", [], latest));
-    restored.kill("SIGKILL");
-    await restored.ended;
     const second = await booksAt(latest.kvPath);
     await Deno.remove(`${folder}/latest`, { recursive: true });
     await Deno.mkdir(`${folder}/latest`);
