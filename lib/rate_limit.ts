@@ -76,6 +76,8 @@ export const LOG_MAX = 200;
 const SLICES = 60;
 /** Subjects that an instance remembers. */
 const SUBJECTS_MAX = 50_000;
+/** A count by size: with `max` all the room is taken at once, which delays every start. */
+const SUBJECTS = { maxSize: SUBJECTS_MAX, sizeCalculation: () => 1 };
 /** A window outlives its end by this, for clocks that differ. */
 const GRACE_MS = MINUTE_MS;
 
@@ -168,9 +170,9 @@ export class RateLimiter {
   readonly #rules: ReadonlyMap<RateRuleName, RateRule>;
   readonly #options: RateLimiterOptions;
   /** By window: until when. */
-  readonly #refused = new LRUCache<string, number>({ max: SUBJECTS_MAX });
+  readonly #refused = new LRUCache<string, number>(SUBJECTS);
   /** Windows that only this instance keeps. */
-  readonly #here = new LRUCache<string, RateWindow>({ max: SUBJECTS_MAX });
+  readonly #here = new LRUCache<string, RateWindow>(SUBJECTS);
 
   /** No rules means no limits. */
   constructor(rules: readonly RateRule[], options: RateLimiterOptions) {

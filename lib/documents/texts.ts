@@ -253,12 +253,18 @@ export function fill(text: string, values: Readonly<Record<string, string | numb
   );
 }
 
-const DAY_FORMATS: Readonly<Record<Language, Intl.DateTimeFormat>> = {
-  en: new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeZone: "UTC" }),
-  sw: new Intl.DateTimeFormat("sw", { dateStyle: "long", timeZone: "UTC" }),
-};
+/** As Intl calls the languages; British, for the day before the month. */
+const LOCALES: Readonly<Record<Language, string>> = { en: "en-GB", sw: "sw" };
+
+/** Made when first needed: it takes longer than reading most modules. */
+const dayFormats = new Map<Language, Intl.DateTimeFormat>();
 
 /** A date `YYYY-MM-DD` for people, such as `29 June 2026` or `29 Juni 2026`. */
 export function formatDay(day: string, language: Language): string {
-  return DAY_FORMATS[language].format(Date.parse(`${day}T00:00:00Z`));
+  let format = dayFormats.get(language);
+  if (!format) {
+    format = new Intl.DateTimeFormat(LOCALES[language], { dateStyle: "long", timeZone: "UTC" });
+    dayFormats.set(language, format);
+  }
+  return format.format(Date.parse(`${day}T00:00:00Z`));
 }
