@@ -6,52 +6,34 @@
  */
 import { putChange } from "./audit.ts";
 import type { Config } from "./config.ts";
-import { fromBase64Url, hmacSha256, timingSafeEqual, toBase64Url } from "./digest.ts";
 import { AppError } from "./errors.ts";
-import { isId, newId } from "./ids.ts";
+import { newId } from "./ids.ts";
 import * as keys from "./kv/keys.ts";
 import type { OutboxMessage } from "./kv/outbox_records.ts";
 import { transact } from "./kv/transact.ts";
 import { type Caller, operationOf } from "./operation.ts";
 import { putMessage } from "./outbox_states.ts";
 import type { Services } from "./services.ts";
+import { signedId, signId } from "./signed_ids.ts";
 import { isoTime } from "./time.ts";
 
-const ID_BYTES = 16;
-const MAC_BYTES = 16;
+/** An invoice's token ends no consent. */
+const PURPOSE = "unsubscribe link";
 
 /** Where a client ends its consent: shows a page, and takes a POST of one click (RFC 8058). */
 export function unsubscribeUrl(
-  { publicUrl, secretKey }: Pick<Config, "publicUrl" | "secretKey">,
+  config: Pick<Config, "publicUrl" | "secretKey">,
   clientId: string,
 ): string {
-  const bytes = Uint8Array.from(
-    clientId.replaceAll("-", "").match(/../g) ?? [],
-    (hex) => parseInt(hex, 16),
-  );
-  return `${publicUrl}/u/${toBase64Url(new Uint8Array([...bytes, ...macOf(secretKey, bytes)]))}`;
+  return `${config.publicUrl}/u/${signId(config, PURPOSE, clientId)}`;
 }
 
 /** The client that a token is for; null if the token is not ours. Tokens of the previous key hold. */
 export function clientIdOf(
-  { secretKey, secretKeyPrevious }: Pick<Config, "secretKey" | "secretKeyPrevious">,
+  config: Pick<Config, "secretKey" | "secretKeyPrevious">,
   token: string,
 ): string | null {
-  const bytes = fromBase64Url(token);
-  if (bytes?.length !== ID_BYTES + MAC_BYTES) return null;
-  const idBytes = bytes.subarray(0, ID_BYTES);
-  const mac = bytes.subarray(ID_BYTES);
-  const known = [secretKey, secretKeyPrevious].filter((key) => key !== undefined);
-  if (!known.some((key) => timingSafeEqual(mac, macOf(key, idBytes)))) return null;
-  const hex = Array.from(idBytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  const id = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
-  return isId(id) ? id : null;
-}
-
-/** Another purpose makes another digest: an invoice's token ends no consent. */
-function macOf(key: Uint8Array<ArrayBuffer>, idBytes: Uint8Array): Uint8Array {
-  const purpose = new TextEncoder().encode("unsubscribe link\0");
-  return hmacSha256(key, new Uint8Array([...purpose, ...idBytes])).subarray(0, MAC_BYTES);
+  return signedId(config, PURPOSE, token);
 }
 
 /**

@@ -115,10 +115,8 @@ export interface CheckoutSlot {
 
 /** What instances keep together for a while, encrypted; see `gateway_cache.ts`. */
 export interface SealedValue {
-  /** 12 bytes, never used twice with the key. */
-  nonce: Uint8Array;
-  /** AES-256-GCM. */
-  sealed: Uint8Array;
+  /** As `sealing.ts` sealed it. */
+  sealed: string;
   /** Milliseconds UTC after which this counts as absent. */
   exp: number;
 }

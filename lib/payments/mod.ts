@@ -71,7 +71,7 @@ const LOOKS_MAX = 5;
 /**
  * Begins a payment of an invoice, or finds the one that is under way: the page
  * that the payer was sent to is handed out again, a telephone is not asked twice.
- * Three round trips, two of them commits, and a call to the gateway.
+ * Six round trips, two of them commits, and a call to the gateway.
  *
  * @returns The attempt. `pending` is to be paid, at its `redirectUrl` if it has
  * one; `failed` says why in `problem`; `created` may have reached the gateway or

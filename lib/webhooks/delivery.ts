@@ -26,7 +26,8 @@ import type { Services } from "../services.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../time.ts";
 import { WEBHOOK_TIMEOUT_MS, type WebhookAnswer } from "../webhook_sender.ts";
 import { disabledAlert, putDisabled } from "./mod.ts";
-import { openSecrets, sealSecret, signedHeaders, unsealSecret } from "./secrets.ts";
+import { seal, unseal } from "../sealing.ts";
+import { openSecrets, placeOf, signedHeaders } from "./secrets.ts";
 
 /** Tried for about three days: two at the least, four at the most. */
 export const WEBHOOK_POLICY: DeliveryPolicy = {
@@ -252,8 +253,8 @@ async function reseal(services: Services, id: string, kept: WebhookSecrets): Pro
   const now = clock();
   try {
     const secrets = await Promise.all(kept.secrets.map(async (one) => {
-      const opened = await unsealSecret(config, id, one.sealed);
-      return opened ? { ...one, sealed: await sealSecret(config, id, opened.secret) } : one;
+      const opened = await unseal(config, placeOf(id), one.sealed);
+      return opened ? { ...one, sealed: await seal(config, placeOf(id), opened.text) } : one;
     }));
     const reads = { kept: keys.webhookSecrets(id) };
     await transact(services, reads, (found, writes) => {

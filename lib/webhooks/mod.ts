@@ -21,7 +21,8 @@ import { type Caller, operationOf } from "../operation.ts";
 import type { Services } from "../services.ts";
 import { HOUR_MS, isoTime } from "../time.ts";
 import { parseTarget, type TargetProblem, type TargetRules } from "../webhook_sender_rules.ts";
-import { newWebhookSecret, sealSecret, unsealSecret } from "./secrets.ts";
+import { seal, unseal } from "../sealing.ts";
+import { newWebhookSecret, placeOf } from "./secrets.ts";
 
 export type {
   WebhookDisabledReason,
@@ -313,14 +314,14 @@ function checked(
 }
 
 async function newSealed({ config }: Services, id: string): Promise<WebhookSecret> {
-  return { sealed: await sealSecret(config, id, newWebhookSecret()), until: null };
+  return { sealed: await seal(config, placeOf(id), newWebhookSecret()), until: null };
 }
 
 async function reveal(
   { config }: Services,
   { endpoint, sealed }: { endpoint: WebhookEndpoint; sealed: string },
 ): Promise<RevealedWebhook> {
-  const opened = await unsealSecret(config, endpoint.id, sealed);
+  const opened = await unseal(config, placeOf(endpoint.id), sealed);
   if (!opened) throw new AppError("internal", "A secret that was just sealed cannot be opened");
-  return { endpoint, secret: opened.secret };
+  return { endpoint, secret: opened.text };
 }
