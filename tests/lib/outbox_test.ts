@@ -23,6 +23,7 @@ import {
   REFUSED,
   TAKEN,
 } from "../support/outbox.ts";
+import { until } from "../support/until.ts";
 
 /** Everything of the outbox that is still to be done, by prefix. */
 async function left(app: TestApp): Promise<Record<string, number>> {
@@ -288,7 +289,7 @@ Deno.test("run() sends again what an instance had that is gone, when its lease i
   };
   await happen(app.services);
   const goneRun = newOutbox(gone).run(app.services);
-  while (gone.got.length === 0) await new Promise((done) => setTimeout(done, 1));
+  await until(() => gone.got.length > 0);
 
   await newOutbox(post).run(app.services);
   equal(post.got.length, 0);
@@ -314,7 +315,7 @@ Deno.test("run() gives up a message that takes every instance with it", async ()
   const runs = [];
   for (let i = 0; i <= POLICY.backoffMs.length; i++) {
     runs.push(newOutbox(post).run(app.services));
-    while (post.got.length === i) await new Promise((done) => setTimeout(done, 1));
+    await until(() => post.got.length > i);
     app.advance(HOUR_MS);
   }
 
@@ -371,7 +372,7 @@ Deno.test("stop() gives back what was not begun, and waits for what is under way
   outbox.start(app.services);
   await Promise.all(Array.from({ length: 10 }, () => happen(app.services)));
   outbox.wake();
-  while (post.got.length < POLICY.atOnce) await new Promise((done) => setTimeout(done, 1));
+  await until(() => post.got.length >= POLICY.atOnce);
 
   const stopping = outbox.stop(5_000);
   release();
@@ -395,7 +396,7 @@ Deno.test("wake() hands on at once what was just committed, and nothing before s
 
   outbox.wake();
 
-  while (await app.count(keys.messagesDone) === 0) await new Promise((done) => setTimeout(done, 1));
+  await until(async () => await app.count(keys.messagesDone) > 0);
   await outbox.stop(5_000);
   deepEqual(await left(app), NOTHING);
 });

@@ -9,15 +9,11 @@ import { TEST_START } from "../support/app.ts";
 import { assertProblem } from "../support/answers.ts";
 import { asAdmin, leavesStoreAlone } from "../support/shop.ts";
 import { checkedBooks, startGatewayTill, startTill, TOTAL } from "../support/till.ts";
+import { until } from "../support/until.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 const PESAPAL = { gateway: "pesapal" };
 const PHONE = { gateway: "azampay", provider: "Mpesa" };
-
-/** Waits until something is so. */
-async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
 
 Deno.test("POST checkout sends the payer to Pesapal for what is owed", async () => {
   await using app = await startGatewayTill();

@@ -8,6 +8,7 @@ import { MINUTE_MS } from "../../lib/time.ts";
 import { LEAD, startApp, type TestApp } from "../support/app.ts";
 import { BUSY, happen, hook, newOutbox, newPost, type Post, REFUSED } from "../support/outbox.ts";
 import { asAdmin, newClient, startShop } from "../support/shop.ts";
+import { until } from "../support/until.ts";
 
 const MAIL = { MAIL_URL: "log:", MAIL_FROM: "shop@example.com" };
 
@@ -174,7 +175,7 @@ Deno.test("POST /api/v2/outbox/:id/{retry,cancel} leave alone what is being sent
   post.answer = () => released.then(() => ({ state: "sent" }));
   await happen(app.services);
   const running = newOutbox(post).run(app.services);
-  while (post.got.length === 0) await new Promise((done) => setTimeout(done, 1));
+  await until(() => post.got.length > 0);
 
   for (const action of ["retry", "cancel"]) {
     const { status } = await asAdmin(app, "POST", `/api/v2/outbox/${post.got[0]!.id}/${action}`);
@@ -251,9 +252,7 @@ Deno.test("a request that has something told costs one read and one commit, whoe
     const lead = { ...LEAD, email: `visitor${i}@example.com`, productId: product.id };
     equal((await app.post("/api/v2/leads", lead)).status, 201);
   }
-  while (await app.count(keys.messagesDone) < 10) {
-    await new Promise((done) => setTimeout(done, 5));
-  }
+  await until(async () => await app.count(keys.messagesDone) >= 10);
   await app.services.outbox.stop(5_000);
 
   const requests = app.logLines.map((line) => JSON.parse(line))

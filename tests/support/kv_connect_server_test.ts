@@ -7,6 +7,7 @@ import {
 } from "node:assert/strict";
 import fc from "fast-check";
 import { type KvCall, type KvFault, startKvConnectServer } from "./kv_connect_server.ts";
+import { until } from "./until.ts";
 
 Deno.test("the server stores what the runtime's client sets", async () => {
   await using server = await startKvConnectServer();
@@ -591,9 +592,4 @@ function watched<T>(promise: Promise<T>): { promise: Promise<T>; isPending: () =
   const settle = () => isPending = false;
   promise.then(settle, settle);
   return { promise, isPending: () => isPending };
-}
-
-/** Looks again each millisecond until `isTrue`. */
-async function until(isTrue: () => boolean): Promise<void> {
-  while (!isTrue()) await new Promise((done) => setTimeout(done, 1));
 }

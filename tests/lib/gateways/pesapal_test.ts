@@ -32,6 +32,7 @@ import {
   type PesapalBehaviour,
   PesapalSimulator,
 } from "../../support/gateways/pesapal_simulator.ts";
+import { until } from "../../support/until.ts";
 
 /** Where the shop would be. */
 const SHOP = "https://shop.example.com";
@@ -552,15 +553,6 @@ Deno.test("queryStatus() stops asking a Pesapal that is down, and asks it again 
   equal(world.pesapal.breaker, "closed");
 });
 
-/** Tries until it is so; a test that waits in vain is ended by its runner's limit. */
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  const end = performance.now() + 5_000;
-  while (!await isSo()) {
-    ok(performance.now() < end, "It did not come to be so");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
 Deno.test("queryStatus() of one that is given up does not keep the others from a token", async () => {
   await using world = await start();
   const { payment } = await begun(world);
@@ -570,7 +562,7 @@ Deno.test("queryStatus() of one that is given up does not keep the others from a
 
   const given = failureOf(world.pesapal.queryStatus(payment, stop.signal));
   const other = world.pesapal.queryStatus(payment);
-  await until(() => Promise.resolve(world.simulator.calls.token === 2));
+  await until(() => world.simulator.calls.token === 2);
   stop.abort();
   const { outcome, code } = await given;
   world.simulator.release();

@@ -6,6 +6,7 @@ import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:ass
 import { newId } from "../../../lib/ids.ts";
 import type { SignedCallback } from "./azampay_contract.ts";
 import { AZAMPAY_ACCOUNT, AzamPaySimulator } from "./azampay_simulator.ts";
+import { until } from "../until.ts";
 
 const { apiKey: _, ...ACCOUNT } = AZAMPAY_ACCOUNT;
 
@@ -312,7 +313,7 @@ Deno.test("AzamPaySimulator fails, breaks and holds as it is told, and does no m
   await checkout(simulator).then(() => ok(false), isBroken);
   const pushesAfter = simulator.pushes.length;
   const held = checkout(simulator);
-  while (simulator.pushes.length === pushesAfter) await new Promise((done) => setTimeout(done, 1));
+  await until(() => simulator.pushes.length > pushesAfter);
   simulator.release();
 
   deepEqual([failed.status, failed.body], [500, null]);

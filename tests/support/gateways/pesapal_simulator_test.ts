@@ -12,6 +12,7 @@ import {
 import { recordOf } from "./pesapal_contract.ts";
 import { PESAPAL_ACCOUNT, PesapalSimulator } from "./pesapal_simulator.ts";
 import { startRawServer } from "./raw_server.ts";
+import { until } from "../until.ts";
 
 const NOW = Date.UTC(2026, 5, 15, 9, 0, 0, 123);
 
@@ -332,7 +333,7 @@ Deno.test("PesapalSimulator can notify before it has answered for the order", as
 
   const answer = pesapal.submit(newOrder({ notification_id: ipn_id }))
     .then((said) => said.body.order_tracking_id);
-  while (shop.told.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => shop.told.length > 0);
   toldBefore = shop.told.length;
   while (pesapal.simulator.orders[0]?.code !== 1) {
     await new Promise((resolve) => setTimeout(resolve, 5));
@@ -469,7 +470,7 @@ Deno.test("PesapalSimulator fails, breaks and holds as it is told, and does no m
   match((await submit()).text, /^<h1>/);
   deepEqual(counts(), [5, 2]);
   const held = submit();
-  while (simulator.orders.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => simulator.orders.length >= 3);
   const releasing = setInterval(() => simulator.release(), 5);
   equal((await held).body.error, null);
   clearInterval(releasing);
