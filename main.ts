@@ -5,14 +5,14 @@
  */
 import { registerJobs } from "./cron/mod.ts";
 import { isRestoring } from "./lib/backup/mod.ts";
-import { type Config, ConfigError, environment, readConfig } from "./lib/config.ts";
+import { type Config, ConfigError, environment, readConfig } from "./lib/config/mod.ts";
 import { loadPhones } from "./lib/contact.ts";
-import { seedCatalogue } from "./lib/demo.ts";
-import { HealthMonitor } from "./lib/health.ts";
-import { openLog } from "./lib/log.ts";
-import { openServices } from "./lib/services.ts";
+import { seedCatalogue } from "./lib/products/demo.ts";
+import { HealthMonitor } from "./lib/health/mod.ts";
+import { openLog } from "./lib/telemetry/log.ts";
+import { openServices } from "./lib/app/open.ts";
 import { sleep, systemClock } from "./lib/time.ts";
-import { startTracing } from "./lib/tracing.ts";
+import { startTracing } from "./lib/telemetry/tracing.ts";
 import { createApp } from "./routes/mod.ts";
 
 /** The platform kills five seconds after asking; be gone before. In milliseconds. */

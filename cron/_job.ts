@@ -5,10 +5,10 @@
  *
  * @module
  */
-import { type AlertServices, raiseAlert, resolveAlert } from "../lib/alerts.ts";
-import { errorLine } from "../lib/error_copy.ts";
-import type { ErrorTracker } from "../lib/error_tracking.ts";
-import { type HeartbeatServices, sendHeartbeat } from "../lib/heartbeats.ts";
+import { type AlertServices, raiseAlert, resolveAlert } from "../lib/alerts/mod.ts";
+import { errorLine } from "../lib/telemetry/error_copy.ts";
+import type { ErrorTracker } from "../lib/telemetry/error_tracking.ts";
+import { type HeartbeatServices, sendHeartbeat } from "../lib/jobs/heartbeats.ts";
 import { newId } from "../lib/ids.ts";
 import {
   callerOf,
@@ -18,13 +18,13 @@ import {
   finishJob,
   type JobRun,
   type JobRunStatus,
-} from "../lib/jobs.ts";
-import { type Meter, newMeter, withContext } from "../lib/log.ts";
-import type { Caller } from "../lib/operation.ts";
+} from "../lib/jobs/runs.ts";
+import { type Meter, newMeter, withContext } from "../lib/telemetry/log.ts";
+import type { Caller } from "../lib/entities/caller.ts";
 import { MINUTE_MS, SECOND_MS } from "../lib/time.ts";
-import type { DueJob } from "../lib/timetable.ts";
-import { traced } from "../lib/tracing.ts";
-import { jobFailed, jobFailedName } from "../lib/watch.ts";
+import type { DueJob } from "../lib/jobs/timetable.ts";
+import { traced } from "../lib/telemetry/tracing.ts";
+import { jobFailed, jobFailedName } from "../lib/health/watch.ts";
 
 /**
  * What a run did, in counts and words of its own: for the log and the operators.

@@ -11,15 +11,20 @@ import {
   isDrillWanted,
   runBackup,
   runDrill,
-} from "../lib/backups.ts";
-import type { HealthMonitor } from "../lib/health.ts";
-import { deliverOutbox, OUTBOX_JOB } from "../lib/outbox_desk.ts";
-import { isOverdueWanted, OVERDUE_JOB, overdueSchedule, runOverdue } from "../lib/overdue.ts";
+} from "../lib/backup/job.ts";
+import type { HealthMonitor } from "../lib/health/mod.ts";
+import { deliverOutbox, OUTBOX_JOB } from "../lib/outbox/admin.ts";
+import {
+  isOverdueWanted,
+  OVERDUE_JOB,
+  overdueSchedule,
+  runOverdue,
+} from "../lib/invoices/overdue.ts";
 import { reconcile } from "../lib/payments/reconcile.ts";
-import type { Services } from "../lib/services.ts";
-import { isSweepWanted, runSweep, SWEEP_SCHEDULE } from "../lib/sweeps.ts";
+import type { Services } from "../lib/app/open.ts";
+import { isSweepWanted, runSweep, SWEEP_SCHEDULE } from "../lib/integrity/job.ts";
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from "../lib/time.ts";
-import { watch } from "../lib/watch.ts";
+import { watch } from "../lib/health/watch.ts";
 import { dueOf, type Job, runJob } from "./_job.ts";
 
 /**

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { Principal } from "../lib/api_keys.ts";
-import type { RateGuard } from "../lib/rate_limit.ts";
+import type { Principal } from "../lib/access/api_keys.ts";
+import type { RateGuard } from "../lib/access/rate_limit.ts";
 
 /** Hono's type of an app and its context. */
 export interface AppEnv {

@@ -6,12 +6,12 @@
  */
 import type { Context, MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
-import { authenticate, hasScope, type Scope } from "../lib/api_keys.ts";
+import { authenticate, hasScope, type Scope } from "../lib/access/api_keys.ts";
 import { AppError } from "../lib/errors.ts";
 import { newId } from "../lib/ids.ts";
-import { type Meter, newMeter, withContext } from "../lib/log.ts";
-import type { Services } from "../lib/services.ts";
-import { nameServerSpan } from "../lib/tracing.ts";
+import { type Meter, newMeter, withContext } from "../lib/telemetry/log.ts";
+import type { Services } from "../lib/app/open.ts";
+import { nameServerSpan } from "../lib/telemetry/tracing.ts";
 import type { AppEnv } from "./_env.ts";
 import { BODY_BYTES_MAX } from "./_http.ts";
 import { countRead, countWrite } from "./_limits.ts";

@@ -5,7 +5,7 @@
  */
 import type { Context } from "hono";
 import { AppError } from "../lib/errors.ts";
-import type { Caller } from "../lib/operation.ts";
+import type { Caller } from "../lib/entities/caller.ts";
 import type { AppEnv } from "./_env.ts";
 
 /** Bytes that a request may carry. */

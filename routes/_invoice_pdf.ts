@@ -6,9 +6,9 @@
 import type { Context } from "hono";
 import { documentOf } from "../lib/documents/invoice_document.ts";
 import { digestOf } from "../lib/documents/pdfs.ts";
-import type { Invoice } from "../lib/invoices.ts";
+import type { Invoice } from "../lib/invoices/mod.ts";
 import type { Language } from "../lib/languages.ts";
-import type { Services } from "../lib/services.ts";
+import type { Services } from "../lib/app/open.ts";
 import { businessDate } from "../lib/time.ts";
 import type { AppEnv } from "./_env.ts";
 

@@ -5,9 +5,9 @@
  * @module
  */
 import type { Context, MiddlewareHandler } from "hono";
-import { addressGroup, clientAddress } from "../lib/client_address.ts";
-import type { RateGuard, RateRuleName, RateState } from "../lib/rate_limit.ts";
-import type { Services } from "../lib/services.ts";
+import { addressGroup, clientAddress } from "../lib/access/client_address.ts";
+import type { RateGuard, RateRuleName, RateState } from "../lib/access/rate_limit.ts";
+import type { Services } from "../lib/app/open.ts";
 import type { AppEnv } from "./_env.ts";
 
 /** What requests are counted by. */

@@ -5,12 +5,12 @@
  * @module
  */
 import { OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Scope } from "../lib/api_keys.ts";
+import type { Scope } from "../lib/access/api_keys.ts";
 import { AppError, type FieldProblem } from "../lib/errors.ts";
 import { isId } from "../lib/ids.ts";
 import { CURRENCIES, MINOR_MAX } from "../lib/money.ts";
-import { PAGE_MAX } from "../lib/page.ts";
-import type { Services } from "../lib/services.ts";
+import { PAGE_MAX } from "../lib/entities/page.ts";
+import type { Services } from "../lib/app/open.ts";
 import { cleanLine, cleanText, isLine, isMultiline } from "../lib/text.ts";
 import type { AppEnv } from "./_env.ts";
 import { requireScope } from "./_guards.ts";

@@ -13,11 +13,11 @@
  */
 import { type Context, Hono } from "hono";
 import { AppError } from "../lib/errors.ts";
-import { invoiceUrl } from "../lib/invoice_links.ts";
+import { invoiceUrl } from "../lib/invoices/links.ts";
 import { isLanguage } from "../lib/languages.ts";
-import { type IncomingCall, receiveCall } from "../lib/payments/notices.ts";
-import type { GatewayName } from "../lib/payments/mod.ts";
-import type { Services } from "../lib/services.ts";
+import { type IncomingCall, receiveCall } from "../lib/payments/callbacks.ts";
+import type { GatewayName } from "../lib/payments/checkout.ts";
+import type { Services } from "../lib/app/open.ts";
 import type { AppEnv } from "./_env.ts";
 import { byAddress, countRead } from "./_limits.ts";
 

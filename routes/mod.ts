@@ -6,8 +6,8 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import { TrieRouter } from "hono/router/trie-router";
 import { AppError } from "../lib/errors.ts";
-import type { HealthMonitor } from "../lib/health.ts";
-import type { Services } from "../lib/services.ts";
+import type { HealthMonitor } from "../lib/health/mod.ts";
+import type { Services } from "../lib/app/open.ts";
 import type { AppEnv } from "./_env.ts";
 import { exchange, expectJson, limitBody } from "./_guards.ts";
 import { tellLimits } from "./_limits.ts";
@@ -20,7 +20,7 @@ import {
   limitTime,
   protectBrowsers,
   refuseForgery,
-} from "./_walls.ts";
+} from "./_security.ts";
 import { gatewayRoutes } from "./callbacks.ts";
 import { docsRoutes } from "./docs.ts";
 import { healthRoutes } from "./health.ts";

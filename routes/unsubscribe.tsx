@@ -10,15 +10,15 @@
  * @module
  */
 import { type Context, Hono } from "hono";
-import { clientIdOf, withdrawConsent } from "../lib/consent.ts";
+import { clientIdOf, withdrawConsent } from "../lib/mail/consent.ts";
 import { AppError } from "../lib/errors.ts";
 import { type Language, LANGUAGES } from "../lib/languages.ts";
-import { passGuards } from "../lib/operation.ts";
-import type { Services } from "../lib/services.ts";
+import { passGuards } from "../lib/entities/caller.ts";
+import type { Services } from "../lib/app/open.ts";
 import type { AppEnv } from "./_env.ts";
 import { callerOf } from "./_http.ts";
 import { byAddress, countWrite } from "./_limits.ts";
-import { pagePolicy } from "./_walls.ts";
+import { pagePolicy } from "./_security.ts";
 
 interface Words {
   question: string;

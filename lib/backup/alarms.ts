@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { raiseAlert, resolveAlert, type Severity } from "../alerts.ts";
+import { raiseAlert, resolveAlert, type Severity } from "../alerts/mod.ts";
 import * as keys from "../kv/keys.ts";
-import type { BackupServices } from "./services.ts";
+import type { BackupServices } from "./needs.ts";
 
 /** What can be wrong; the log and the incident have it as their name. */
 export type Alarm =

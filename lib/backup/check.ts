@@ -14,7 +14,7 @@ import { alarm } from "./alarms.ts";
 import { commitsOf } from "./journal.ts";
 import { expectKey, readObject } from "./object.ts";
 import { type Manifest, manifestName, readManifest } from "./manifest.ts";
-import { type BackupServices, damaged, throwIfAborted } from "./services.ts";
+import { type BackupServices, damaged, throwIfAborted } from "./needs.ts";
 import { differenceOf, digestOf, prefixOf, Tally } from "./tally.ts";
 
 /** Keys of the log held at once, each about 300 bytes. */

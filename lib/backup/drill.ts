@@ -15,7 +15,7 @@ import { alarm, calm } from "./alarms.ts";
 import { listBackupIds, type Manifest, manifestName, readManifest } from "./manifest.ts";
 import { BackupMirror } from "./mirror.ts";
 import { restoreInto, type RestoreStep } from "./restore.ts";
-import { type BackupServices, damaged, throwIfAborted } from "./services.ts";
+import { type BackupServices, damaged, throwIfAborted } from "./needs.ts";
 import { ownOperation, putProof } from "./state.ts";
 import { countFindings } from "./sweeping.ts";
 import { differenceOf } from "./tally.ts";

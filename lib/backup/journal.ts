@@ -21,7 +21,7 @@ import type { ObjectStorage } from "../storage/mod.ts";
 import { changeLine, type EntryLine, type Line } from "./lines.ts";
 import { randomHex } from "./manifest.ts";
 import { readObject } from "./object.ts";
-import { type BackupServices, damaged } from "./services.ts";
+import { type BackupServices, damaged } from "./needs.ts";
 
 /** Below every versionstamp. */
 export const STAMP_ZERO: string = "0".repeat(20);

@@ -22,7 +22,7 @@
  */
 import { Buffer } from "node:buffer";
 import { decode, encode, SCHEMA_VERSION } from "../kv/codec.ts";
-import { damaged } from "./services.ts";
+import { damaged } from "./needs.ts";
 
 /** An entry of a backup. */
 export interface BackupEntry {

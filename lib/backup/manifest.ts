@@ -13,7 +13,7 @@ import { AppError } from "../errors.ts";
 import { isoTime } from "../time.ts";
 import { alarm } from "./alarms.ts";
 import { expectFormat, FORMAT, FORMAT_VERSION, readAll } from "./object.ts";
-import { type BackupServices, damaged } from "./services.ts";
+import { type BackupServices, damaged } from "./needs.ts";
 
 /** What a backup says of itself. */
 export interface Manifest {

@@ -16,7 +16,7 @@ import { type EntryLine, keyOfText, valueOf } from "./lines.ts";
 import { type Manifest, manifestName } from "./manifest.ts";
 import { fetchObject, linesOf, type OpenedObject, openMembers, readObject } from "./object.ts";
 import { rankOf } from "./rank.ts";
-import { type BackupServices, damaged } from "./services.ts";
+import { type BackupServices, damaged } from "./needs.ts";
 import { Tally } from "./tally.ts";
 
 /** Parts kept at once, compressed: of a store of some three million entries all. */

@@ -26,11 +26,11 @@ export type {
 export { type CheckOptions, verifyBackup } from "./check.ts";
 export { drill, type DrillOptions } from "./drill.ts";
 export { listBackups, type Manifest, readManifest } from "./manifest.ts";
-export { BACKUP_RETENTION as RETENTION, type Retention } from "../config.ts";
+export { BACKUP_RETENTION as RETENTION, type Retention } from "../config/mod.ts";
 export { isRestoring, restore, type RestoreOptions, type RestoreReport } from "./restore.ts";
 export type { RestoreStep } from "./restore.ts";
 export { retain, type RetainReport } from "./retain.ts";
-export { type BackupConfig, type BackupServices, fencedBy, hasBackups } from "./services.ts";
+export { type BackupConfig, type BackupServices, fencedBy, hasBackups } from "./needs.ts";
 export { shipLog, type ShipReport } from "./ship.ts";
 export {
   type BackupProgress,

@@ -19,7 +19,7 @@ import { hmacSha256, sha256Hex } from "../digest.ts";
 import { AppError } from "../errors.ts";
 import { type ObjectStorage, StorageError } from "../storage/mod.ts";
 import { type Line, readLines } from "./lines.ts";
-import { damaged } from "./services.ts";
+import { damaged } from "./needs.ts";
 
 /** What objects are said to be. */
 export const FORMAT = "wetech-backup";

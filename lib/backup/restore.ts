@@ -23,7 +23,7 @@ import { commitsOf, readShipped, type ShippedCommit } from "./journal.ts";
 import { entryContent, type EntryLine, keyOfText, valueOf } from "./lines.ts";
 import { type Manifest, manifestName } from "./manifest.ts";
 import { expectKey, readObject } from "./object.ts";
-import { type BackupServices, damaged, throwIfAborted } from "./services.ts";
+import { type BackupServices, damaged, throwIfAborted } from "./needs.ts";
 import { ownOperation, putProof } from "./state.ts";
 import { countFindings } from "./sweeping.ts";
 import { takeBackup } from "./take.ts";

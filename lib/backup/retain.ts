@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { Retention } from "../config.ts";
+import type { Retention } from "../config/mod.ts";
 import type { RestoreProof } from "../kv/backup_records.ts";
 import * as keys from "../kv/keys.ts";
 import { transact } from "../kv/transact.ts";
@@ -15,7 +15,7 @@ import { DAY_MS, isoTime } from "../time.ts";
 import { alarm, calm } from "./alarms.ts";
 import { LOGS, segmentOf } from "./journal.ts";
 import { backupIdOf, BACKUPS, type Manifest, manifestName, readBackups } from "./manifest.ts";
-import { type BackupServices, throwIfAborted } from "./services.ts";
+import { type BackupServices, throwIfAborted } from "./needs.ts";
 import { currentRun, logState, ownOperation, passGuards } from "./state.ts";
 
 /** What a retention run did. */

@@ -16,7 +16,7 @@ import { alarm, calm } from "./alarms.ts";
 import { listSegments, readLog, segmentName, STAMP_ZERO } from "./journal.ts";
 import { commitLine } from "./lines.ts";
 import { ObjectWriter, readObject } from "./object.ts";
-import { type BackupServices, throwIfAborted } from "./services.ts";
+import { type BackupServices, throwIfAborted } from "./needs.ts";
 import { advanceLog, breakLog, currentRun, logState, rewindLog } from "./state.ts";
 
 /** What a run of {@linkcode shipLog} did. */

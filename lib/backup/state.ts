@@ -14,7 +14,7 @@ import { type Operation, transact, type Writes } from "../kv/transact.ts";
 import { HOUR_MS, isoTime } from "../time.ts";
 import { STAMP_ZERO } from "./journal.ts";
 import { randomHex } from "./manifest.ts";
-import type { BackupServices } from "./services.ts";
+import type { BackupServices } from "./needs.ts";
 
 /** Long enough for any repetition of ours. */
 const RECEIPT_MS = HOUR_MS;

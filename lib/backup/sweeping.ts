@@ -5,10 +5,10 @@
  * @module
  */
 import { AppError } from "../errors.ts";
-import { sweep } from "../integrity/mod.ts";
+import { sweep } from "../integrity/sweep.ts";
 import type { Store } from "../kv/store.ts";
 import { SECOND_MS, sleep } from "../time.ts";
-import { throwIfAborted } from "./services.ts";
+import { throwIfAborted } from "./needs.ts";
 
 const SLICE_MS = 2 * SECOND_MS;
 /** Tries of a slice before the sweep ends. */

@@ -54,7 +54,7 @@ import {
   writeManifest,
 } from "./manifest.ts";
 import { keyIdOf, type ObjectKind, ObjectWriter } from "./object.ts";
-import { type BackupServices, throwIfAborted } from "./services.ts";
+import { type BackupServices, throwIfAborted } from "./needs.ts";
 import { beginRun, currentRun, endRun, logState, partsOf, stepRun } from "./state.ts";
 
 /** How far a backup is. */

@@ -7,7 +7,7 @@ import { AppError } from "../errors.ts";
 import { isoTime } from "../time.ts";
 import { isStamp } from "./journal.ts";
 import { isBackupId, listBackupIds, listBackups, type Manifest, readManifest } from "./manifest.ts";
-import type { BackupServices } from "./services.ts";
+import type { BackupServices } from "./needs.ts";
 
 /** Where to stop. */
 export type Until =

@@ -4,9 +4,9 @@
  *
  * @module
  */
-import type { Config } from "../config.ts";
-import { invoiceUrl, type LinkConfig } from "../invoice_links.ts";
-import { creditMinor, owedMinor } from "../invoice_status.ts";
+import type { Config } from "../config/mod.ts";
+import { invoiceUrl, type LinkConfig } from "../invoices/links.ts";
+import { creditMinor, owedMinor } from "../invoices/status.ts";
 import type { Invoice } from "../kv/records.ts";
 import type { Language } from "../languages.ts";
 import { formatMoney } from "../money.ts";

@@ -22,8 +22,8 @@ import {
   timeout,
   TimeoutStrategy,
 } from "cockatiel";
-import type { Log } from "../log.ts";
-import { REDACTED, redactStart } from "../redact.ts";
+import type { Log } from "../telemetry/log.ts";
+import { REDACTED, redactStart } from "../telemetry/redact.ts";
 import { MINUTE_MS, SECOND_MS } from "../time.ts";
 import { type BreakerState, GatewayError, type GatewayName } from "./mod.ts";
 

@@ -7,7 +7,7 @@
  */
 import { z } from "zod";
 import type { AzamPayConfig } from "../config/gateways.ts";
-import type { Log } from "../log.ts";
+import type { Log } from "../telemetry/log.ts";
 import type { Money } from "../money.ts";
 import type { Clock } from "../time.ts";
 import { GatewayCaller, type GatewayReply, quotable } from "./_call.ts";

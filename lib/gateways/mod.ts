@@ -8,8 +8,8 @@
  *
  * @module
  */
-import type { Config } from "../config.ts";
-import type { Log } from "../log.ts";
+import type { Config } from "../config/mod.ts";
+import type { Log } from "../telemetry/log.ts";
 import type { Money } from "../money.ts";
 import type { Clock } from "../time.ts";
 import type { CallPolicy } from "./_call.ts";

@@ -6,9 +6,9 @@
  *
  * @module
  */
-import { leadsTo, putChange } from "../audit.ts";
+import { leadsTo, putChange } from "../entities/audit.ts";
 import type { Get, Mend } from "./indexes.ts";
-import { statusWith } from "../invoice_status.ts";
+import { statusWith } from "../invoices/status.ts";
 import * as keys from "../kv/keys.ts";
 import type { Invoice, InvoiceLine, Product } from "../kv/records.ts";
 import { isCurrency, MINOR_MAX } from "../money.ts";

@@ -11,7 +11,7 @@
  *
  * @module
  */
-import { follows, isUnaltered, leadsTo, putChange } from "../audit.ts";
+import { follows, isUnaltered, leadsTo, putChange } from "../entities/audit.ts";
 import * as keys from "../kv/keys.ts";
 import type { MailTemplate } from "../kv/mail_records.ts";
 import type { WebhookEndpoint } from "../kv/webhook_records.ts";
@@ -52,7 +52,7 @@ import {
   type Room,
   shared,
 } from "./indexes.ts";
-import { markFault } from "../invoice_due.ts";
+import { markFault } from "../invoices/due.ts";
 import { OUTBOX_ROOMS } from "./outbox.ts";
 import { WEBHOOK_CHECKS, WEBHOOK_ROOMS } from "./webhooks.ts";
 import { parseNumber, raisingSequence } from "./numbers.ts";

@@ -10,7 +10,7 @@ import * as keys from "../kv/keys.ts";
 import type { Client, Entity, Invoice, Lead, Product, Severity } from "../kv/records.ts";
 import type { Store } from "../kv/store.ts";
 import type { Writes } from "../kv/transact.ts";
-import type { Caller } from "../operation.ts";
+import type { Caller } from "../entities/caller.ts";
 
 /** What is at a key; null where nothing is, or nothing that can be read. */
 export type Get = <T>(key: keys.Key<T>) => T | null;

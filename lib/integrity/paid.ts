@@ -5,12 +5,12 @@
  *
  * @module
  */
-import { leadsTo } from "../audit.ts";
+import { leadsTo } from "../entities/audit.ts";
 import { amountFault, formFault, moneyFault, statusFault, totalFault } from "./amounts.ts";
 import type { Get, Mender } from "./indexes.ts";
 import type { Judge } from "./view.ts";
-import { markIn } from "../invoice_due.ts";
-import { putStatus, statusWith } from "../invoice_status.ts";
+import { markIn } from "../invoices/due.ts";
+import { putStatus, statusWith } from "../invoices/status.ts";
 import * as keys from "../kv/keys.ts";
 import type { Payment } from "../kv/payment_records.ts";
 import type { Invoice } from "../kv/records.ts";

@@ -22,7 +22,7 @@ import type { Payment } from "../kv/payment_records.ts";
 import type { Invoice } from "../kv/records.ts";
 import type { Store, StoredEntry } from "../kv/store.ts";
 import { isCurrency } from "../money.ts";
-import { trackingKey } from "../payments/books.ts";
+import { trackingKey } from "../payments/records.ts";
 import { refundedOf, worthOf } from "../payments/state.ts";
 
 const paymentByInvoice: Index<Payment> = {

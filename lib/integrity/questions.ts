@@ -8,7 +8,7 @@ import { type Fault, type Judge, View } from "./view.ts";
 import { type Key, keyText } from "../kv/keys.ts";
 import type { Severity } from "../kv/records.ts";
 import type { Store } from "../kv/store.ts";
-import { REDACTED } from "../redact.ts";
+import { REDACTED } from "../telemetry/redact.ts";
 
 /** One check of one entry. */
 export interface Question {

@@ -18,8 +18,8 @@ import { decode } from "../kv/codec.ts";
 import * as keys from "../kv/keys.ts";
 import type { RepairRecord } from "../kv/sweep_records.ts";
 import { type Operation, type Reads, transact } from "../kv/transact.ts";
-import { type Caller, operationOf } from "../operation.ts";
-import type { Services } from "../services.ts";
+import { type Caller, operationOf } from "../entities/caller.ts";
+import type { Services } from "../app/open.ts";
 import { DAY_MS, isoTime } from "../time.ts";
 
 export type { RepairRecord } from "../kv/sweep_records.ts";

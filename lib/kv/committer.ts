@@ -10,7 +10,7 @@
  */
 import { AppError } from "../errors.ts";
 import type { Clock } from "../time.ts";
-import { traced } from "../tracing.ts";
+import { traced } from "../telemetry/tracing.ts";
 import {
   Batch,
   EXPIRY_GRACE_MS,

@@ -5,9 +5,9 @@
  * @module
  */
 import { AppError } from "../errors.ts";
-import { currentContext } from "../log.ts";
+import { currentContext } from "../telemetry/log.ts";
 import type { Clock } from "../time.ts";
-import { traced } from "../tracing.ts";
+import { traced } from "../telemetry/tracing.ts";
 import { decode, encode } from "./codec.ts";
 import { Committer } from "./committer.ts";
 import { withDeadline } from "./deadline.ts";

@@ -11,7 +11,7 @@
  * @module
  */
 import { AppError } from "../errors.ts";
-import { currentContext, newMeter } from "../log.ts";
+import { currentContext, newMeter } from "../telemetry/log.ts";
 import type { Key } from "./keys.ts";
 import { keyText, receipt } from "./keys.ts";
 import type { Store } from "./store.ts";

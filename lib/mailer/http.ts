@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { MailApi } from "../endpoints.ts";
+import type { MailApi } from "../config/endpoints.ts";
 import { DAY_MS, SECOND_MS } from "../time.ts";
 import type { Mail, RefusalScope, SendResult } from "./mod.ts";
 import { postmark } from "./_postmark.ts";

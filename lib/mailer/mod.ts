@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { MailApi, SmtpServer } from "../endpoints.ts";
+import type { MailApi, SmtpServer } from "../config/endpoints.ts";
 import { safeMail } from "./_message.ts";
 
 /** A file that goes with a mail. */

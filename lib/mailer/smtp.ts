@@ -9,7 +9,7 @@
  */
 import type { Socket } from "node:net";
 import { Buffer } from "node:buffer";
-import type { SmtpServer } from "../endpoints.ts";
+import type { SmtpServer } from "../config/endpoints.ts";
 import { SECOND_MS, sleep } from "../time.ts";
 import { headersOf, messageIdOf } from "./_message.ts";
 import type { Mail, RefusalScope, SendResult } from "./mod.ts";

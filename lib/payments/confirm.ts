@@ -14,12 +14,12 @@ import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Payment } from "../kv/payment_records.ts";
 import { transact } from "../kv/transact.ts";
-import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../operation.ts";
-import { putPayment, trackingKey } from "./books.ts";
-import { type News, newsOf, tellNews } from "./news.ts";
+import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../entities/caller.ts";
+import { putPayment, trackingKey } from "./records.ts";
+import { type News, newsOf, tellNews } from "./effects.ts";
 import { isLastCheck } from "./schedule.ts";
 import { type Finding, isOpen, verdictOf } from "./state.ts";
-import type { Services } from "../services.ts";
+import type { Services } from "../app/open.ts";
 
 /** What is to be confirmed, and what is known of it already. */
 export interface Confirming {

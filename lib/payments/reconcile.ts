@@ -9,10 +9,10 @@ import type { GatewayName } from "../gateways/mod.ts";
 import * as keys from "../kv/keys.ts";
 import type { Payment } from "../kv/payment_records.ts";
 import type { Listed } from "../kv/store.ts";
-import type { Caller } from "../operation.ts";
+import type { Caller } from "../entities/caller.ts";
 import { settle } from "./confirm.ts";
-import { countReviews, reviewAlert, tellUnclearRefund } from "./news.ts";
-import type { Services } from "../services.ts";
+import { countReviews, reviewAlert, tellUnclearRefund } from "./effects.ts";
+import type { Services } from "../app/open.ts";
 
 /** How long and how far a run goes. */
 export interface ReconcileOptions {

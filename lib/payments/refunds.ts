@@ -15,13 +15,13 @@ import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Payment, PaymentChannel, Refund } from "../kv/payment_records.ts";
 import { transact } from "../kv/transact.ts";
-import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../operation.ts";
-import { putPayment } from "./books.ts";
+import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../entities/caller.ts";
+import { putPayment } from "./records.ts";
 import { followUp, unknownPayment } from "./confirm.ts";
-import { newsOf, tellNews, tellUnclearRefund } from "./news.ts";
+import { newsOf, tellNews, tellUnclearRefund } from "./effects.ts";
 import { afterCheck } from "./schedule.ts";
 import { refundedOf } from "./state.ts";
-import type { Services } from "../services.ts";
+import type { Services } from "../app/open.ts";
 import { isoTime } from "../time.ts";
 
 /** A refund to make, or one that was made by hand. */

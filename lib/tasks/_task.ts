@@ -7,10 +7,10 @@
  *
  * @module
  */
-import { ConfigError, environment, readConfig } from "../config.ts";
+import { ConfigError, environment, readConfig } from "../config/mod.ts";
 import { AppError } from "../errors.ts";
-import { openLog } from "../log.ts";
-import { openServices, type Services } from "../services.ts";
+import { openLog } from "../telemetry/log.ts";
+import { openServices, type Services } from "../app/open.ts";
 import { systemClock } from "../time.ts";
 
 /** The arguments, or what they ask for, cannot be accepted; the message says why in one line. */

@@ -12,11 +12,11 @@ import {
   revokeApiKey,
   type Scope,
   SCOPES,
-} from "../api_keys.ts";
+} from "../access/api_keys.ts";
 import { isId, newId } from "../ids.ts";
-import type { Caller } from "../operation.ts";
-import { everyPage } from "../page.ts";
-import type { Services } from "../services.ts";
+import type { Caller } from "../entities/caller.ts";
+import { everyPage } from "../entities/page.ts";
+import type { Services } from "../app/open.ts";
 import { cleanLine, isLine } from "../text.ts";
 import { isoTime } from "../time.ts";
 import { runTask, TaskError } from "./_task.ts";

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { raiseAlert } from "../alerts.ts";
+import { raiseAlert } from "../alerts/mod.ts";
 import * as keys from "../kv/keys.ts";
 import type { OutboxEvent, OutboxMessage } from "../kv/outbox_records.ts";
 import { transact } from "../kv/transact.ts";
@@ -20,13 +20,13 @@ import type {
   WebhookSecrets,
   WebhookSubscription,
 } from "../kv/webhook_records.ts";
-import { type Caller, operationOf } from "../operation.ts";
-import type { DeliveryPolicy, Sender, Sent, Subscriber } from "../outbox_delivery.ts";
-import type { Services } from "../services.ts";
+import { type Caller, operationOf } from "../entities/caller.ts";
+import type { DeliveryPolicy, Sender, Sent, Subscriber } from "../outbox/ports.ts";
+import type { Services } from "../app/open.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../time.ts";
-import { WEBHOOK_TIMEOUT_MS, type WebhookAnswer } from "../webhook_sender.ts";
-import { disabledAlert, putDisabled } from "./mod.ts";
-import { seal, unseal } from "../sealing.ts";
+import { WEBHOOK_TIMEOUT_MS, type WebhookAnswer } from "./sender.ts";
+import { disabledAlert, putDisabled } from "./endpoints.ts";
+import { seal, unseal } from "../crypto/sealing.ts";
 import { openSecrets, placeOf, signedHeaders } from "./secrets.ts";
 
 /** Tried for about three days: two at the least, four at the most. */

@@ -8,8 +8,8 @@ import { normalizePhone } from "../../lib/contact.ts";
 import { sha256, toBase64Url } from "../../lib/digest.ts";
 import type { PayProblem } from "../../lib/documents/texts.ts";
 import { AppError } from "../../lib/errors.ts";
-import type { GatewayName, MobileProvider } from "../../lib/payments/mod.ts";
-import type { Services } from "../../lib/services.ts";
+import type { GatewayName, MobileProvider } from "../../lib/payments/checkout.ts";
+import type { Services } from "../../lib/app/open.ts";
 import type { AppEnv } from "../_env.ts";
 import { PROVIDERS } from "./_pay_view.ts";
 

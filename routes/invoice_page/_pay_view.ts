@@ -4,10 +4,10 @@
  *
  * @module
  */
-import type { Invoice } from "../../lib/invoices.ts";
-import { owedMinor } from "../../lib/invoice_status.ts";
+import type { Invoice } from "../../lib/invoices/mod.ts";
+import { owedMinor } from "../../lib/invoices/status.ts";
 import type { Money } from "../../lib/money.ts";
-import type { GatewayName, MobileProvider, Payment } from "../../lib/payments/mod.ts";
+import type { GatewayName, MobileProvider, Payment } from "../../lib/payments/checkout.ts";
 import { MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
 
 /** The networks of mobile money, as their customers know them. */

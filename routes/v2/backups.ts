@@ -11,8 +11,13 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { askFor, type BackupOverview, hasBackups, readBackupOverview } from "../../lib/backups.ts";
-import type { Services } from "../../lib/services.ts";
+import {
+  askFor,
+  type BackupOverview,
+  hasBackups,
+  readBackupOverview,
+} from "../../lib/backup/job.ts";
+import type { Services } from "../../lib/app/open.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf } from "../_http.ts";
 import {

@@ -18,8 +18,8 @@ import {
   type ExportedPayment,
   getClient,
   listClients,
-} from "../../lib/clients.ts";
-import type { Services } from "../../lib/services.ts";
+} from "../../lib/leads/clients.ts";
+import type { Services } from "../../lib/app/open.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";
 import {

@@ -18,12 +18,12 @@ import {
   type Invoice,
   issueInvoice,
   listInvoices,
-} from "../../lib/invoices.ts";
-import { isOverdue } from "../../lib/invoice_due.ts";
-import { sendInvoice } from "../../lib/invoice_sending.ts";
-import { LINES_MAX } from "../../lib/invoice_lines.ts";
-import { withdrawInvoice } from "../../lib/payments/desk.ts";
-import type { Services } from "../../lib/services.ts";
+} from "../../lib/invoices/mod.ts";
+import { isOverdue } from "../../lib/invoices/due.ts";
+import { sendInvoice } from "../../lib/invoices/sending.ts";
+import { LINES_MAX } from "../../lib/invoices/lines.ts";
+import { withdrawInvoice } from "../../lib/payments/operators.ts";
+import type { Services } from "../../lib/app/open.ts";
 import { businessDate } from "../../lib/time.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";

@@ -9,11 +9,11 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { invoiceUrl } from "../../lib/invoice_links.ts";
-import { acceptLead, getLead, type Lead, listLeads, moveLead } from "../../lib/leads.ts";
+import { invoiceUrl } from "../../lib/invoices/links.ts";
+import { acceptLead, getLead, type Lead, listLeads, moveLead } from "../../lib/leads/mod.ts";
 import { LANGUAGES } from "../../lib/languages.ts";
-import type { Services } from "../../lib/services.ts";
-import { dropLead, spamReason } from "../../lib/spam.ts";
+import type { Services } from "../../lib/app/open.ts";
+import { dropLead, spamReason } from "../../lib/leads/spam.ts";
 import type { AppEnv } from "../_env.ts";
 import { allowScope } from "../_guards.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";

@@ -13,7 +13,7 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { sendNews } from "../../lib/consent.ts";
+import { sendNews } from "../../lib/mail/consent.ts";
 import { LANGUAGES } from "../../lib/languages.ts";
 import {
   getTemplate,
@@ -24,8 +24,8 @@ import {
   resetTemplate,
   TEMPLATE_MAX,
   type UsedTemplate,
-} from "../../lib/mail_templates.ts";
-import type { Services } from "../../lib/services.ts";
+} from "../../lib/mail/templates.ts";
+import type { Services } from "../../lib/app/open.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";
 import {

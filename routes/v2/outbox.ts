@@ -15,8 +15,8 @@ import {
   listMessages,
   type OutboxMessage,
   retryMessage,
-} from "../../lib/outbox_desk.ts";
-import type { Services } from "../../lib/services.ts";
+} from "../../lib/outbox/admin.ts";
+import type { Services } from "../../lib/app/open.ts";
 import { isoTime } from "../../lib/time.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf } from "../_http.ts";

@@ -23,8 +23,8 @@ import {
   getProductOnSale,
   listProducts,
   type Product,
-} from "../../lib/products.ts";
-import type { Services } from "../../lib/services.ts";
+} from "../../lib/products/mod.ts";
+import type { Services } from "../../lib/app/open.ts";
 import type { AppEnv } from "../_env.ts";
 import { allowScope } from "../_guards.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";

@@ -8,7 +8,7 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Services } from "../../lib/services.ts";
+import type { Services } from "../../lib/app/open.ts";
 import {
   askForSweep,
   entriesOf,
@@ -16,7 +16,7 @@ import {
   listSweeps,
   type SweepDetails,
   type SweepRecord,
-} from "../../lib/sweeps.ts";
+} from "../../lib/integrity/job.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf } from "../_http.ts";
 import {

@@ -8,11 +8,11 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { type Incident, listIncidents } from "../../lib/alerts.ts";
-import { type AuditEntry, listHistory } from "../../lib/audit.ts";
-import { type JobRun, listJobRuns } from "../../lib/jobs.ts";
-import { PAGE_MAX } from "../../lib/page.ts";
-import type { Services } from "../../lib/services.ts";
+import { type Incident, listIncidents } from "../../lib/alerts/mod.ts";
+import { type AuditEntry, listHistory } from "../../lib/entities/audit.ts";
+import { type JobRun, listJobRuns } from "../../lib/jobs/runs.ts";
+import { PAGE_MAX } from "../../lib/entities/page.ts";
+import type { Services } from "../../lib/app/open.ts";
 import type { AppEnv } from "../_env.ts";
 import { Id, jsonAnswer, newRoutes, pageOf, problems, secured, Time } from "../_openapi.ts";
 

@@ -14,7 +14,7 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Services } from "../../lib/services.ts";
+import type { Services } from "../../lib/app/open.ts";
 import {
   changeWebhook,
   createWebhook,
@@ -25,7 +25,7 @@ import {
   WEBHOOK_EVENT_TYPES,
   type WebhookEndpoint,
   WEBHOOKS_MAX,
-} from "../../lib/webhooks/mod.ts";
+} from "../../lib/webhooks/endpoints.ts";
 import { type Delivery, listDeliveries, pingWebhook, redeliver } from "../../lib/webhooks/log.ts";
 import { cleanLine, isLine } from "../../lib/text.ts";
 import type { AppEnv } from "../_env.ts";

@@ -15,10 +15,10 @@ import {
   takeBackup,
   verifyBackup,
 } from "../../lib/backup/mod.ts";
-import { sweep } from "../../lib/integrity/mod.ts";
+import { sweep } from "../../lib/integrity/sweep.ts";
 import { isDurable } from "../../lib/kv/keys.ts";
 import { scanAll } from "../../lib/kv/bulk.ts";
-import { type BackupShop, openBackupShop, sellTo } from "../support/backup_shop.ts";
+import { type BackupShop, openBackupShop, sellTo } from "../support/processes/backup_shop.ts";
 
 /** A lead with its client, its invoice and the message about it. */
 const ENTRIES_PER_LEAD = 10;

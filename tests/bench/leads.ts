@@ -23,13 +23,13 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { readConfig } from "../../lib/config.ts";
+import { readConfig } from "../../lib/config/mod.ts";
 import type { KvPort } from "../../lib/kv/store.ts";
-import { type AcceptedLead, acceptLead } from "../../lib/leads.ts";
-import { openLog } from "../../lib/log.ts";
-import { createProduct, type NewProduct } from "../../lib/products.ts";
-import { openServices } from "../../lib/services.ts";
-import { logLines, type ServerProcess, startServer } from "../support/server_process.ts";
+import { type AcceptedLead, acceptLead } from "../../lib/leads/mod.ts";
+import { openLog } from "../../lib/telemetry/log.ts";
+import { createProduct, type NewProduct } from "../../lib/products/mod.ts";
+import { openServices } from "../../lib/app/open.ts";
+import { logLines, type ServerProcess, startServer } from "../support/processes/server_process.ts";
 
 const HELP = `Measures how many leads a second the program accepts, beside a bare Deno KV.
 

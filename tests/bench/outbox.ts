@@ -7,12 +7,12 @@
  *
  * @module
  */
-import { readConfig } from "../../lib/config.ts";
-import { openLog } from "../../lib/log.ts";
-import { MAIL_POLICY } from "../../lib/outbox_mail.ts";
-import { openServices, type Services } from "../../lib/services.ts";
+import { readConfig } from "../../lib/config/mod.ts";
+import { openLog } from "../../lib/telemetry/log.ts";
+import { MAIL_POLICY } from "../../lib/mail/delivery.ts";
+import { openServices, type Services } from "../../lib/app/open.ts";
 import { DAY_MS, HOUR_MS } from "../../lib/time.ts";
-import { happen, newOutbox, newPost, REFUSED, TAKEN } from "../support/outbox.ts";
+import { happen, newOutbox, newPost, REFUSED, TAKEN } from "../support/program/outbox.ts";
 
 const count = Number(Deno.args[0] ?? 10_000);
 const calls = { reads: 0, lists: 0, commits: 0 };

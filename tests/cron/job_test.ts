@@ -10,19 +10,19 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import { type Job, type JobOutcome, runJob, type RunStatus } from "../../cron/_job.ts";
-import type { AlertChannel, Notice } from "../../lib/alert_channels.ts";
-import type { ErrorTracker } from "../../lib/error_tracking.ts";
+import type { AlertChannel, Notice } from "../../lib/alerts/channels.ts";
+import type { ErrorTracker } from "../../lib/telemetry/error_tracking.ts";
 import { AppError } from "../../lib/errors.ts";
-import { type Claim, claimJob, finishJob, leaseGuard, listJobRuns } from "../../lib/jobs.ts";
+import { type Claim, claimJob, finishJob, leaseGuard, listJobRuns } from "../../lib/jobs/runs.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import { transact } from "../../lib/kv/transact.ts";
-import { currentContext } from "../../lib/log.ts";
-import { type Caller, operationOf } from "../../lib/operation.ts";
-import type { Services } from "../../lib/services.ts";
+import { currentContext } from "../../lib/telemetry/log.ts";
+import { type Caller, operationOf } from "../../lib/entities/caller.ts";
+import type { Services } from "../../lib/app/open.ts";
 import { HOUR_MS, MINUTE_MS, SECOND_MS, sleep } from "../../lib/time.ts";
-import { START, startInstances } from "../support/instances.ts";
+import { START, startInstances } from "../support/processes/instances.ts";
 
-const PROBE = new URL("../support/job_probe.ts", import.meta.url).pathname;
+const PROBE = new URL("../support/processes/job_probe.ts", import.meta.url).pathname;
 
 function jobOf(run: Job["run"], fields: Partial<Job> = {}): Job {
   return { name: "outbox", schedule: "* * * * *", timeLimitMs: 30 * SECOND_MS, run, ...fields };

@@ -4,11 +4,11 @@
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 import { dueOf } from "../../cron/_job.ts";
 import { jobsOf } from "../../cron/mod.ts";
-import { HealthMonitor } from "../../lib/health.ts";
+import { HealthMonitor } from "../../lib/health/mod.ts";
 import { sleep } from "../../lib/time.ts";
-import { nextDue } from "../../lib/timetable.ts";
-import { startApp, TEST_START } from "../support/app.ts";
-import { logLines, startServer } from "../support/server_process.ts";
+import { nextDue } from "../../lib/jobs/timetable.ts";
+import { startApp, TEST_START } from "../support/program/app.ts";
+import { logLines, startServer } from "../support/processes/server_process.ts";
 
 Deno.test("the program runs each of its jobs, and stops with them", async () => {
   await using app = await startApp();

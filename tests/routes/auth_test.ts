@@ -3,12 +3,12 @@
  * that is added is in this table by itself.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
-import { createApiKey, revokeApiKey, type Scope, SCOPES } from "../../lib/api_keys.ts";
+import { createApiKey, revokeApiKey, type Scope, SCOPES } from "../../lib/access/api_keys.ts";
 import { isoTime } from "../../lib/time.ts";
-import { TESTER } from "../support/app.ts";
-import { accessLog, assertProblem } from "../support/answers.ts";
-import { contractOf, type DocumentedOperation } from "../support/openapi.ts";
-import { leavesStoreAlone, newKvFile, startShop, type TestShop } from "../support/shop.ts";
+import { TESTER } from "../support/program/app.ts";
+import { accessLog, assertProblem } from "../support/program/answers.ts";
+import { contractOf, type DocumentedOperation } from "../support/program/openapi.ts";
+import { leavesStoreAlone, newKvFile, startShop, type TestShop } from "../support/program/shop.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 

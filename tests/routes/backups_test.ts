@@ -4,12 +4,12 @@
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { runJob } from "../../cron/_job.ts";
 import { jobsOf } from "../../cron/mod.ts";
-import type { Services } from "../../lib/services.ts";
+import type { Services } from "../../lib/app/open.ts";
 import { HOUR_MS, MINUTE_MS } from "../../lib/time.ts";
 import { createApp } from "../../routes/mod.ts";
-import { LEAD, startApp, type TestApp } from "../support/app.ts";
-import { FaultyStorage } from "../support/plain_storage.ts";
-import { asAdmin } from "../support/shop.ts";
+import { LEAD, startApp, type TestApp } from "../support/program/app.ts";
+import { FaultyStorage } from "../support/store/plain_storage.ts";
+import { asAdmin } from "../support/program/shop.ts";
 
 /** The program with a folder of its own for backups. */
 async function startWithFolder(): Promise<TestApp> {

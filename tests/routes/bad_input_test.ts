@@ -5,9 +5,9 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import type { ErrorKind } from "../../lib/errors.ts";
 import * as keys from "../../lib/kv/keys.ts";
-import { LEAD } from "../support/app.ts";
-import { accessLog, assertProblem } from "../support/answers.ts";
-import { asAdmin, leavesStoreAlone, newClient, startShop } from "../support/shop.ts";
+import { LEAD } from "../support/program/app.ts";
+import { accessLog, assertProblem } from "../support/program/answers.ts";
+import { asAdmin, leavesStoreAlone, newClient, startShop } from "../support/program/shop.ts";
 
 /** What no answer repeats. */
 const MARK = "Zanzibar-47";

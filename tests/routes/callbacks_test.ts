@@ -3,14 +3,19 @@
  * not confirm, and whatever the gateway confirms is in the books once.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
-import { invoiceUrl } from "../../lib/invoice_links.ts";
+import { invoiceUrl } from "../../lib/invoices/links.ts";
 import * as keys from "../../lib/kv/keys.ts";
-import type { Payment } from "../../lib/payments/mod.ts";
+import type { Payment } from "../../lib/payments/checkout.ts";
 import { PROBLEMS } from "../../lib/payments/state.ts";
 import { DAY_MS, MINUTE_MS } from "../../lib/time.ts";
-import { assertProblem } from "../support/answers.ts";
-import { leavesStoreAlone } from "../support/shop.ts";
-import { checkedBooks, type GatewayTill, startGatewayTill, TOTAL } from "../support/till.ts";
+import { assertProblem } from "../support/program/answers.ts";
+import { leavesStoreAlone } from "../support/program/shop.ts";
+import {
+  checkedBooks,
+  type GatewayTill,
+  startGatewayTill,
+  TOTAL,
+} from "../support/program/till.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 const UNKNOWN_GUID = "a5e2f1c0-0000-4000-8000-000000000001";

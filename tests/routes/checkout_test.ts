@@ -5,11 +5,11 @@
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import * as keys from "../../lib/kv/keys.ts";
 import { MINUTE_MS } from "../../lib/time.ts";
-import { TEST_START } from "../support/app.ts";
-import { assertProblem } from "../support/answers.ts";
-import { asAdmin, leavesStoreAlone } from "../support/shop.ts";
-import { checkedBooks, startGatewayTill, startTill, TOTAL } from "../support/till.ts";
-import { until } from "../support/until.ts";
+import { TEST_START } from "../support/program/app.ts";
+import { assertProblem } from "../support/program/answers.ts";
+import { asAdmin, leavesStoreAlone } from "../support/program/shop.ts";
+import { checkedBooks, startGatewayTill, startTill, TOTAL } from "../support/program/till.ts";
+import { until } from "../support/program/until.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 const PESAPAL = { gateway: "pesapal" };

@@ -4,16 +4,21 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import * as keys from "../../lib/kv/keys.ts";
-import { LEAD } from "../support/app.ts";
-import { assertProblem, etagOf } from "../support/answers.ts";
+import { LEAD } from "../support/program/app.ts";
+import { assertProblem, etagOf } from "../support/program/answers.ts";
 import {
   asAdmin,
   checkedHistoryOf,
   leavesStoreAlone,
   newClient,
   startShop,
-} from "../support/shop.ts";
-import { checkedBooks, type GatewayTill, startGatewayTill, TOTAL } from "../support/till.ts";
+} from "../support/program/shop.ts";
+import {
+  checkedBooks,
+  type GatewayTill,
+  startGatewayTill,
+  TOTAL,
+} from "../support/program/till.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 

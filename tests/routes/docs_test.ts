@@ -3,7 +3,7 @@
  * loads anything from anywhere else.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
-import { startShop } from "../support/shop.ts";
+import { startShop } from "../support/program/shop.ts";
 
 Deno.test("GET /openapi.json is the contract, which may be kept for a while", async () => {
   await using app = await startShop({ env: { PUBLIC_URL: "https://shop.example.com" } });

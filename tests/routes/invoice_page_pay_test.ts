@@ -3,16 +3,22 @@
  * as they stand on the page, sent to gateways that are simulated but strict.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
-import { invoiceToken } from "../../lib/invoice_links.ts";
+import { invoiceToken } from "../../lib/invoices/links.ts";
 import { payments } from "../../lib/kv/keys.ts";
 import { MINUTE_MS } from "../../lib/time.ts";
-import { assertProblem } from "../support/answers.ts";
-import type { TestAnswer } from "../support/app.ts";
+import { assertProblem } from "../support/program/answers.ts";
+import type { TestAnswer } from "../support/program/app.ts";
 import { azampayVariables } from "../support/gateways/azampay_shop.ts";
 import { AzamPaySimulator } from "../support/gateways/azampay_simulator.ts";
 import { IMPATIENT } from "../support/gateways/gateway_services.ts";
 import { PesapalSimulator } from "../support/gateways/pesapal_simulator.ts";
-import { asAdmin, leavesStoreAlone, newClient, startShop, type TestShop } from "../support/shop.ts";
+import {
+  asAdmin,
+  leavesStoreAlone,
+  newClient,
+  startShop,
+  type TestShop,
+} from "../support/program/shop.ts";
 
 const WORK = { description: "Work", quantity: 1, unitMinor: 15_000_00 };
 const PHONE = { phone: "0712 345 678", provider: "Mpesa" };

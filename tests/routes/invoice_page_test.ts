@@ -4,12 +4,18 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { toBase64Url } from "../../lib/digest.ts";
-import { invoiceToken } from "../../lib/invoice_links.ts";
+import { invoiceToken } from "../../lib/invoices/links.ts";
 import { DAY_MS } from "../../lib/time.ts";
-import { LEAD, type TestApp } from "../support/app.ts";
-import { accessLog, assertProblem } from "../support/answers.ts";
-import { hasPoppler, POPPLER_HINT, textOf } from "../support/pdf.ts";
-import { asAdmin, leavesStoreAlone, newClient, newKvFile, startShop } from "../support/shop.ts";
+import { LEAD, type TestApp } from "../support/program/app.ts";
+import { accessLog, assertProblem } from "../support/program/answers.ts";
+import { hasPoppler, POPPLER_HINT, textOf } from "../support/readers/pdf.ts";
+import {
+  asAdmin,
+  leavesStoreAlone,
+  newClient,
+  newKvFile,
+  startShop,
+} from "../support/program/shop.ts";
 
 const WORK = { description: "Work", quantity: 1, unitMinor: 1_234_50 };
 const SHOP = {

@@ -3,18 +3,18 @@
  * of an attempt.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
-import { readConfig } from "../../lib/config.ts";
+import { readConfig } from "../../lib/config/mod.ts";
 import { documentOf } from "../../lib/documents/invoice_document.ts";
 import { INVOICE_TEXTS, type PayProblem } from "../../lib/documents/texts.ts";
-import type { Invoice } from "../../lib/invoices.ts";
+import type { Invoice } from "../../lib/invoices/mod.ts";
 import { type Language, LANGUAGES } from "../../lib/languages.ts";
-import { newPayment } from "../../lib/payments/books.ts";
-import type { Payment, PaymentStatus } from "../../lib/payments/mod.ts";
+import { newPayment } from "../../lib/payments/records.ts";
+import type { Payment, PaymentStatus } from "../../lib/payments/checkout.ts";
 import { MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
 import { type FormProblem, Page } from "../../routes/invoice_page/_page.tsx";
 import { type Offer, payViewOf } from "../../routes/invoice_page/_pay_view.ts";
-import { TESTER } from "../support/app.ts";
-import { sampleInvoice } from "../support/invoices.ts";
+import { TESTER } from "../support/program/app.ts";
+import { sampleInvoice } from "../support/program/invoices.ts";
 
 const NOW = Date.UTC(2026, 5, 20, 9);
 const CONFIG = readConfig({ APP_ENV: "test" });

@@ -6,8 +6,8 @@ import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:ass
 import * as keys from "../../lib/kv/keys.ts";
 import { transact } from "../../lib/kv/transact.ts";
 import { MINOR_MAX } from "../../lib/money.ts";
-import type { TestAnswer } from "../support/app.ts";
-import { assertProblem, etagOf } from "../support/answers.ts";
+import type { TestAnswer } from "../support/program/app.ts";
+import { assertProblem, etagOf } from "../support/program/answers.ts";
 import {
   asAdmin,
   checkedHistoryOf,
@@ -15,7 +15,7 @@ import {
   newClient,
   startShop,
   type TestShop,
-} from "../support/shop.ts";
+} from "../support/program/shop.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 const WORK = { description: "Installation", quantity: 1, unitMinor: 10_000 };

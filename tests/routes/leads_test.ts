@@ -4,9 +4,9 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import * as keys from "../../lib/kv/keys.ts";
-import { LEAD } from "../support/app.ts";
-import { accessLog, assertProblem, etagOf } from "../support/answers.ts";
-import { asAdmin, checkedHistoryOf, leavesStoreAlone, startShop } from "../support/shop.ts";
+import { LEAD } from "../support/program/app.ts";
+import { accessLog, assertProblem, etagOf } from "../support/program/answers.ts";
+import { asAdmin, checkedHistoryOf, leavesStoreAlone, startShop } from "../support/program/shop.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 

@@ -7,9 +7,9 @@ import { DatabaseSync } from "node:sqlite";
 import * as keys from "../../lib/kv/keys.ts";
 import { transact } from "../../lib/kv/transact.ts";
 import { newId } from "../../lib/ids.ts";
-import { invoiceToken } from "../../lib/invoice_links.ts";
-import { LEAD, startApp, type TestAnswer, type TestApp } from "../support/app.ts";
-import { assertProblem } from "../support/answers.ts";
+import { invoiceToken } from "../../lib/invoices/links.ts";
+import { LEAD, startApp, type TestAnswer, type TestApp } from "../support/program/app.ts";
+import { assertProblem } from "../support/program/answers.ts";
 import {
   asAdmin,
   leavesStoreAlone,
@@ -17,8 +17,8 @@ import {
   SHORT_DEADLINES,
   startShop,
   type TestShop,
-} from "../support/shop.ts";
-import { type ServerProcess, startServer } from "../support/server_process.ts";
+} from "../support/program/shop.ts";
+import { type ServerProcess, startServer } from "../support/processes/server_process.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 /** Behind one proxy, so that a test may come from anywhere. */

@@ -4,10 +4,10 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { toBase64Url } from "../../lib/digest.ts";
-import { LEAD, PRODUCT, TESTER } from "../support/app.ts";
-import { createProduct } from "../../lib/products.ts";
-import { assertProblem } from "../support/answers.ts";
-import { asAdmin, newClient, startShop, type TestShop } from "../support/shop.ts";
+import { LEAD, PRODUCT, TESTER } from "../support/program/app.ts";
+import { createProduct } from "../../lib/products/mod.ts";
+import { assertProblem } from "../support/program/answers.ts";
+import { asAdmin, newClient, startShop, type TestShop } from "../support/program/shop.ts";
 
 /** A list, and how to put one more entry at its head. */
 interface List {

@@ -2,10 +2,10 @@
  * The words of mails, changed by operators.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
-import { isChainIntact } from "../../lib/audit.ts";
-import { sweep } from "../../lib/integrity/mod.ts";
+import { isChainIntact } from "../../lib/entities/audit.ts";
+import { sweep } from "../../lib/integrity/sweep.ts";
 import * as keys from "../../lib/kv/keys.ts";
-import { startApp, type TestApp } from "../support/app.ts";
+import { startApp, type TestApp } from "../support/program/app.ts";
 
 const PATH = "/api/v2/mail-templates/invoice_sent/sw";
 const OWN = {

@@ -3,7 +3,7 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { MAILBOX_MAX } from "../../lib/mailer/mailbox.ts";
-import { LEAD, startApp } from "../support/app.ts";
+import { LEAD, startApp } from "../support/program/app.ts";
 
 const ENV = {
   APP_ENV: "development",

@@ -4,20 +4,20 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { Validator } from "@seriousme/openapi-schema-validator";
-import type { Scope } from "../../lib/api_keys.ts";
+import type { Scope } from "../../lib/access/api_keys.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Payment, Refund } from "../../lib/kv/payment_records.ts";
 import { transact } from "../../lib/kv/transact.ts";
-import { operationOf } from "../../lib/operation.ts";
-import { newPayment, putNewPayment } from "../../lib/payments/books.ts";
+import { operationOf } from "../../lib/entities/caller.ts";
+import { newPayment, putNewPayment } from "../../lib/payments/records.ts";
 import { isoTime } from "../../lib/time.ts";
 import { createApp } from "../../routes/mod.ts";
-import { LEAD, type TestAnswer, TESTER, type TestRequest } from "../support/app.ts";
-import { Conformance } from "../support/conformance.ts";
-import { contractOf, type DocumentedOperation } from "../support/openapi.ts";
-import { BUSY, happen, newOutbox, newPost, TAKEN } from "../support/outbox.ts";
-import { parseMetrics } from "../support/prometheus.ts";
+import { LEAD, type TestAnswer, TESTER, type TestRequest } from "../support/program/app.ts";
+import { Conformance } from "../support/program/conformance.ts";
+import { contractOf, type DocumentedOperation } from "../support/program/openapi.ts";
+import { BUSY, happen, newOutbox, newPost, TAKEN } from "../support/program/outbox.ts";
+import { parseMetrics } from "../support/readers/prometheus.ts";
 import {
   asAdmin,
   newClient,
@@ -25,8 +25,8 @@ import {
   SHORT_DEADLINES,
   startShop,
   type TestShop,
-} from "../support/shop.ts";
-import { WEBHOOK_CONFLICTS, WEBHOOK_SAMPLES } from "../support/webhook_samples.ts";
+} from "../support/program/shop.ts";
+import { WEBHOOK_CONFLICTS, WEBHOOK_SAMPLES } from "../support/program/webhook_samples.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 const LINE = { description: "Work", quantity: 1, unitMinor: 100 };

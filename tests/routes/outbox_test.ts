@@ -5,10 +5,18 @@ import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:ass
 import { newId } from "../../lib/ids.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import { MINUTE_MS } from "../../lib/time.ts";
-import { LEAD, startApp, type TestApp } from "../support/app.ts";
-import { BUSY, happen, hook, newOutbox, newPost, type Post, REFUSED } from "../support/outbox.ts";
-import { asAdmin, newClient, startShop } from "../support/shop.ts";
-import { until } from "../support/until.ts";
+import { LEAD, startApp, type TestApp } from "../support/program/app.ts";
+import {
+  BUSY,
+  happen,
+  hook,
+  newOutbox,
+  newPost,
+  type Post,
+  REFUSED,
+} from "../support/program/outbox.ts";
+import { asAdmin, newClient, startShop } from "../support/program/shop.ts";
+import { until } from "../support/program/until.ts";
 
 const MAIL = { MAIL_URL: "log:", MAIL_FROM: "shop@example.com" };
 

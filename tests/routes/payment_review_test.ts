@@ -4,9 +4,14 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { PROBLEMS } from "../../lib/payments/state.ts";
 import { MINUTE_MS } from "../../lib/time.ts";
-import { assertProblem } from "../support/answers.ts";
-import { asAdmin, historyOf, leavesStoreAlone } from "../support/shop.ts";
-import { checkedBooks, type GatewayTill, startGatewayTill, TOTAL } from "../support/till.ts";
+import { assertProblem } from "../support/program/answers.ts";
+import { asAdmin, historyOf, leavesStoreAlone } from "../support/program/shop.ts";
+import {
+  checkedBooks,
+  type GatewayTill,
+  startGatewayTill,
+  TOTAL,
+} from "../support/program/till.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 const PAID = { outcome: "completed", reference: "portal 77", reason: "Seen in the portal" };

@@ -5,10 +5,10 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
 import * as keys from "../../lib/kv/keys.ts";
-import { TEST_START } from "../support/app.ts";
-import { assertProblem } from "../support/answers.ts";
-import { asAdmin, leavesStoreAlone } from "../support/shop.ts";
-import { checkedBooks, startTill, TOTAL } from "../support/till.ts";
+import { TEST_START } from "../support/program/app.ts";
+import { assertProblem } from "../support/program/answers.ts";
+import { asAdmin, leavesStoreAlone } from "../support/program/shop.ts";
+import { checkedBooks, startTill, TOTAL } from "../support/program/till.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 const CASH = { amountMinor: TOTAL, method: "cash", reference: "R 1" };

@@ -4,10 +4,10 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import * as keys from "../../lib/kv/keys.ts";
-import { LEAD } from "../support/app.ts";
-import { accessLog, assertProblem, etagOf } from "../support/answers.ts";
-import { contractOf } from "../support/openapi.ts";
-import { asAdmin, leavesStoreAlone, SHORT_DEADLINES, startShop } from "../support/shop.ts";
+import { LEAD } from "../support/program/app.ts";
+import { accessLog, assertProblem, etagOf } from "../support/program/answers.ts";
+import { contractOf } from "../support/program/openapi.ts";
+import { asAdmin, leavesStoreAlone, SHORT_DEADLINES, startShop } from "../support/program/shop.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 

@@ -4,15 +4,15 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import * as keys from "../../lib/kv/keys.ts";
-import { LEAD, PRODUCT } from "../support/app.ts";
-import { accessLog, assertProblem, etagOf } from "../support/answers.ts";
+import { LEAD, PRODUCT } from "../support/program/app.ts";
+import { accessLog, assertProblem, etagOf } from "../support/program/answers.ts";
 import {
   asAdmin,
   checkedHistoryOf,
   leavesStoreAlone,
   newKvFile,
   startShop,
-} from "../support/shop.ts";
+} from "../support/program/shop.ts";
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 const PRICE = { currency: "TZS", minor: 45_000_000 };

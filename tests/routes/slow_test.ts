@@ -4,7 +4,7 @@
 import { match, ok, strictEqual as equal } from "node:assert/strict";
 import type { KvPort } from "../../lib/kv/store.ts";
 import { sleep } from "../../lib/time.ts";
-import { LEAD, startApp, type TestApp } from "../support/app.ts";
+import { LEAD, startApp, type TestApp } from "../support/program/app.ts";
 
 const KV_READ_MS = 25;
 

@@ -5,11 +5,11 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import * as keys from "../../lib/kv/keys.ts";
 import { transact } from "../../lib/kv/transact.ts";
-import { operationOf } from "../../lib/operation.ts";
-import { runSweep } from "../../lib/sweeps.ts";
-import { LEAD, TESTER } from "../support/app.ts";
-import { assertProblem } from "../support/answers.ts";
-import { asAdmin, startShop, type TestShop } from "../support/shop.ts";
+import { operationOf } from "../../lib/entities/caller.ts";
+import { runSweep } from "../../lib/integrity/job.ts";
+import { LEAD, TESTER } from "../support/program/app.ts";
+import { assertProblem } from "../support/program/answers.ts";
+import { asAdmin, startShop, type TestShop } from "../support/program/shop.ts";
 
 const PATH = "/api/v2/system/sweeps";
 const signal = new AbortController().signal;

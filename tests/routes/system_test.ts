@@ -3,9 +3,9 @@
  */
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 import { type Job, runJob } from "../../cron/_job.ts";
-import type { Services } from "../../lib/services.ts";
-import { LEAD } from "../support/app.ts";
-import { startShop } from "../support/shop.ts";
+import type { Services } from "../../lib/app/open.ts";
+import { LEAD } from "../support/program/app.ts";
+import { startShop } from "../support/program/shop.ts";
 
 Deno.test("GET /api/v2/system/audit tells who changed what, page by page, without personal data", async () => {
   await using app = await startShop();

@@ -2,12 +2,12 @@
  * The end of news, by whoever got them.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
-import { changeClient, getClient } from "../../lib/clients.ts";
-import { clientIdOf, sendNews, unsubscribeUrl } from "../../lib/consent.ts";
-import { invoiceToken } from "../../lib/invoice_links.ts";
+import { changeClient, getClient } from "../../lib/leads/clients.ts";
+import { clientIdOf, sendNews, unsubscribeUrl } from "../../lib/mail/consent.ts";
+import { invoiceToken } from "../../lib/invoices/links.ts";
 import * as keys from "../../lib/kv/keys.ts";
-import { LEAD, startApp, type TestApp, TESTER } from "../support/app.ts";
-import { headerOf, readMail, startMailTaker } from "../support/mail_taker.ts";
+import { LEAD, startApp, type TestApp, TESTER } from "../support/program/app.ts";
+import { headerOf, readMail, startMailTaker } from "../support/servers/mail_taker.ts";
 
 const FORM = { "content-type": "application/x-www-form-urlencoded" };
 

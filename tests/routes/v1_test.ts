@@ -4,9 +4,14 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import * as keys from "../../lib/kv/keys.ts";
-import type { TestAnswer } from "../support/app.ts";
-import { accessLog, assertProblem } from "../support/answers.ts";
-import { leavesStoreAlone, newKvFile, SHORT_DEADLINES, startShop } from "../support/shop.ts";
+import type { TestAnswer } from "../support/program/app.ts";
+import { accessLog, assertProblem } from "../support/program/answers.ts";
+import {
+  leavesStoreAlone,
+  newKvFile,
+  SHORT_DEADLINES,
+  startShop,
+} from "../support/program/shop.ts";
 
 const PATHS = ["/api/v1/save-lead", "/api/v1/save-lead/", "/save-lead", "/save-lead/"];
 const OLD_LEAD = { name: "Asha Mushi", contact: "asha@example.com", source: "website" };

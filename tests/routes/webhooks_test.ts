@@ -4,12 +4,12 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { newId } from "../../lib/ids.ts";
 import * as keys from "../../lib/kv/keys.ts";
-import { WEBHOOK_EVENT_TYPES, WEBHOOKS_MAX } from "../../lib/webhooks/mod.ts";
-import { startApp, type TestApp } from "../support/app.ts";
-import { happen } from "../support/outbox.ts";
-import { asAdmin, checkedHistoryOf, leavesStoreAlone, startShop } from "../support/shop.ts";
-import { startWebhookEndpoint } from "../support/webhook_endpoint.ts";
-import { WEBHOOK } from "../support/webhook_samples.ts";
+import { WEBHOOK_EVENT_TYPES, WEBHOOKS_MAX } from "../../lib/webhooks/endpoints.ts";
+import { startApp, type TestApp } from "../support/program/app.ts";
+import { happen } from "../support/program/outbox.ts";
+import { asAdmin, checkedHistoryOf, leavesStoreAlone, startShop } from "../support/program/shop.ts";
+import { startWebhookEndpoint } from "../support/servers/webhook_endpoint.ts";
+import { WEBHOOK } from "../support/program/webhook_samples.ts";
 
 const ROOT = "/api/v2/webhooks";
 

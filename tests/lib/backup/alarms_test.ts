@@ -7,14 +7,14 @@ import {
   rejects,
   strictEqual as equal,
 } from "node:assert/strict";
-import { listIncidents } from "../../../lib/alerts.ts";
+import { listIncidents } from "../../../lib/alerts/mod.ts";
 import { drill, listBackups, retain, shipLog, takeBackup } from "../../../lib/backup/mod.ts";
 import { logState } from "../../../lib/backup/state.ts";
 import { listSegments } from "../../../lib/backup/journal.ts";
 import { encode } from "../../../lib/kv/codec.ts";
 import { openStorage } from "../../../lib/storage/mod.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../../lib/time.ts";
-import { type BackupShop, openBackupShop, sellTo } from "../../support/backup_shop.ts";
+import { type BackupShop, openBackupShop, sellTo } from "../../support/processes/backup_shop.ts";
 
 /** Names of the incidents that are open, and of those that are over. */
 async function incidentsOf({ services }: BackupShop): Promise<{ open: string[]; over: string[] }> {

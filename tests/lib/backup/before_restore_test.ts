@@ -7,15 +7,15 @@ import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:ass
 import { listBackups, restore, retain, shipLog, takeBackup } from "../../../lib/backup/mod.ts";
 import { breakLog, logState } from "../../../lib/backup/state.ts";
 import { DAY_MS, HOUR_MS } from "../../../lib/time.ts";
-import { TEST_START } from "../../support/app.ts";
+import { TEST_START } from "../../support/program/app.ts";
 import {
   type BackupShop,
   openBackupShop,
   openTwin,
   sellTo,
   shopBooksOf,
-} from "../../support/backup_shop.ts";
-import { expectSameBooks } from "../../support/same_books.ts";
+} from "../../support/processes/backup_shop.ts";
+import { expectSameBooks } from "../../support/store/same_books.ts";
 
 async function takeOne({ services }: BackupShop): Promise<string> {
   const result = await takeBackup(services);

@@ -6,7 +6,7 @@ import {
   shipLog,
   takeBackup,
 } from "../../../lib/backup/mod.ts";
-import { sweep } from "../../../lib/integrity/mod.ts";
+import { sweep } from "../../../lib/integrity/sweep.ts";
 import { scanAll } from "../../../lib/kv/bulk.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
@@ -19,8 +19,8 @@ import {
   sendLead,
   shopBooksOf,
   stock,
-} from "../../support/backup_shop.ts";
-import { newSeed, seededRandom } from "../../support/faulty_kv.ts";
+} from "../../support/processes/backup_shop.ts";
+import { newSeed, seededRandom } from "../../support/store/faulty_kv.ts";
 
 const ROUNDS = 20;
 const WRITERS = 32;

@@ -22,9 +22,9 @@ import {
   openTwin,
   sellTo,
   shopBooksOf,
-} from "../../support/backup_shop.ts";
-import { newSeed } from "../../support/faulty_kv.ts";
-import { expectSameBooks } from "../../support/same_books.ts";
+} from "../../support/processes/backup_shop.ts";
+import { newSeed } from "../../support/store/faulty_kv.ts";
+import { expectSameBooks } from "../../support/store/same_books.ts";
 
 const RUNS = Number(Deno.env.get("DAMAGE_RUNS") ?? 40);
 const KEY = new Uint8Array(32).map((_, i) => i);

@@ -3,8 +3,13 @@ import { drill, type Manifest, takeBackup } from "../../../lib/backup/mod.ts";
 import { BackupMirror } from "../../../lib/backup/mirror.ts";
 import { scanAll } from "../../../lib/kv/bulk.ts";
 import * as keys from "../../../lib/kv/keys.ts";
-import { type BackupShop, openBackupShop, openTwin, sellTo } from "../../support/backup_shop.ts";
-import { newSeed, seededRandom } from "../../support/faulty_kv.ts";
+import {
+  type BackupShop,
+  openBackupShop,
+  openTwin,
+  sellTo,
+} from "../../support/processes/backup_shop.ts";
+import { newSeed, seededRandom } from "../../support/store/faulty_kv.ts";
 import { restore } from "../../../lib/backup/mod.ts";
 
 const openScratch = () => Deno.openKv(":memory:");

@@ -12,8 +12,13 @@ import { readManifest, restore, takeBackup, verifyBackup } from "../../../lib/ba
 import { ObjectWriter, openObject } from "../../../lib/backup/object.ts";
 import { rankOf } from "../../../lib/backup/rank.ts";
 import { keyBytes, scanAll } from "../../../lib/kv/bulk.ts";
-import { type BackupShop, openBackupShop, openTwin, sellTo } from "../../support/backup_shop.ts";
-import { newSeed } from "../../support/faulty_kv.ts";
+import {
+  type BackupShop,
+  openBackupShop,
+  openTwin,
+  sellTo,
+} from "../../support/processes/backup_shop.ts";
+import { newSeed } from "../../support/store/faulty_kv.ts";
 
 const bytes = fc.uint8Array({ maxLength: 40 }).map((array) => new Uint8Array(array));
 const double = fc.double();

@@ -1,8 +1,13 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { restore, shipLog, takeBackup } from "../../../lib/backup/mod.ts";
-import { openBackupShop, openTwin, sellTo, shopBooksOf } from "../../support/backup_shop.ts";
-import { bySchedule, newSeed, seededRandom } from "../../support/faulty_kv.ts";
-import { startKvConnectServer } from "../../support/kv_connect_server.ts";
+import {
+  openBackupShop,
+  openTwin,
+  sellTo,
+  shopBooksOf,
+} from "../../support/processes/backup_shop.ts";
+import { bySchedule, newSeed, seededRandom } from "../../support/store/faulty_kv.ts";
+import { startKvConnectServer } from "../../support/store/kv_connect_server.ts";
 
 Deno.test("a remote store that fails now and then is backed up whole, and restored", async () => {
   const random = seededRandom(newSeed("remote backup"));

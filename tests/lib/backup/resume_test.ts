@@ -6,7 +6,12 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import { isRestoring, listBackups, restore, takeBackup } from "../../../lib/backup/mod.ts";
-import { openBackupShop, openTwin, sellTo, shopBooksOf } from "../../support/backup_shop.ts";
+import {
+  openBackupShop,
+  openTwin,
+  sellTo,
+  shopBooksOf,
+} from "../../support/processes/backup_shop.ts";
 
 Deno.test("a restore that is stopped after any of its writes goes on, and nothing serves before", async () => {
   await using shop = await openBackupShop();

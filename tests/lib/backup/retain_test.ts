@@ -10,8 +10,8 @@ import { choose, type KeptBackup } from "../../../lib/backup/retain.ts";
 import { RETENTION } from "../../../lib/backup/mod.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import { DAY_MS, HOUR_MS } from "../../../lib/time.ts";
-import { type BackupShop, openBackupShop, sellTo } from "../../support/backup_shop.ts";
-import { newSeed } from "../../support/faulty_kv.ts";
+import { type BackupShop, openBackupShop, sellTo } from "../../support/processes/backup_shop.ts";
+import { newSeed } from "../../support/store/faulty_kv.ts";
 
 const START = Date.UTC(2026, 0, 1);
 

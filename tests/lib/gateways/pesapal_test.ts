@@ -20,7 +20,7 @@ import { usableMs } from "../../../lib/gateways/_tokens.ts";
 import { newId } from "../../../lib/ids.ts";
 import { CURRENCIES, formatMajor, MINOR_MAX, type Money } from "../../../lib/money.ts";
 import { MINUTE_MS } from "../../../lib/time.ts";
-import { TEST_START } from "../../support/app.ts";
+import { TEST_START } from "../../support/program/app.ts";
 import {
   type GatewayServices,
   type GatewayServicesOptions,
@@ -32,7 +32,7 @@ import {
   type PesapalBehaviour,
   PesapalSimulator,
 } from "../../support/gateways/pesapal_simulator.ts";
-import { until } from "../../support/until.ts";
+import { until } from "../../support/program/until.ts";
 
 /** Where the shop would be. */
 const SHOP = "https://shop.example.com";

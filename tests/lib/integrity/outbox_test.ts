@@ -4,15 +4,15 @@
  */
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 import { newId } from "../../../lib/ids.ts";
-import { sweep } from "../../../lib/integrity/mod.ts";
+import { sweep } from "../../../lib/integrity/sweep.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { OutboxMessage } from "../../../lib/kv/outbox_records.ts";
 import { repair } from "../../../lib/integrity/repair.ts";
 import { DAY_MS } from "../../../lib/time.ts";
-import { TESTER } from "../../support/app.ts";
-import { type Books, openBooks } from "../../support/books.ts";
-import { alter, line, NOBODY } from "../../support/damage.ts";
-import { BUSY, happen, newOutbox, newPost, REFUSED, TAKEN } from "../../support/outbox.ts";
+import { TESTER } from "../../support/program/app.ts";
+import { type Books, openBooks } from "../../support/program/books.ts";
+import { alter, line, NOBODY } from "../../support/store/damage.ts";
+import { BUSY, happen, newOutbox, newPost, REFUSED, TAKEN } from "../../support/program/outbox.ts";
 
 const INVOICE = newId(1);
 

@@ -5,22 +5,22 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
-import { isChainIntact, listHistory, putChange } from "../../../lib/audit.ts";
+import { isChainIntact, listHistory, putChange } from "../../../lib/entities/audit.ts";
 import { newId } from "../../../lib/ids.ts";
-import { sweep, type SweepOptions, type SweepReport } from "../../../lib/integrity/mod.ts";
-import { createInvoice } from "../../../lib/invoices.ts";
+import { sweep, type SweepOptions, type SweepReport } from "../../../lib/integrity/sweep.ts";
+import { createInvoice } from "../../../lib/invoices/mod.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { Payment } from "../../../lib/kv/payment_records.ts";
 import type { Invoice } from "../../../lib/kv/records.ts";
-import { acceptLead } from "../../../lib/leads.ts";
-import { newPayment, putNewPayment, putPayment } from "../../../lib/payments/books.ts";
-import { recordPayment } from "../../../lib/payments/desk.ts";
+import { acceptLead } from "../../../lib/leads/mod.ts";
+import { newPayment, putNewPayment, putPayment } from "../../../lib/payments/records.ts";
+import { recordPayment } from "../../../lib/payments/operators.ts";
 import { refundPayment } from "../../../lib/payments/refunds.ts";
 import { repair } from "../../../lib/integrity/repair.ts";
 import { transact } from "../../../lib/kv/transact.ts";
-import { operationOf } from "../../../lib/operation.ts";
-import { TEST_START, TESTER } from "../../support/app.ts";
-import { type Books, invoiceOf, leadOf, openBooks } from "../../support/books.ts";
+import { operationOf } from "../../../lib/entities/caller.ts";
+import { TEST_START, TESTER } from "../../support/program/app.ts";
+import { type Books, invoiceOf, leadOf, openBooks } from "../../support/program/books.ts";
 
 const by = TESTER;
 const NOBODY = newId(TEST_START);

@@ -10,20 +10,31 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import fc from "fast-check";
-import { isChainIntact, listHistory } from "../../../lib/audit.ts";
-import { eraseClient } from "../../../lib/clients.ts";
+import { isChainIntact, listHistory } from "../../../lib/entities/audit.ts";
+import { eraseClient } from "../../../lib/leads/clients.ts";
 import { AppError } from "../../../lib/errors.ts";
 import { newId } from "../../../lib/ids.ts";
-import { sweep, type SweepOptions, type SweepReport } from "../../../lib/integrity/mod.ts";
-import { changeInvoice, createInvoice, issueInvoice, voidInvoice } from "../../../lib/invoices.ts";
+import { sweep, type SweepOptions, type SweepReport } from "../../../lib/integrity/sweep.ts";
+import {
+  changeInvoice,
+  createInvoice,
+  issueInvoice,
+  voidInvoice,
+} from "../../../lib/invoices/mod.ts";
 import { encode } from "../../../lib/kv/codec.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { Invoice } from "../../../lib/kv/records.ts";
-import { acceptLead, moveLead } from "../../../lib/leads.ts";
+import { acceptLead, moveLead } from "../../../lib/leads/mod.ts";
 import { type Broken, repair } from "../../../lib/integrity/repair.ts";
-import { TESTER } from "../../support/app.ts";
-import { type Books, fillBooks, invoiceOf, leadOf, openBooks } from "../../support/books.ts";
-import { alter, BEYOND_REPAIR, DAMAGE, line, NOBODY } from "../../support/damage.ts";
+import { TESTER } from "../../support/program/app.ts";
+import {
+  type Books,
+  fillBooks,
+  invoiceOf,
+  leadOf,
+  openBooks,
+} from "../../support/program/books.ts";
+import { alter, BEYOND_REPAIR, DAMAGE, line, NOBODY } from "../../support/store/damage.ts";
 
 const by = TESTER;
 const SWEEP_ID = newId(0);

@@ -10,16 +10,16 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import fc from "fast-check";
-import { changeClient, eraseClient } from "../../../lib/clients.ts";
+import { changeClient, eraseClient } from "../../../lib/leads/clients.ts";
 import { AppError } from "../../../lib/errors.ts";
-import { FINDINGS_MAX, sweep } from "../../../lib/integrity/mod.ts";
-import { createInvoice, issueInvoice, voidInvoice } from "../../../lib/invoices.ts";
+import { FINDINGS_MAX, sweep } from "../../../lib/integrity/sweep.ts";
+import { createInvoice, issueInvoice, voidInvoice } from "../../../lib/invoices/mod.ts";
 import { encode } from "../../../lib/kv/codec.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { Entity, Invoice } from "../../../lib/kv/records.ts";
-import { acceptLead, moveLead } from "../../../lib/leads.ts";
-import { changeProduct } from "../../../lib/products.ts";
-import { TESTER } from "../../support/app.ts";
+import { acceptLead, moveLead } from "../../../lib/leads/mod.ts";
+import { changeProduct } from "../../../lib/products/mod.ts";
+import { TESTER } from "../../support/program/app.ts";
 import {
   type Books,
   fillBooks,
@@ -27,8 +27,8 @@ import {
   leadOf,
   openBooks,
   type Sample,
-} from "../../support/books.ts";
-import { alter, DAMAGE, line, NOBODY } from "../../support/damage.ts";
+} from "../../support/program/books.ts";
+import { alter, DAMAGE, line, NOBODY } from "../../support/store/damage.ts";
 
 const by = TESTER;
 

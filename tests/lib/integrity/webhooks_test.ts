@@ -2,13 +2,13 @@
  * What is wrong with endpoints of webhooks is found.
  */
 import { deepStrictEqual as deepEqual } from "node:assert/strict";
-import { sweep } from "../../../lib/integrity/mod.ts";
+import { sweep } from "../../../lib/integrity/sweep.ts";
 import * as keys from "../../../lib/kv/keys.ts";
-import { changeWebhook, createWebhook, removeWebhook } from "../../../lib/webhooks/mod.ts";
-import { TESTER } from "../../support/app.ts";
-import { type Books, openBooks } from "../../support/books.ts";
-import { alter, line, NOBODY } from "../../support/damage.ts";
-import { WEBHOOK } from "../../support/webhook_samples.ts";
+import { changeWebhook, createWebhook, removeWebhook } from "../../../lib/webhooks/endpoints.ts";
+import { TESTER } from "../../support/program/app.ts";
+import { type Books, openBooks } from "../../support/program/books.ts";
+import { alter, line, NOBODY } from "../../support/store/damage.ts";
+import { WEBHOOK } from "../../support/program/webhook_samples.ts";
 
 /** Two endpoints that there are, the second changed once, and one that there was. */
 async function addWebhooks({ services }: Books): Promise<{ id: string; goneId: string }> {

@@ -2,7 +2,7 @@ import { deepStrictEqual as deepEqual, rejects, strictEqual as equal } from "nod
 import type { RestoreProgress } from "../../../lib/kv/backup_records.ts";
 import { BulkWriter, isEmpty, mark, scanAll, scanRange, wipe } from "../../../lib/kv/bulk.ts";
 import { isDurable, restoring } from "../../../lib/kv/keys.ts";
-import { FaultyKv, inOrder } from "../../support/faulty_kv.ts";
+import { FaultyKv, inOrder } from "../../support/store/faulty_kv.ts";
 
 const PROGRESS: RestoreProgress = {
   step: 0,

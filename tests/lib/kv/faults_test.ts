@@ -16,8 +16,8 @@ import { AppError, type ErrorKind } from "../../../lib/errors.ts";
 import { withDeadline } from "../../../lib/kv/deadline.ts";
 import type { Key } from "../../../lib/kv/keys.ts";
 import { DEADLINES, type Deadlines, Store } from "../../../lib/kv/store.ts";
-import { RECEIPT_MS } from "../../../lib/operation.ts";
-import { startApp } from "../../support/app.ts";
+import { RECEIPT_MS } from "../../../lib/entities/caller.ts";
+import { startApp } from "../../support/program/app.ts";
 import {
   bySchedule,
   COMMIT_FAULTS,
@@ -27,7 +27,7 @@ import {
   newSeed,
   type ReadFault,
   seededRandom,
-} from "../../support/faulty_kv.ts";
+} from "../../support/store/faulty_kv.ts";
 import {
   addOne,
   BRISK,
@@ -36,7 +36,7 @@ import {
   startFaultyApp,
   temporaryFolder,
   TOTAL,
-} from "../../support/faulty_store.ts";
+} from "../../support/store/faulty_store.ts";
 import {
   ask,
   askAll,
@@ -45,7 +45,7 @@ import {
   NOT_AT_ALL,
   ONCE,
   ONCE_UNBILLED,
-} from "../../support/many_leads.ts";
+} from "../../support/processes/many_leads.ts";
 
 /** So short that one call that hangs fails the request. */
 const HASTY: Deadlines = { readMs: 30, commitMs: 30, transactionMs: 25, fenceMs: 5_000 };

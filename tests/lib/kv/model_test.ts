@@ -7,15 +7,15 @@ import fc from "fast-check";
 import { AppError, type ErrorKind } from "../../../lib/errors.ts";
 import type { Key } from "../../../lib/kv/keys.ts";
 import { Store } from "../../../lib/kv/store.ts";
-import { TEST_START } from "../../support/app.ts";
+import { TEST_START } from "../../support/program/app.ts";
 import {
   COMMIT_FAULTS,
   type CommitFault,
   FaultyKv,
   newSeed,
   type ReadFault,
-} from "../../support/faulty_kv.ts";
-import { durableOf, replayed, run } from "../../support/faulty_store.ts";
+} from "../../support/store/faulty_kv.ts";
+import { durableOf, replayed, run } from "../../support/store/faulty_store.ts";
 
 /** One call of the model: what it does to which counters, through which store, under which id. */
 interface Step {

@@ -6,13 +6,13 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { withDeadline } from "../../../lib/kv/deadline.ts";
 import { type Deadlines, Store } from "../../../lib/kv/store.ts";
-import { startApp } from "../../support/app.ts";
-import { bySchedule, FaultyKv, newSeed, seededRandom } from "../../support/faulty_kv.ts";
+import { startApp } from "../../support/program/app.ts";
+import { bySchedule, FaultyKv, newSeed, seededRandom } from "../../support/store/faulty_kv.ts";
 import {
   type KvConnectServer,
   type KvFault,
   startKvConnectServer,
-} from "../../support/kv_connect_server.ts";
+} from "../../support/store/kv_connect_server.ts";
 import {
   ask,
   askAll,
@@ -21,7 +21,7 @@ import {
   NOT_AT_ALL,
   ONCE,
   ONCE_UNBILLED,
-} from "../../support/many_leads.ts";
+} from "../../support/processes/many_leads.ts";
 
 /** Just longer than the client's pause before it repeats a call, 0.2 to 0.3 s. */
 const HASTY: Deadlines = { readMs: 400, commitMs: 400, transactionMs: 700, fenceMs: 8_000 };

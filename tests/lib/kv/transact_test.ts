@@ -14,10 +14,10 @@ import * as keys from "../../../lib/kv/keys.ts";
 import type { Key } from "../../../lib/kv/keys.ts";
 import { DEADLINES, Store } from "../../../lib/kv/store.ts";
 import { transact, type Writes } from "../../../lib/kv/transact.ts";
-import { RECEIPT_MS } from "../../../lib/operation.ts";
-import { changeProduct, createProduct } from "../../../lib/products.ts";
-import { PRODUCT, startApp, TEST_START, TESTER } from "../../support/app.ts";
-import { bySchedule, type FaultyKv, newSeed, seededRandom } from "../../support/faulty_kv.ts";
+import { RECEIPT_MS } from "../../../lib/entities/caller.ts";
+import { changeProduct, createProduct } from "../../../lib/products/mod.ts";
+import { PRODUCT, startApp, TEST_START, TESTER } from "../../support/program/app.ts";
+import { bySchedule, type FaultyKv, newSeed, seededRandom } from "../../support/store/faulty_kv.ts";
 import {
   addOne,
   BRISK,
@@ -28,8 +28,8 @@ import {
   startFaultyApp,
   temporaryFolder,
   TOTAL,
-} from "../../support/faulty_store.ts";
-import { ask, askAll, booksOf, countBy, ONCE } from "../../support/many_leads.ts";
+} from "../../support/store/faulty_store.ts";
+import { ask, askAll, booksOf, countBy, ONCE } from "../../support/processes/many_leads.ts";
 
 Deno.test("what waits at the same moment is one commit, each seeing those before it", async () => {
   await using stores = await openStores();

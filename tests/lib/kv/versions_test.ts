@@ -10,8 +10,8 @@ import { decode } from "../../../lib/kv/codec.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { Key } from "../../../lib/kv/keys.ts";
 import { transact } from "../../../lib/kv/transact.ts";
-import { startApp, TEST_START } from "../../support/app.ts";
-import { ask } from "../../support/many_leads.ts";
+import { startApp, TEST_START } from "../../support/program/app.ts";
+import { ask } from "../../support/processes/many_leads.ts";
 
 const SAMPLES: Key<unknown> = ["samples"];
 const LEADS = 5;

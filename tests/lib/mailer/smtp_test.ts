@@ -2,10 +2,15 @@
  * Mail given to a real SMTP server.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
-import { parseMailUrl, type SmtpServer } from "../../../lib/endpoints.ts";
+import { parseMailUrl, type SmtpServer } from "../../../lib/config/endpoints.ts";
 import { type Mail, openMailer, type SendResult } from "../../../lib/mailer/mod.ts";
-import { headerOf, readMail, startMailTaker, type TakerReplies } from "../../support/mail_taker.ts";
-import { hasSmtpServer, SMTP_HINT, startSmtpServer } from "../../support/smtp_server.ts";
+import {
+  headerOf,
+  readMail,
+  startMailTaker,
+  type TakerReplies,
+} from "../../support/servers/mail_taker.ts";
+import { hasSmtpServer, SMTP_HINT, startSmtpServer } from "../../support/servers/smtp_server.ts";
 
 const TIMEOUT_MS = 10_000;
 

@@ -7,12 +7,12 @@ import { runJob } from "../../../cron/_job.ts";
 import { jobsOf } from "../../../cron/mod.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
-import type { Caller } from "../../../lib/operation.ts";
+import type { Caller } from "../../../lib/entities/caller.ts";
 import { PROBLEMS } from "../../../lib/payments/state.ts";
 import { reconcile, type Reconciled } from "../../../lib/payments/reconcile.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../../lib/time.ts";
-import { type CommitFault, FaultyKv } from "../../support/faulty_kv.ts";
-import { SHORT_DEADLINES } from "../../support/shop.ts";
+import { type CommitFault, FaultyKv } from "../../support/store/faulty_kv.ts";
+import { SHORT_DEADLINES } from "../../support/program/shop.ts";
 import {
   checkedBooks,
   type GatewayTill,
@@ -20,7 +20,7 @@ import {
   startTill,
   type TestTill,
   TOTAL,
-} from "../../support/till.ts";
+} from "../../support/program/till.ts";
 
 const JOB: Caller = { actor: "job:reconcile", requestId: "test", idempotencyKey: null };
 

@@ -6,10 +6,10 @@ import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:ass
 import fc from "fast-check";
 import type { Confirmation } from "../../../lib/gateways/mod.ts";
 import { newId } from "../../../lib/ids.ts";
-import { creditMinor, owedMinor, statusWith, TRANSITIONS } from "../../../lib/invoice_status.ts";
+import { creditMinor, owedMinor, statusWith, TRANSITIONS } from "../../../lib/invoices/status.ts";
 import type { Invoice, InvoiceStatus } from "../../../lib/kv/records.ts";
 import type { Payment, Refund } from "../../../lib/kv/payment_records.ts";
-import { newPayment } from "../../../lib/payments/books.ts";
+import { newPayment } from "../../../lib/payments/records.ts";
 import { afterCheck, firstCheckAt, UNASKABLE_MS } from "../../../lib/payments/schedule.ts";
 import {
   type Finding,
@@ -19,7 +19,7 @@ import {
   worthOf,
 } from "../../../lib/payments/state.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS } from "../../../lib/time.ts";
-import { TEST_START, TESTER } from "../../support/app.ts";
+import { TEST_START, TESTER } from "../../support/program/app.ts";
 
 const ID = newId(TEST_START);
 const OTHER_ID = newId(TEST_START);

@@ -3,7 +3,7 @@
  */
 import { deepStrictEqual as deepEqual, match, strictEqual as equal } from "node:assert/strict";
 import * as keys from "../../../lib/kv/keys.ts";
-import { LEAD, startApp } from "../../support/app.ts";
+import { LEAD, startApp } from "../../support/program/app.ts";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
 

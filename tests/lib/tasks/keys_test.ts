@@ -1,6 +1,6 @@
 // Under their short names Deno exports from here what compares with `==`.
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
-import { LEAD, startApp } from "../../support/app.ts";
+import { LEAD, startApp } from "../../support/program/app.ts";
 
 const ROOT = new URL("../../../", import.meta.url);
 

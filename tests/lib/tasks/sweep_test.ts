@@ -5,7 +5,7 @@
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { encode } from "../../../lib/kv/codec.ts";
 import * as keys from "../../../lib/kv/keys.ts";
-import { LEAD, startApp } from "../../support/app.ts";
+import { LEAD, startApp } from "../../support/program/app.ts";
 
 const ROOT = new URL("../../../", import.meta.url);
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readConfig } from "../../../lib/config.ts";
+import { readConfig } from "../../../lib/config/mod.ts";
 import type { CallPolicy } from "../../../lib/gateways/_call.ts";
 import type {
   CheckoutRequest,
@@ -12,8 +12,8 @@ import type {
   Notification,
 } from "../../../lib/gateways/mod.ts";
 import { newId } from "../../../lib/ids.ts";
-import { openLog } from "../../../lib/log.ts";
-import { openServices, type Services } from "../../../lib/services.ts";
+import { openLog } from "../../../lib/telemetry/log.ts";
+import { openServices, type Services } from "../../../lib/app/open.ts";
 import { AZAMPAY_ACCOUNT, AzamPaySimulator, type Push } from "./azampay_simulator.ts";
 
 /** Variables of the environment with which AzamPay is offered. */

@@ -6,7 +6,7 @@ import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:ass
 import { newId } from "../../../lib/ids.ts";
 import type { SignedCallback } from "./azampay_contract.ts";
 import { AZAMPAY_ACCOUNT, AzamPaySimulator } from "./azampay_simulator.ts";
-import { until } from "../until.ts";
+import { until } from "../program/until.ts";
 
 const { apiKey: _, ...ACCOUNT } = AZAMPAY_ACCOUNT;
 

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { readConfig } from "../../../lib/config.ts";
+import { readConfig } from "../../../lib/config/mod.ts";
 import type { Gateway, GatewayName, GatewayOptions } from "../../../lib/gateways/mod.ts";
 import type { Deadlines, KvPort } from "../../../lib/kv/store.ts";
-import { openLog } from "../../../lib/log.ts";
-import { openServices, type Services } from "../../../lib/services.ts";
-import { TEST_START } from "../app.ts";
+import { openLog } from "../../../lib/telemetry/log.ts";
+import { openServices, type Services } from "../../../lib/app/open.ts";
+import { TEST_START } from "../program/app.ts";
 
 /** How they are opened. */
 export interface GatewayServicesOptions {

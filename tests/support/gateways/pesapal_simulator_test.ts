@@ -12,7 +12,7 @@ import {
 import { recordOf } from "./pesapal_contract.ts";
 import { PESAPAL_ACCOUNT, PesapalSimulator } from "./pesapal_simulator.ts";
 import { startRawServer } from "./raw_server.ts";
-import { until } from "../until.ts";
+import { until } from "../program/until.ts";
 
 const NOW = Date.UTC(2026, 5, 15, 9, 0, 0, 123);
 

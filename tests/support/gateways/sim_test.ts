@@ -5,8 +5,8 @@
 // Under their short names Deno exports from here what compares with `==`.
 import { doesNotMatch, match, ok, strictEqual as equal } from "node:assert/strict";
 import { sleep } from "../../../lib/time.ts";
-import { startServer } from "../server_process.ts";
-import { newKvFile } from "../shop.ts";
+import { startServer } from "../processes/server_process.ts";
+import { newKvFile } from "../program/shop.ts";
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
 

@@ -1,0 +1,43 @@
+/**
+ * Sending an invoice to its buyer, when an operator says so.
+ *
+ * @module
+ */
+import { AppError } from "../errors.ts";
+import { newId } from "../ids.ts";
+import * as keys from "../kv/keys.ts";
+import type { Invoice } from "../kv/records.ts";
+import { transact } from "../kv/transact.ts";
+import { type Caller, operationOf } from "../entities/caller.ts";
+import { putInvoiceEvent } from "../outbox/events.ts";
+import type { Services } from "../app/open.ts";
+
+/**
+ * Has an invoice sent to its buyer. One read and one commit; the mail follows.
+ *
+ * @returns The invoice, which does not change.
+ * @throws {AppError} `not_found`, or `conflict` if it is a draft or void, if the
+ * buyer has no e-mail address, or if no mail server is configured
+ */
+export async function sendInvoice(services: Services, id: string, by: Caller): Promise<Invoice> {
+  const { mailer, config, clock, outbox } = services;
+  const isMailing = mailer !== null && config.mailFrom !== undefined;
+  const now = clock();
+  const eventId = newId(now);
+  const sent = await transact(services, { invoice: keys.invoice(id) }, ({ invoice }, writes) => {
+    if (!invoice) throw new AppError("not_found", "No such invoice");
+    if (!isMailing) {
+      throw new AppError("conflict", "Mail is not configured: set MAIL_URL and MAIL_FROM");
+    }
+    if (invoice.status === "draft" || invoice.status === "void") {
+      throw new AppError("conflict", `An invoice that is ${invoice.status} is not sent`);
+    }
+    if (invoice.billTo.email === null) {
+      throw new AppError("conflict", "The buyer has no e-mail address");
+    }
+    putInvoiceEvent(writes, { id: eventId, type: "invoice.sent", invoice }, now);
+    return invoice;
+  }, { operation: operationOf(by, "invoice.send", id, { now }) });
+  outbox.wake();
+  return sent;
+}

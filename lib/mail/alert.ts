@@ -1,0 +1,43 @@
+/**
+ * What a mail says when something is unwell: in the shop's own words if the store
+ * can be read, which may be what is unwell.
+ *
+ * @module
+ */
+import { type AlertWords, type Notice, partsOf } from "../alerts/channels.ts";
+import type { Config } from "../config/mod.ts";
+import { renderTexts, USUAL_MAILS } from "./words.ts";
+import type { Store } from "../kv/store.ts";
+import { getTemplate } from "./templates.ts";
+import { SECOND_MS } from "../time.ts";
+
+/** So long the store has to say which words. */
+const WORDS_MS = 2 * SECOND_MS;
+
+/** The words of an alert, in the language that the shop is used to. Never throws. */
+export async function alertWords(
+  { config, store }: { config: Config; store: Store },
+  notice: Notice,
+  system: string,
+): Promise<AlertWords> {
+  const { defaultLanguage: language, shopName, shopPhone = "", shopEmail = "" } = config;
+  const kind = "operator_alert";
+  const isResolved = notice.state === "resolved";
+  const parts = partsOf(notice);
+  const { promise: late, resolve } = Promise.withResolvers<null>();
+  const timer = setTimeout(() => resolve(null), WORDS_MS);
+  const reading = getTemplate({ store }, { kind, language }).catch(() => null);
+  const texts = await Promise.race([reading, late]) ?? USUAL_MAILS[language][kind];
+  clearTimeout(timer);
+  return renderTexts(kind, texts, {
+    language,
+    variables: {
+      ...{ shopName, shopPhone, shopEmail },
+      ...parts,
+      duration: isResolved ? parts.duration : "",
+      isResolved,
+      isCritical: notice.severity === "critical",
+      system,
+    },
+  });
+}

@@ -1,0 +1,168 @@
+/**
+ * The words of mails: the usual ones, and the shop's own in their place. They are
+ * read when a mail is sent, so a change holds for all that wait.
+ *
+ * @module
+ */
+import { expectRevision, newEntity, putChange } from "../entities/audit.ts";
+import { sha256Hex } from "../digest.ts";
+import { MAIL_KINDS, problemsOf, type RenderedTexts, renderTexts, USUAL_MAILS } from "./words.ts";
+import { exampleOf } from "./variables.ts";
+import { AppError } from "../errors.ts";
+import * as keys from "../kv/keys.ts";
+import type { MailKind, MailTemplate, MailTexts } from "../kv/mail_records.ts";
+import { transact } from "../kv/transact.ts";
+import { type Language, LANGUAGES } from "../languages.ts";
+import { type Caller, operationOf, passGuards } from "../entities/caller.ts";
+import type { Services } from "../app/open.ts";
+import { isoTime } from "../time.ts";
+
+export type { MailKind, MailTexts } from "../kv/mail_records.ts";
+export { isMailKind, MAIL_KINDS, TEMPLATE_MAX } from "./words.ts";
+
+/** Which mail, in which language. */
+export interface TemplateName {
+  /** What it is about. */
+  kind: MailKind;
+  /** In which words. */
+  language: Language;
+}
+
+/** The words that are used for a mail. */
+export interface UsedTemplate extends TemplateName, MailTexts {
+  /** Whether they are the shop's own. */
+  isOwn: boolean;
+  /** Of the shop's own words, whether they are used or not; 0 if there never were any. */
+  revision: number;
+  /** When they were last changed; null if never. */
+  updatedAt: string | null;
+}
+
+/** All that can be said, in all languages. One read. */
+export async function listTemplates(services: Services): Promise<UsedTemplate[]> {
+  const stored = await services.store.list(keys.mailTemplates, { limit: 200 });
+  const byId = new Map(stored.map(({ value }) => [value.id, value]));
+  return MAIL_KINDS.flatMap((kind) =>
+    LANGUAGES.map((language) => usedOf({ kind, language }, byId.get(idOf({ kind, language }))))
+  );
+}
+
+/** The words of one mail. One read. */
+export async function getTemplate(
+  { store }: Pick<Services, "store">,
+  name: TemplateName,
+): Promise<UsedTemplate> {
+  return usedOf(name, await store.get(keys.mailTemplate(idOf(name))));
+}
+
+/**
+ * Has the shop's own words used.
+ *
+ * @param revision The one that the caller saw, 0 for none; or null.
+ * @throws {AppError} `invalid_input` naming each part that is no template, or that
+ * has a variable which its mail does not know; `stale_revision`
+ */
+export async function putTemplate(
+  services: Services,
+  name: TemplateName,
+  texts: MailTexts,
+  { by, revision = null }: { by: Caller; revision?: number | null },
+): Promise<UsedTemplate> {
+  expectTemplate(name.kind, texts);
+  const now = services.clock();
+  const id = idOf(name);
+  const key = keys.mailTemplate(id);
+  const { subject, text, html } = texts;
+  const fields = { subject, text, html, resetAt: null };
+  return await transact(services, { template: key }, ({ template: before }, writes) => {
+    if (before) {
+      expectRevision(before, revision);
+      const action = "mail_template.put";
+      return usedOf(
+        name,
+        putChange(writes, { entity: "mail_template", action, key, before, fields, by, now }),
+      );
+    }
+    if (revision !== null && revision !== 0) throw staleRevision();
+    const template: MailTemplate = { ...newEntity(id, by, now), ...name, ...fields };
+    writes.set(key, template);
+    return usedOf(name, template);
+  }, { operation: operationOf(by, "mail_template.put", [name, texts], { now }) });
+}
+
+/**
+ * Has the usual words used again; the shop's own stay in the history.
+ *
+ * @throws {AppError} `stale_revision`
+ */
+export async function resetTemplate(
+  services: Services,
+  name: TemplateName,
+  { by, revision = null }: { by: Caller; revision?: number | null },
+): Promise<UsedTemplate> {
+  const now = services.clock();
+  const key = keys.mailTemplate(idOf(name));
+  return await transact(services, { template: key }, ({ template: before }, writes) => {
+    if (!before) {
+      if (revision !== null && revision !== 0) throw staleRevision();
+      return usedOf(name, null);
+    }
+    expectRevision(before, revision);
+    if (before.resetAt !== null) return usedOf(name, before);
+    const action = "mail_template.reset";
+    const fields = { resetAt: isoTime(now) };
+    return usedOf(
+      name,
+      putChange(writes, { entity: "mail_template", action, key, before, fields, by, now }),
+    );
+  }, { operation: operationOf(by, "mail_template.reset", name, { now }) });
+}
+
+/**
+ * A mail with an example of everything, in the words that are used, or in others
+ * that are not stored.
+ *
+ * @throws {AppError} `invalid_input` as {@linkcode putTemplate}
+ */
+export async function previewTemplate(
+  services: Services,
+  name: TemplateName,
+  texts: { [P in keyof MailTexts]?: string | undefined },
+  by: Caller,
+): Promise<RenderedTexts> {
+  await passGuards(services, by);
+  const { kind, language } = name;
+  const used = await getTemplate(services, name);
+  const shown: MailTexts = {
+    subject: texts.subject ?? used.subject,
+    text: texts.text ?? used.text,
+    html: texts.html ?? used.html,
+  };
+  expectTemplate(kind, shown);
+  return renderTexts(kind, shown, { language, variables: exampleOf(kind, language) });
+}
+
+function expectTemplate(kind: MailKind, texts: MailTexts): void {
+  const fields = problemsOf(kind, texts);
+  if (fields.length === 0) return;
+  throw new AppError("invalid_input", "This is no template of this mail", { fields });
+}
+
+function usedOf(name: TemplateName, stored: MailTemplate | null | undefined): UsedTemplate {
+  const { kind, language } = name;
+  const isOwn = stored?.resetAt === null;
+  const { subject, text, html } = isOwn ? stored : USUAL_MAILS[language][kind];
+  const { revision = 0, updatedAt = null } = stored ?? {};
+  return { kind, language, subject, text, html, isOwn, revision, updatedAt };
+}
+
+/** An id that needs no index: that of a kind and language is always the same. Its time is no time. */
+function idOf({ kind, language }: TemplateName): string {
+  const hex = sha256Hex(JSON.stringify(["mail_template", kind, language]));
+  const [a, b, c] = [hex.slice(0, 3), hex.slice(3, 6), hex.slice(6, 18)];
+  return `00000000-0000-7${a}-8${b}-${c}`;
+}
+
+function staleRevision(): AppError {
+  return new AppError("stale_revision", "There are no words of the shop's own");
+}

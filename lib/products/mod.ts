@@ -1,0 +1,264 @@
+/**
+ * The catalogue: what is on sale, read far more often than changed.
+ *
+ * What visitors read is kept in this instance for up to four minutes and by
+ * browsers for one more, so a change is seen everywhere within five; the
+ * instance that makes the change forgets at once. Selling never trusts it: a
+ * lead reads the product in its own transaction.
+ *
+ * @module
+ */
+import { LRUCache } from "lru-cache";
+import { expectRevision, newEntity, putChange } from "../entities/audit.ts";
+import { AppError, invalidField } from "../errors.ts";
+import { isId, newId } from "../ids.ts";
+import * as keys from "../kv/keys.ts";
+import type { Product, ProductCategory } from "../kv/records.ts";
+import { transact } from "../kv/transact.ts";
+import type { Money } from "../money.ts";
+import { type Caller, operationOf } from "../entities/caller.ts";
+import { listEntities, type Page, type PageRequest } from "../entities/page.ts";
+import type { Services } from "../app/open.ts";
+import { sanitizeHtml } from "../text.ts";
+import { type Clock, MINUTE_MS } from "../time.ts";
+
+export type { Product, ProductCategory } from "../kv/records.ts";
+
+/** How long an instance believes what it read. */
+const CATALOGUE_MS = 4 * MINUTE_MS;
+/** How long a browser may, in seconds; with the above, five minutes. */
+export const CATALOGUE_MAX_AGE_S = 60;
+const CACHED_MAX = 500;
+
+/** What a new product is made of. */
+export interface NewProduct {
+  /** Made from the title when absent. */
+  slug?: string | undefined;
+  /** One line, 1 to 160 characters. */
+  title: string;
+  /** What kind of thing it is, for the catalogue's filter. */
+  category: ProductCategory;
+  /** For one, tax included. */
+  price: Money;
+  /** More than the price and in its currency; null when it was never dearer. */
+  oldPrice: Money | null;
+  /** HTML; all but b, i, em, strong, p and br becomes text. */
+  description: string;
+  /** What to list beside it: up to 50 lines of up to 200 characters. */
+  features: string[];
+  /** An http or https address where it can be tried; null for none. */
+  demoUrl: string | null;
+  /** Whether it is shown and sold. */
+  active: boolean;
+}
+
+/** What can change about a product. */
+export type ProductChange = { [F in keyof NewProduct]?: NewProduct[F] | undefined };
+
+/** Which products are listed. */
+export interface ProductFilter {
+  /** Only products of this kind; null for all. */
+  category: ProductCategory | null;
+  /** `active` is what visitors see. */
+  status: "active" | "inactive" | "all";
+}
+
+/** What this instance remembers of the catalogue. */
+export class Catalogue {
+  #generation = 0;
+  readonly #answers: LRUCache<string, Page<Product> | Product>;
+
+  /** Remembers by the given clock. */
+  constructor(clock: Clock) {
+    // Without a resolution it asks the clock each time, and leaves no timers behind.
+    this.#answers = new LRUCache({
+      max: CACHED_MAX,
+      ttl: CATALOGUE_MS,
+      ttlResolution: 0,
+      perf: { now: clock },
+    });
+  }
+
+  /** What is remembered under `name`, or else what `read` finds. */
+  async recall<T extends Page<Product> | Product>(
+    name: string,
+    read: () => Promise<T>,
+  ): Promise<T> {
+    const known = this.#answers.get(name);
+    if (known) return known as T; // each name is used for one kind of answer
+    const generation = this.#generation;
+    const found = await read();
+    // Read before a change and stored after it, it would be stale for minutes.
+    if (generation === this.#generation) this.#answers.set(name, found);
+    return found;
+  }
+
+  /** Forgets everything, because something changed. */
+  forget(): void {
+    this.#generation++;
+    this.#answers.clear();
+  }
+}
+
+/** A page of products, newest first; what visitors see comes from memory. */
+export function listProducts(
+  services: Services,
+  filter: ProductFilter,
+  page: PageRequest,
+): Promise<Page<Product>> {
+  const { category, status } = filter;
+  const name = `products/${status}/${category ?? "any"}`;
+  const read = () =>
+    listEntities(
+      services,
+      name,
+      keys.products,
+      page,
+      (product) =>
+        (status === "all" || product.active === (status === "active")) &&
+        (category === null || product.category === category),
+    );
+  if (status !== "active") return read();
+  return services.catalogue.recall(`${name}/${page.limit}/${page.cursor ?? ""}`, read);
+}
+
+/**
+ * An active product by id or slug, from memory where possible.
+ *
+ * @throws {AppError} `not_found`, for an inactive one too.
+ */
+export async function getProductOnSale(services: Services, idOrSlug: string): Promise<Product> {
+  const product = await services.catalogue.recall(
+    `product/${idOrSlug}`,
+    () => getProduct(services, idOrSlug),
+  );
+  if (!product.active) throw unknownProduct();
+  return product;
+}
+
+/** A product by id or slug as it is stored now. @throws {AppError} `not_found` */
+export async function getProduct({ store }: Services, idOrSlug: string): Promise<Product> {
+  const id = isId(idOrSlug) ? idOrSlug : await store.get(keys.productBySlug(idOrSlug));
+  const product = id === null ? null : await store.get(keys.product(id));
+  if (!product) throw unknownProduct();
+  return product;
+}
+
+/** Adds a product. @throws {AppError} `conflict` if the slug is taken */
+export async function createProduct(
+  services: Services,
+  input: NewProduct,
+  by: Caller,
+): Promise<Product> {
+  const now = services.clock();
+  const id = newId(now);
+  const slug = input.slug ?? slugOf(input.title);
+  const reads = { slugOwner: keys.productBySlug(slug) };
+  const created = await transact(services, reads, ({ slugOwner }, writes) => {
+    if (slugOwner) throw slugTaken();
+    const product: Product = {
+      ...newEntity(id, by, now),
+      ...checked(input),
+      slug,
+    };
+    writes.set(keys.product(id), product);
+    writes.set(reads.slugOwner, id);
+    return product;
+  }, { operation: operationOf(by, "product.create", input, { now }) });
+  services.catalogue.forget();
+  return created;
+}
+
+/**
+ * Changes a product.
+ *
+ * @param revision The one that the caller saw, or null.
+ * @throws {AppError} `not_found`, `stale_revision`, or `conflict` if the slug is taken
+ */
+export async function changeProduct(
+  services: Services,
+  id: string,
+  change: ProductChange,
+  { by, revision = null, action = "product.change" }: {
+    by: Caller;
+    revision?: number | null;
+    action?: string;
+  },
+): Promise<Product> {
+  const now = services.clock();
+  const key = keys.product(id);
+  const reads = {
+    product: key,
+    ...(change.slug === undefined ? {} : { slugOwner: keys.productBySlug(change.slug) }),
+  };
+  const changed = await transact(services, reads, (found, writes) => {
+    const before = found.product;
+    if (!before) throw unknownProduct();
+    expectRevision(before, revision);
+    const { slug, ...given } = { ...before, ...definedOf(change) };
+    if (found.slugOwner && found.slugOwner !== id) throw slugTaken();
+    const fields = { ...checked(given), slug };
+    if (slug !== before.slug) {
+      writes.delete(keys.productBySlug(before.slug));
+      writes.set(keys.productBySlug(slug), id);
+    }
+    return putChange(writes, { entity: "product", action, key, before, fields, by, now });
+  }, { operation: operationOf(by, action, [id, change], { now }) });
+  services.catalogue.forget();
+  return changed;
+}
+
+/** Takes a product off sale; invoices keep what they say. @throws as {@linkcode changeProduct} */
+export function archiveProduct(
+  services: Services,
+  id: string,
+  options: { by: Caller; revision?: number | null },
+): Promise<Product> {
+  return changeProduct(services, id, { active: false }, { ...options, action: "product.archive" });
+}
+
+/** Checks what fields say together, and cleans the description. */
+function checked(
+  { title, category, price, oldPrice, description, features, demoUrl, active }: NewProduct,
+): Omit<NewProduct, "slug"> {
+  if (oldPrice && oldPrice.currency !== price.currency) {
+    throw invalidField("oldPrice.currency", "Must be the price's currency", "currency_mismatch");
+  }
+  if (oldPrice && oldPrice.minor <= price.minor) {
+    throw invalidField("oldPrice.minor", "Must be more than the price", "not_higher");
+  }
+  return {
+    title,
+    category,
+    price,
+    oldPrice,
+    description: sanitizeHtml(description),
+    features,
+    demoUrl,
+    active,
+  };
+}
+
+function definedOf(change: ProductChange): Partial<Product> {
+  return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
+}
+
+/** A title as part of an address. @throws {AppError} `invalid_input` if nothing is left of it */
+function slugOf(title: string): string {
+  const slug = title.normalize("NFKD").toLowerCase().replace(/\p{M}/gu, "")
+    .replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 80).replace(/-+$/, "");
+  if (slug === "") {
+    throw invalidField("slug", "Cannot be made from this title; give one", "required");
+  }
+  return slug;
+}
+
+function unknownProduct(): AppError {
+  return new AppError("not_found", "No such product");
+}
+
+function slugTaken(): AppError {
+  return new AppError("conflict", "The slug is taken", {
+    fields: [{ path: "slug", message: "Another product has it", code: "taken" }],
+  });
+}

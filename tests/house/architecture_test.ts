@@ -1,0 +1,299 @@
+/**
+ * Imports point one way: main → routes, cron → use cases → parts. Files stay short.
+ */
+import { deepStrictEqual as deepEqual, ok } from "node:assert/strict";
+
+const ROOT = new URL("../../", import.meta.url);
+
+/** What business modules stand on, and what knows none of them. All else in lib/ is business. */
+const PARTS = new Set([
+  "endpoints",
+  "rate_limit",
+  "config",
+  "contact",
+  "digest",
+  "error_copy",
+  "error_tracking",
+  "errors",
+  "ids",
+  "kv",
+  "languages",
+  "log",
+  "money",
+  "redact",
+  "text",
+  "time",
+  "tracing",
+]);
+
+/** What speaks to the outside: only use cases call it. */
+const ADAPTERS = new Set([
+  "alert_channels",
+  "gateways",
+  "http_client",
+  "mail",
+  "mailer",
+  "storage",
+  "webhook_sender",
+  "webhook_sender_rules",
+]);
+
+const LINES_MAX = 400;
+
+/** Where the program starts: at the server, or at a task for the command line. */
+const ROOTS = /^(?:main\.ts|lib\/tasks\/(?!_)\w+\.ts)$/;
+
+/**
+ * Notes to self, in comments: in code three X are the currency that is none.
+ * They are put together here, so that this file has none.
+ */
+const LEFT_FOR_LATER = new RegExp(
+  `(?:/[/*]|^\\s*\\*).*\\b(?:${["TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK"].join("|")})\\b`,
+);
+
+/** One import: the file that has it, what it says, and the URL that it means. */
+interface Import {
+  from: string;
+  says: string;
+  /** A path below the root, or a URL if it is not one of our files. */
+  to: string;
+}
+
+/** The subject of a file in lib/: `kv` of `lib/kv/keys.ts`, `leads` of `lib/leads/mod.ts`. */
+function subjectOf(path: string): string | undefined {
+  return /^lib\/(\w+)/.exec(path)?.[1];
+}
+
+/** Why `from` must not import `to`, if it must not. */
+function objection({ from, says, to }: Import, aliases: string[]): string | undefined {
+  if (/^(?:npm|node):/.test(to)) {
+    const isAlias = aliases.some((alias) =>
+      alias.endsWith("/") ? says.startsWith(alias) : says === alias
+    );
+    return to.startsWith("node:") || isAlias
+      ? undefined
+      : "npm packages have an alias in deno.json";
+  }
+  if (/^\w+:/.test(to)) return "only npm: and node: come from outside of the project";
+
+  const [source, target] = [subjectOf(from), subjectOf(to)];
+  const isPart = source !== undefined && PARTS.has(source);
+  const isAdapter = source !== undefined && ADAPTERS.has(source);
+  const folder = /^(.*\/)_\w+\.tsx?$/.exec(to)?.[1];
+  if (folder !== undefined && !from.startsWith(folder)) return `it is private to ${folder}`;
+  if (ROOTS.test(to)) return "the program starts there";
+  if (to.startsWith("tests/")) return "the product does not need its tests";
+  if (ROOTS.test(from)) return undefined;
+  if (to.startsWith("routes/") && !from.startsWith("routes/")) {
+    return "only the roots import routes";
+  }
+  if (to.startsWith("cron/") && !from.startsWith("cron/")) return "only the roots import cron";
+  if (source === undefined) {
+    if (target === "kv") return "routes and cron call use cases, not the store";
+    if (target !== undefined && ADAPTERS.has(target)) {
+      return "routes and cron call use cases, not adapters";
+    }
+    return undefined;
+  }
+  if (
+    (isPart || isAdapter) && target !== undefined && !PARTS.has(target) && !ADAPTERS.has(target)
+  ) {
+    return "parts and adapters know no business module";
+  }
+  return isPart && target !== undefined && ADAPTERS.has(target)
+    ? "parts do not reach the outside"
+    : undefined;
+}
+
+/** A round of imports, if there is one: its stations, the first again at the end. */
+function cycleOf(imports: Import[]): string[] | undefined {
+  const next = Map.groupBy(imports, ({ from }) => from);
+  const done = new Set<string>();
+  const walk = (file: string, path: string[]): string[] | undefined => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
+    if (done.has(file)) return undefined;
+    for (const { to } of next.get(file) ?? []) {
+      const found = walk(to, [...path, file]);
+      if (found) return found;
+    }
+    done.add(file);
+  };
+  for (const file of next.keys()) {
+    const found = walk(file, []);
+    if (found) return found;
+  }
+}
+
+/** Every file of TypeScript below `folder`, as paths from the root. */
+async function filesBelow(folder: string): Promise<string[]> {
+  const files: string[] = [];
+  try {
+    for await (const { name, isDirectory } of Deno.readDir(new URL(folder, ROOT))) {
+      if (isDirectory) files.push(...await filesBelow(`${folder}${name}/`));
+      else if (/\.tsx?$/.test(name)) files.push(folder + name);
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return files.sort();
+}
+
+async function productFiles(): Promise<string[]> {
+  const rooms = await Promise.all(["lib/", "routes/", "cron/"].map(filesBelow));
+  return ["main.ts", ...rooms.flat()];
+}
+
+interface Graph {
+  modules: {
+    specifier: string;
+    error?: string;
+    dependencies?: {
+      specifier: string;
+      code?: { specifier?: string; error?: string };
+      type?: { specifier?: string; error?: string };
+    }[];
+  }[];
+}
+
+/** Every import of every product file, whether or not main.ts reaches it yet. */
+async function productImports(): Promise<Import[]> {
+  const entry = await Deno.makeTempFile({ suffix: ".ts" });
+  const files = await productFiles();
+  await Deno.writeTextFile(
+    entry,
+    files.map((file) => `import ${JSON.stringify(new URL(file, ROOT).href)};\n`).join(""),
+  );
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["info", "--json", "--config", new URL("deno.json", ROOT).pathname, entry],
+    cwd: ROOT.pathname,
+  }).output();
+  await Deno.remove(entry);
+  ok(code === 0, new TextDecoder().decode(stderr));
+
+  const { modules }: Graph = JSON.parse(new TextDecoder().decode(stdout));
+  const path = (url: string) => url.startsWith(ROOT.href) ? url.slice(ROOT.href.length) : url;
+  return modules.filter(({ specifier }) => specifier.startsWith(ROOT.href)).flatMap((module) => {
+    ok(!module.error, module.error);
+    return (module.dependencies ?? []).flatMap(({ specifier: says, code, type }) =>
+      [code, type].filter((means) => means !== undefined).map((means) => ({
+        from: path(module.specifier),
+        says,
+        to: means.specifier ? path(means.specifier) : `unresolved: ${means.error}`,
+      }))
+    );
+  });
+}
+
+async function aliases(): Promise<string[]> {
+  const { imports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
+  return Object.keys(imports);
+}
+
+Deno.test("every import of the product points the right way", async () => {
+  const known = await aliases();
+
+  const wrong = (await productImports()).flatMap((found) => {
+    const why = objection(found, known);
+    return why === undefined ? [] : [`${found.from} -> ${found.to}: ${why}`];
+  });
+
+  deepEqual(wrong, []);
+});
+
+Deno.test("no subject of lib/ imports itself by way of another", async () => {
+  const imports = (await productImports()).flatMap(({ from, says, to }) => {
+    const [source, target] = [subjectOf(from), subjectOf(to)];
+    // Files of one subject may know each other, and Services is what all are handed.
+    if (!source || !target || source === target || target === "services") return [];
+    return [{ from: source, says, to: target }];
+  });
+
+  deepEqual(cycleOf(imports), undefined);
+});
+
+Deno.test("every file of the product is reached from where it starts", async () => {
+  const imports = await productImports();
+  const files = await productFiles();
+  const reached = new Set(files.filter((file) => ROOTS.test(file)));
+  for (const file of reached) {
+    for (const { from, to } of imports) if (from === file) reached.add(to);
+  }
+
+  deepEqual(files.filter((file) => !reached.has(file)), []);
+});
+
+Deno.test(`no file of the product has more than ${LINES_MAX} lines`, async () => {
+  const long: string[] = [];
+  for (const file of await productFiles()) {
+    const lines = (await Deno.readTextFile(new URL(file, ROOT))).split("\n").length - 1;
+    if (lines > LINES_MAX) long.push(`${file}: ${lines} lines`);
+  }
+
+  deepEqual(long, []);
+});
+
+Deno.test("nothing is left for later in the product or its tests", async () => {
+  const left: string[] = [];
+  for (const file of [...await productFiles(), ...await filesBelow("tests/")]) {
+    const lines = (await Deno.readTextFile(new URL(file, ROOT))).split("\n");
+    for (const [i, line] of lines.entries()) {
+      if (LEFT_FOR_LATER.test(line)) left.push(`${file}:${i + 1}: ${line.trim()}`);
+    }
+  }
+
+  deepEqual(left, []);
+});
+
+Deno.test("objection() refuses each import that would point the wrong way", () => {
+  const wrong = [
+    "routes/v2/leads.ts -> lib/kv/keys.ts",
+    "cron/outbox.ts -> lib/kv/transact.ts",
+    "routes/callbacks.ts -> lib/gateways/pesapal.ts",
+    "cron/backup.ts -> lib/storage/s3.ts",
+    "routes/mod.ts -> cron/mod.ts",
+    "cron/mod.ts -> routes/mod.ts",
+    "lib/leads/mod.ts -> routes/_http.ts",
+    "lib/leads/mod.ts -> cron/mod.ts",
+    "lib/leads/mod.ts -> main.ts",
+    "lib/leads/mod.ts -> lib/tasks/keys.ts",
+    "lib/leads/mod.ts -> tests/support/program/app.ts",
+    "lib/kv/transact.ts -> lib/app/open.ts",
+    "lib/money.ts -> lib/invoices/mod.ts",
+    "lib/gateways/pesapal.ts -> lib/payments.ts",
+    "lib/kv/keys.ts -> lib/storage/mod.ts",
+    "main.ts -> routes/_problem.ts",
+    "main.ts -> file:///elsewhere/x.ts",
+    "main.ts -> https://deno.land/x/mod.ts",
+    "main.ts -> jsr:@std/assert",
+    "main.ts -> npm:hono@4",
+  ];
+  const right = [
+    "main.ts -> routes/mod.ts",
+    "main.ts -> cron/mod.ts",
+    "lib/tasks/keys.ts -> lib/kv/scan.ts",
+    "lib/tasks/keys.ts -> lib/tasks/_task.ts",
+    "main.ts -> lib/kv/store.ts",
+    "routes/v2/leads.ts -> routes/_http.ts",
+    "routes/v2/leads.ts -> lib/leads/mod.ts",
+    "cron/outbox.ts -> lib/outbox/dispatcher.ts",
+    "lib/leads/mod.ts -> lib/invoices/mod.ts",
+    "lib/leads/mod.ts -> lib/kv/keys.ts",
+    "lib/kv/records.ts -> lib/money.ts",
+    "lib/payments.ts -> lib/gateways/mod.ts",
+    "lib/telemetry/log.ts -> node:async_hooks",
+  ];
+  const refused = (arrow: string) => {
+    const [from = "", to = ""] = arrow.split(" -> ");
+    return objection({ from, says: to, to }, ["hono"]) !== undefined;
+  };
+
+  deepEqual(wrong.filter((arrow) => !refused(arrow)), []);
+  deepEqual(right.filter(refused), []);
+});
+
+Deno.test("cycleOf() names the stations of a cycle", () => {
+  const imports = ["ab", "bc", "cd", "cb"].map(([from = "", to = ""]) => ({ from, says: to, to }));
+
+  deepEqual(cycleOf(imports), ["b", "c", "b"]);
+  deepEqual(cycleOf(imports.slice(0, 3)), undefined);
+});

@@ -1,0 +1,508 @@
+/**
+ * The environment becomes a configuration, or a list of everything that is wrong with it.
+ */
+import {
+  deepStrictEqual as deepEqual,
+  doesNotMatch,
+  match,
+  notDeepStrictEqual as notDeepEqual,
+  ok,
+  strictEqual as equal,
+  throws,
+} from "node:assert/strict";
+import fc from "fast-check";
+import {
+  ConfigError,
+  describeVariables,
+  environment,
+  readConfig,
+} from "../../../lib/config/mod.ts";
+import { RATE_RULES } from "../../../lib/access/rate_limit.ts";
+
+type Env = Record<string, string | undefined>;
+
+/** 32 bytes that nobody typed, the same in every run. */
+const KEY = "q83vEjRWeJCrze8SNFZ4kLkP0nH1sQ5tYb7mZx2cDfE=";
+
+const PRODUCTION: Env = {
+  APP_ENV: "production",
+  PUBLIC_URL: "https://shop.example.com",
+  KV_PATH: "/var/lib/wetech/wetech.kv",
+  SECRET_KEY: KEY,
+};
+
+/** Of a gateway all is said or nothing. */
+const GATEWAYS: Env = {
+  PESAPAL_BASE_URL: "https://pay.pesapal.com/v3",
+  PESAPAL_CONSUMER_KEY: "key",
+  PESAPAL_CONSUMER_SECRET: "secret",
+  AZAMPAY_AUTH_URL: "https://authenticator.azampay.co.tz",
+  AZAMPAY_CHECKOUT_URL: "https://checkout.azampay.co.tz",
+  AZAMPAY_APP_NAME: "WeTech",
+  AZAMPAY_CLIENT_ID: "client",
+  AZAMPAY_CLIENT_SECRET: "secret",
+  AZAMPAY_API_KEY: "key",
+};
+
+const DEPLOY: Env = {
+  DENO_DEPLOYMENT_ID: "abc123",
+  PUBLIC_URL: "https://shop.example.com",
+  SECRET_KEY: KEY,
+};
+
+function problemsOf(env: Env): readonly string[] {
+  try {
+    readConfig(env);
+  } catch (error) {
+    ok(error instanceof ConfigError, String(error));
+    return error.problems;
+  }
+  return [];
+}
+
+/** The variables that the problems are about. */
+function blamed(env: Env): string[] {
+  return problemsOf(env).map((problem) => problem.split(" ")[0]!);
+}
+
+Deno.test("readConfig() needs nothing in development", () => {
+  const config = readConfig({});
+
+  const { secretKey, ...rest } = config;
+  equal(secretKey.length, 32);
+  deepEqual(rest, {
+    appEnv: "development",
+    isDeploy: false,
+    appVersion: "dev",
+    host: "127.0.0.1",
+    port: 8000,
+    publicUrl: "http://localhost:8000",
+    allowedHosts: ["localhost", "127.0.0.1", "[::1]"],
+    corsOrigins: [],
+    trustedProxyHops: 0,
+    rateRules: RATE_RULES,
+    kvPath: ".data/wetech.kv",
+    secretKeyPrevious: undefined,
+    bootstrapApiKey: "dev-bootstrap-api-key-000",
+    defaultCurrency: "TZS",
+    defaultRegion: "TZ",
+    timeZone: "Africa/Dar_es_Salaam",
+    invoiceSeries: "INV",
+    invoiceDueDays: 14,
+    reminderDays: [],
+    storageUrl: "file:.data/backups",
+    s3: undefined,
+    backupEncryptionKey: undefined,
+    backupRetention: { dailies: 30, weeklies: 8, monthlies: 12 },
+    logLevel: "info",
+    logFormat: "pretty",
+    slowRequestMs: 1000,
+    sentryDsn: undefined,
+    sentrySampleRate: 0.1,
+    alertWebhooks: [],
+    heartbeats: [],
+    errorsMax: 10,
+    mailServer: "log",
+    attachesPdf: true,
+    shopName: "WeTech",
+    shopAddress: [],
+    shopTaxId: undefined,
+    shopPhone: undefined,
+    defaultLanguage: "en",
+    pesapal: undefined,
+    azampay: undefined,
+    mailFrom: "shop@dev.example",
+    shopEmail: undefined,
+  });
+});
+
+Deno.test("readConfig() keeps tests in memory", () => {
+  const { appEnv, kvPath, host } = readConfig({ APP_ENV: "test" });
+
+  deepEqual([appEnv, kvPath, host], ["test", ":memory:", "127.0.0.1"]);
+});
+
+Deno.test("readConfig() takes every variable from the environment", () => {
+  const config = readConfig({
+    ...PRODUCTION,
+    APP_VERSION: "2026.11.0",
+    HOST: "::",
+    PORT: "9000",
+    PUBLIC_URL: "https://shop.example.com:8443/",
+    ALLOWED_HOSTS: "www.example.com, Other.example.com,",
+    CORS_ORIGINS: "https://example.com,http://localhost:3000,https://example.com",
+    TRUSTED_PROXY_HOPS: "2",
+    SECRET_KEY_PREVIOUS: KEY.toUpperCase(),
+    BOOTSTRAP_API_KEY: "k".repeat(24),
+    DEFAULT_CURRENCY: "KES",
+    DEFAULT_REGION: "KE",
+    TIME_ZONE: "Africa/Nairobi",
+    INVOICE_SERIES: "KEN",
+    INVOICE_DUE_DAYS: "30",
+    REMINDER_DAYS: "14, -3,1,-3",
+    LOG_LEVEL: "debug",
+    LOG_FORMAT: "pretty",
+    SLOW_REQUEST_MS: "250",
+    RATE_LIMITS: "lead_post=20/2m",
+    STORAGE_URL: "s3://wetech-backups/production",
+    S3_ENDPOINT: "https://s3.example.com",
+    S3_REGION: "eu-west-1",
+    S3_ACCESS_KEY_ID: "AK",
+    S3_SECRET_ACCESS_KEY: "SK",
+    BACKUP_ENCRYPTION_KEY: KEY,
+    SENTRY_DSN: "https://key@sentry.example.com/42",
+    SENTRY_SAMPLE_RATE: "0.5",
+    ALERT_WEBHOOK_URLS: "https://hooks.slack.com/services/T/B/x,discord+https://chat.example.com/y",
+    HEARTBEAT_URLS: "backup=https://hc.example.com/x, ship_log=http://10.0.0.1:8000/ping/y",
+    ALERT_ERRORS_MAX: "3",
+    MAIL_URL: "smtps://user:password@mail.example.com",
+    MAIL_FROM: "Billing@example.com",
+    MAIL_ATTACH_PDF: "off",
+    SHOP_EMAIL: "owner@example.com",
+    PESAPAL_BASE_URL: "https://pay.pesapal.com/v3/",
+    PESAPAL_CONSUMER_KEY: " key ",
+    PESAPAL_CONSUMER_SECRET: "secret\n",
+    AZAMPAY_AUTH_URL: "https://authenticator.azampay.co.tz/",
+    AZAMPAY_CHECKOUT_URL: "https://checkout.azampay.co.tz",
+    AZAMPAY_APP_NAME: "WeTech Shop",
+    AZAMPAY_CLIENT_ID: "client",
+    AZAMPAY_CLIENT_SECRET: "c2VjcmV0/+==\n",
+    AZAMPAY_API_KEY: "callback-token",
+    SHOP_NAME: "Duka la Kahawa Ltd",
+    SHOP_ADDRESS: "Samora Avenue 12; Dar es Salaam;",
+    SHOP_TAX_ID: "100-200-300",
+    SHOP_PHONE: "+255 712 345 678",
+    DEFAULT_LANGUAGE: "sw",
+  });
+
+  const { secretKey, secretKeyPrevious, backupEncryptionKey, ...rest } = config;
+  equal(btoa(String.fromCharCode(...backupEncryptionKey!)), KEY);
+  equal(btoa(String.fromCharCode(...secretKey)), KEY);
+  notDeepEqual(secretKeyPrevious, secretKey);
+  deepEqual(rest, {
+    appEnv: "production",
+    isDeploy: false,
+    appVersion: "2026.11.0",
+    host: "::",
+    port: 9000,
+    publicUrl: "https://shop.example.com:8443",
+    allowedHosts: ["shop.example.com", "www.example.com", "other.example.com"],
+    corsOrigins: ["https://example.com", "http://localhost:3000"],
+    trustedProxyHops: 2,
+    kvPath: "/var/lib/wetech/wetech.kv",
+    bootstrapApiKey: "k".repeat(24),
+    defaultCurrency: "KES",
+    defaultRegion: "KE",
+    timeZone: "Africa/Nairobi",
+    invoiceSeries: "KEN",
+    invoiceDueDays: 30,
+    reminderDays: [-3, 1, 14],
+    storageUrl: "s3://wetech-backups/production",
+    s3: {
+      endpoint: "https://s3.example.com",
+      region: "eu-west-1",
+      accessKeyId: "AK",
+      secretAccessKey: "SK",
+    },
+    backupRetention: { dailies: 30, weeklies: 8, monthlies: 12 },
+    logLevel: "debug",
+    logFormat: "pretty",
+    slowRequestMs: 250,
+    rateRules: RATE_RULES.map((rule) =>
+      rule.name === "lead_post" ? { ...rule, limit: 20, windowMs: 120_000 } : rule
+    ),
+    sentryDsn: "https://key@sentry.example.com/42",
+    sentrySampleRate: 0.5,
+    alertWebhooks: [
+      { format: "slack", url: "https://hooks.slack.com/services/T/B/x" },
+      { format: "discord", url: "https://chat.example.com/y" },
+    ],
+    heartbeats: [
+      { job: "backup", url: "https://hc.example.com/x" },
+      { job: "ship_log", url: "http://10.0.0.1:8000/ping/y" },
+    ],
+    errorsMax: 3,
+    attachesPdf: false,
+    mailServer: {
+      host: "mail.example.com",
+      port: 465,
+      isImplicitTls: true,
+      credentials: { user: "user", password: "password" },
+    },
+    shopName: "Duka la Kahawa Ltd",
+    shopAddress: ["Samora Avenue 12", "Dar es Salaam"],
+    shopTaxId: "100-200-300",
+    shopPhone: "+255 712 345 678",
+    defaultLanguage: "sw",
+    pesapal: {
+      baseUrl: "https://pay.pesapal.com/v3",
+      consumerKey: "key",
+      consumerSecret: "secret",
+    },
+    azampay: {
+      authUrl: "https://authenticator.azampay.co.tz",
+      checkoutUrl: "https://checkout.azampay.co.tz",
+      appName: "WeTech Shop",
+      clientId: "client",
+      clientSecret: "c2VjcmV0/+==",
+      apiKey: "callback-token",
+    },
+    mailFrom: "billing@example.com",
+    shopEmail: "owner@example.com",
+  });
+});
+
+Deno.test("readConfig() wants all that object storage needs", () => {
+  deepEqual(blamed({ STORAGE_URL: "s3://backups", S3_REGION: "auto" }), [
+    "S3_ENDPOINT",
+    "S3_ACCESS_KEY_ID",
+    "S3_SECRET_ACCESS_KEY",
+  ]);
+});
+
+Deno.test("readConfig() lets nobody do without limits in production", () => {
+  deepEqual(readConfig({ RATE_LIMITS: "off" }).rateRules, []);
+  deepEqual(blamed({ ...PRODUCTION, RATE_LIMITS: "off" }), ["RATE_LIMITS"]);
+});
+
+Deno.test("readConfig() takes a blank value for none", () => {
+  const blank = Object.fromEntries(describeVariables().map(({ name }) => [name, " "]));
+
+  deepEqual(readConfig(blank), readConfig({}));
+});
+
+Deno.test("readConfig() returns what cannot be changed", () => {
+  const config = readConfig({ CORS_ORIGINS: "https://example.com" });
+
+  ok(Object.isFrozen(config));
+  for (const value of Object.values(config)) {
+    if (typeof value === "object" && !ArrayBuffer.isView(value)) ok(Object.isFrozen(value));
+  }
+});
+
+Deno.test("readConfig() names all that production misses, at once", () => {
+  deepEqual(blamed({ APP_ENV: "production" }), ["PUBLIC_URL", "KV_PATH", "SECRET_KEY"]);
+});
+
+Deno.test("readConfig() refuses every default of development in production", () => {
+  const development = readConfig({});
+
+  const problems = blamed({
+    APP_ENV: "production",
+    PUBLIC_URL: development.publicUrl,
+    KV_PATH: development.kvPath,
+    SECRET_KEY: btoa(String.fromCharCode(...development.secretKey)),
+    SECRET_KEY_PREVIOUS: btoa(String.fromCharCode(...development.secretKey)).replace("=", ""),
+    BOOTSTRAP_API_KEY: development.bootstrapApiKey,
+  });
+
+  deepEqual(problems, [
+    "PUBLIC_URL",
+    "KV_PATH",
+    "SECRET_KEY",
+    "SECRET_KEY_PREVIOUS",
+    "BOOTSTRAP_API_KEY",
+  ]);
+});
+
+Deno.test("readConfig() refuses in production a store that a restart empties, and a typed key", () => {
+  const SECRET_KEY = btoa("a".repeat(32));
+
+  deepEqual(blamed({ ...PRODUCTION, KV_PATH: ":memory:", SECRET_KEY }), ["KV_PATH", "SECRET_KEY"]);
+});
+
+Deno.test("readConfig() has production listen to everyone and log for machines", () => {
+  const { host, logFormat, bootstrapApiKey, allowedHosts } = readConfig(PRODUCTION);
+
+  deepEqual([host, logFormat, bootstrapApiKey], ["0.0.0.0", "json", undefined]);
+  deepEqual(allowedHosts, ["shop.example.com"]);
+});
+
+Deno.test("readConfig() takes Deno Deploy for production, its database and its revision", () => {
+  const { appEnv, kvPath, appVersion } = readConfig(DEPLOY);
+
+  deepEqual([appEnv, kvPath, appVersion], ["production", undefined, "abc123"]);
+  equal(readConfig(DEPLOY).isDeploy, true);
+  equal(readConfig({ ...DEPLOY, DENO_DEPLOY_BUILD_ID: "build-7" }).appVersion, "build-7");
+  equal(readConfig({ ...DEPLOY, APP_VERSION: "2.0" }).appVersion, "2.0");
+  equal(readConfig({ ...DEPLOY, DENO_DEPLOYMENT_ID: "", DENO_DEPLOY: "1" }).kvPath, undefined);
+  deepEqual(blamed({ DENO_DEPLOY: "1", APP_ENV: "development" }), ["APP_ENV"]);
+});
+
+Deno.test("readConfig() wants a token for a store behind a URL, and forgets it", () => {
+  const env = { KV_PATH: "https://kv.example.com/db" };
+
+  deepEqual(blamed(env), ["DENO_KV_ACCESS_TOKEN"]);
+  const config = readConfig({ ...env, DENO_KV_ACCESS_TOKEN: "t0ken-of-the-store" });
+
+  equal(config.kvPath, env.KV_PATH);
+  doesNotMatch(JSON.stringify(config), /t0ken/);
+});
+
+Deno.test("readConfig() refuses what a variable cannot be, and says what it can", () => {
+  const bad: Record<string, string[]> = {
+    APP_ENV: ["prod", "Production"],
+    APP_VERSION: ["a b", "x".repeat(65)],
+    HOST: ["a host", "http://x"],
+    PORT: ["http", "-1", "65536", "80.5", "0x50", "8e1"],
+    PUBLIC_URL: [
+      "shop.example.com",
+      "ftp://shop.example.com",
+      "https://shop.example.com/shop",
+      "https://shop.example.com/?",
+      "https://shop.example.com/#",
+      "https://user:hunter2@shop.example.com",
+    ],
+    ALLOWED_HOSTS: ["example.com:80", "https://example.com", "a b", "*"],
+    CORS_ORIGINS: ["*", "https://example.com/", "example.com", "https://*.example.com", "null"],
+    TRUSTED_PROXY_HOPS: ["true", "11"],
+    KV_PATH: ["postgres://localhost/db", "file:///tmp/kv"],
+    SECRET_KEY: ["hunter2", btoa("x".repeat(31)), "?".repeat(64)],
+    SECRET_KEY_PREVIOUS: ["hunter2"],
+    BOOTSTRAP_API_KEY: ["x".repeat(23), "hunter2 hunter2 hunter2 hunter2"],
+    DEFAULT_CURRENCY: ["tzs", "JPY", "constructor"],
+    DEFAULT_REGION: ["tz", "QX", "TZA"],
+    TIME_ZONE: ["Africa/Dodoma", "GMT+3"],
+    INVOICE_SERIES: ["inv", "INVOICING", "INV-"],
+    INVOICE_DUE_DAYS: ["0", "366", "14d"],
+    REMINDER_DAYS: ["366", "1.5", "1;7", "+1", "daily"],
+    SHOP_NAME: ["a\nb", "x".repeat(81)],
+    SHOP_ADDRESS: ["a\nb", "x".repeat(201)],
+    SHOP_TAX_ID: ["a\tb", "x".repeat(41)],
+    SHOP_PHONE: ["ring us", "+"],
+    DEFAULT_LANGUAGE: ["sw-TZ", "EN", "fr"],
+    LOG_LEVEL: ["warning", "INFO"],
+    LOG_FORMAT: ["text"],
+    SLOW_REQUEST_MS: ["0", "1s"],
+    RATE_LIMITS: ["none", "lead_post=0/1m", "lead_post=10", "nothing=10/1m", "lead_post=10/1y"],
+    STORAGE_URL: ["backups", "s4://bucket", "https://s3.example.com/bucket"],
+    S3_ENDPOINT: ["s3.example.com", "https://s3.example.com/bucket"],
+    S3_REGION: ["eu west"],
+    S3_ACCESS_KEY_ID: ["hunter2 hunter2"],
+    S3_SECRET_ACCESS_KEY: ["hunter2 hunter2"],
+    BACKUP_ENCRYPTION_KEY: ["hunter2", btoa("x".repeat(33))],
+    SENTRY_DSN: ["hunter2", "https://sentry.example.com/42", "https://key@sentry.example.com/"],
+    SENTRY_SAMPLE_RATE: ["10%", "1.1", "-0.1"],
+    ALERT_WEBHOOK_URLS: ["hunter2", "https://example.com/hunter2", "slack+ftp://example.com/x"],
+    HEARTBEAT_URLS: [
+      "https://hc.example.com/hunter2",
+      "backup=hunter2",
+      "backup=https://hc.example.com/1,backup=https://hc.example.com/hunter2",
+    ],
+    ALERT_ERRORS_MAX: ["-1", "many"],
+    MAIL_URL: [
+      "hunter2",
+      "http://mail.example.com",
+      "smtp://user@mail.example.com",
+      "resend+http://:hunter2@api.resend.com",
+    ],
+    MAIL_FROM: ["example.com", "a b@example.com"],
+    MAIL_ATTACH_PDF: ["yes", "ON"],
+    SHOP_EMAIL: ["owner"],
+    PESAPAL_BASE_URL: [
+      "pay.pesapal.com",
+      "http://pay.pesapal.com/v3",
+      "https://x.com/?a",
+      "https://hunter2@x.com",
+    ],
+    PESAPAL_CONSUMER_KEY: ["hunter2 key"],
+    PESAPAL_CONSUMER_SECRET: ["hunter2\u00e9"],
+    AZAMPAY_AUTH_URL: ["authenticator.azampay.co.tz", "http://authenticator.azampay.co.tz"],
+    AZAMPAY_CHECKOUT_URL: ["ftp://checkout.azampay.co.tz", "https://hunter2@x.com"],
+    AZAMPAY_APP_NAME: ["a\nb", "x".repeat(101)],
+    AZAMPAY_CLIENT_ID: ["hunter2 id"],
+    AZAMPAY_CLIENT_SECRET: ["hunter2 secret"],
+    AZAMPAY_API_KEY: ["hunter2\u00e9"],
+  };
+
+  for (const [name, values] of Object.entries(bad)) {
+    for (const value of values) {
+      const problems = problemsOf(
+        name === "APP_ENV" ? { ...PRODUCTION, [name]: value } : { ...GATEWAYS, [name]: value },
+      );
+      equal(problems.length, 1, `${name}=${value}`);
+      match(problems[0]!, new RegExp(`^${name} must be .+ \\(.+\\)$`));
+      doesNotMatch(problems[0]!, /hunter2/);
+    }
+  }
+  const checked = [...Object.keys(bad), "DENO_KV_ACCESS_TOKEN"].sort();
+  deepEqual(checked, describeVariables().map(({ name }) => name).sort());
+});
+
+Deno.test("readConfig() wants all or nothing of a gateway, and https in production", () => {
+  const local = { ...GATEWAYS, PESAPAL_BASE_URL: "http://127.0.0.1:8010/pesapalv3" };
+
+  deepEqual(blamed({ PESAPAL_CONSUMER_KEY: "key" }), [
+    "PESAPAL_BASE_URL",
+    "PESAPAL_CONSUMER_SECRET",
+  ]);
+  deepEqual(blamed({ AZAMPAY_APP_NAME: "WeTech", AZAMPAY_API_KEY: "key" }), [
+    "AZAMPAY_AUTH_URL",
+    "AZAMPAY_CHECKOUT_URL",
+    "AZAMPAY_CLIENT_ID",
+    "AZAMPAY_CLIENT_SECRET",
+  ]);
+  const near = { ...GATEWAYS, AZAMPAY_CHECKOUT_URL: "http://localhost:8021" };
+  deepEqual(blamed(near), []);
+  deepEqual(blamed({ ...PRODUCTION, ...near }), ["AZAMPAY_CHECKOUT_URL"]);
+  deepEqual(blamed(local), []);
+  deepEqual(blamed({ ...PRODUCTION, ...local }), ["PESAPAL_BASE_URL"]);
+  deepEqual(blamed({ ...PRODUCTION, ...GATEWAYS }), []);
+});
+
+Deno.test("readConfig() lists all problems in one readable message", () => {
+  throws(
+    () => readConfig({ PORT: "http", TIME_ZONE: "Mars", SECRET_KEY: "c2hvcnQ=" }),
+    {
+      name: "ConfigError",
+      message: `The configuration has 3 problems:
+  - PORT must be a whole number from 0 to 65535, not "http" (such as PORT=8080)
+  - SECRET_KEY must be at least 32 bytes in base64 (openssl rand -base64 32)
+  - TIME_ZONE must be a time zone of the IANA database, not "Mars" (such as TIME_ZONE=Africa/Nairobi)`,
+    },
+  );
+});
+
+Deno.test("readConfig() answers or throws a ConfigError that shows no secret, whatever the environment", () => {
+  const names = describeVariables().map(({ name }) => name);
+  const secret = fc.string({ minLength: 6, maxLength: 30 }).map((text) => `s3cret${text}`);
+  const secrets = fc.dictionary(
+    fc.constantFrom(
+      "SECRET_KEY",
+      "SECRET_KEY_PREVIOUS",
+      "BOOTSTRAP_API_KEY",
+      "DENO_KV_ACCESS_TOKEN",
+    ),
+    secret,
+  );
+
+  fc.assert(
+    fc.property(fc.dictionary(fc.constantFrom(...names), fc.string()), secrets, (env, hidden) => {
+      const problems = problemsOf({ ...env, ...hidden }).join("\n");
+
+      doesNotMatch(problems, /s3cret/);
+    }),
+  );
+});
+
+Deno.test("readConfig() takes its own examples", () => {
+  for (const { name, fallback } of describeVariables()) {
+    const shown = /^`([^`$]+)`/.exec(fallback)?.[1];
+    if (shown !== undefined) deepEqual(readConfig({ [name]: shown }), readConfig({}), name);
+  }
+});
+
+Deno.test("describeVariables() tells each variable once, in a table's words", () => {
+  const variables = describeVariables();
+
+  equal(new Set(variables.map(({ name }) => name)).size, variables.length);
+  for (const { name, meaning, fallback } of variables) {
+    match(name, /^[A-Z][A-Z_0-9]*$/);
+    match(meaning, /^[^|\n]+\.$/);
+    match(fallback, /^[^|\n]+$/);
+  }
+});
+
+Deno.test("environment() is that of the process", () => {
+  equal(environment().PATH, Deno.env.get("PATH"));
+});

@@ -1,0 +1,401 @@
+/**
+ * A sweep is done every night and when asked, in as many short runs as it takes,
+ * and ends the same however it was interrupted.
+ */
+// Under their short names Deno exports from here what compares with `==`.
+import {
+  deepStrictEqual as deepEqual,
+  ok,
+  rejects,
+  strictEqual as equal,
+} from "node:assert/strict";
+import { listIncidents } from "../../../lib/alerts/mod.ts";
+import { AppError } from "../../../lib/errors.ts";
+import { sweep } from "../../../lib/integrity/sweep.ts";
+import { callerOf, claimJob } from "../../../lib/jobs/runs.ts";
+import * as keys from "../../../lib/kv/keys.ts";
+import { type Deadlines, Store } from "../../../lib/kv/store.ts";
+import type { SweepRecord } from "../../../lib/kv/sweep_records.ts";
+import { acceptLead } from "../../../lib/leads/mod.ts";
+import type { Services } from "../../../lib/app/open.ts";
+import {
+  askForSweep,
+  getSweep,
+  isSweepWanted,
+  listSweeps,
+  runSweep,
+  SWEEP_FOUND,
+  type SweepDetails,
+} from "../../../lib/integrity/job.ts";
+import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../../lib/time.ts";
+import { TEST_START, TESTER } from "../../support/program/app.ts";
+import {
+  type Books,
+  fillBooks,
+  leadOf,
+  openBooks,
+  type Sample,
+} from "../../support/program/books.ts";
+import { DAMAGE, NOBODY } from "../../support/store/damage.ts";
+import { FaultyKv } from "../../support/store/faulty_kv.ts";
+
+const by = TESTER;
+const signal = new AbortController().signal;
+
+/** One run after another, each of one step, until the sweep is done. @returns How many. */
+async function runToItsEnd(services: Services): Promise<number> {
+  for (let runs = 1;; runs++) {
+    const { isMore } = await runSweep(services, { signal, by, budgetMs: 0, sliceMs: 0 });
+    if (!isMore) return runs;
+  }
+}
+
+/** The newest sweep. */
+async function newest(services: Services): Promise<SweepDetails> {
+  const { data } = await listSweeps(services, { limit: 1, cursor: null });
+  return await getSweep(services, data[0]!.id);
+}
+
+/** What a report says, without what differs from one sweep to the next. */
+function essence(sweep: SweepDetails): unknown {
+  const { counts, findings, findingsTotal, criticalTotal, repairsTotal, repairs } = sweep;
+  return {
+    // What is mended is counted before and after.
+    counts: sweep.isRepairing ? {} : counts,
+    ...{ findings, findingsTotal, criticalTotal, repairsTotal },
+    repairs: repairs.map(({ check, key, detail, done }) => [check, key, detail, done].join())
+      .sort(),
+  };
+}
+
+/** Something for every kind of repair, and something that none can mend. */
+async function damageMuch(books: Books, sample: Sample): Promise<void> {
+  for (
+    const name of [
+      "a total that is not subtotal and tax",
+      "a sequence that stands below its numbers",
+      "no client_by_phone",
+      "a client_by_email of another",
+      "a lead_by_status that outlived a change",
+      "a lead_by_client that names another",
+      "a product_by_slug of nothing",
+      "a client_by_email of nobody, of bytes that are no value",
+      "no invoice_by_status",
+      "an entity that was changed without an entry",
+    ]
+  ) await DAMAGE[name]!(books, sample);
+}
+
+Deno.test("isSweepWanted() is so at first, after every 01:00 UTC, and while one was asked for", async () => {
+  await using books = await openBooks(); // it is 09:00
+  const { services } = books;
+  const wanted = [await isSweepWanted(services)];
+  await runSweep(services, { signal, by });
+  wanted.push(await isSweepWanted(services));
+  books.advance(16 * HOUR_MS - MINUTE_MS);
+  wanted.push(await isSweepWanted(services));
+  books.advance(MINUTE_MS);
+  wanted.push(await isSweepWanted(services));
+  await runSweep(services, { signal, by });
+  wanted.push(await isSweepWanted(services));
+  await askForSweep(services, { isRepairing: false }, by);
+  wanted.push(await isSweepWanted(services));
+
+  deepEqual(wanted, [true, false, false, true, false, true]);
+});
+
+Deno.test("isSweepWanted() reads once, and a run without anything to do no more than that", async () => {
+  let kv: FaultyKv | undefined;
+  await using books = await openBooks({ wrapKv: (opened) => kv = new FaultyKv(opened) });
+  await runSweep(books.services, { signal, by });
+  const [reads, commits] = [kv!.reads, kv!.commits.length];
+
+  equal(await isSweepWanted(books.services), false);
+  deepEqual(await runSweep(books.services, { signal, by }), {});
+
+  deepEqual([kv!.reads - reads, kv!.commits.length - commits], [2, 0]);
+});
+
+Deno.test("runSweep() stores a report of every entry, and what is wrong", async () => {
+  await using books = await openBooks();
+  const { services } = books;
+  const sample = await fillBooks(books);
+  const before = await books.entries();
+  await DAMAGE["no client_by_email"]!(books, sample);
+
+  const outcome = await runSweep(services, { signal, by });
+
+  const report = await newest(services);
+  const whole = await sweep(services);
+  deepEqual(outcome, { sweepId: report.id, entries: before.length - 1, findings: 1 });
+  const at = new Date(TEST_START).toISOString();
+  deepEqual({ ...report, durationMs: 0 }, {
+    id: report.id,
+    status: "done",
+    isRepairing: false,
+    requestedAt: at,
+    by: "cli",
+    requestId: "test",
+    startedAt: at,
+    endedAt: at,
+    counts: whole.counts,
+    findings: [{
+      check: "index.missing",
+      severity: "warning",
+      key: '["client_by_email","[redacted]"]',
+      detail: `${sample.question.client.id} is not in it`,
+      repair: null,
+    }],
+    findingsTotal: 1,
+    criticalTotal: 0,
+    repairsTotal: 0,
+    durationMs: 0,
+    repairs: [],
+  });
+  // Only if it is told to does a sweep change anything of the books.
+  equal((await books.entries()).length, before.length - 1);
+});
+
+Deno.test("runSweep() over many short runs finds what one long one finds", async () => {
+  await using books = await openBooks();
+  const { services } = books;
+  const sample = await fillBooks(books);
+  await Promise.all(
+    Array.from(
+      { length: 700 },
+      (_, i) => acceptLead(services, leadOf(`person${i}`, { productId: sample.product.id }), by),
+    ),
+  );
+  await damageMuch(books, sample);
+  await runSweep(services, { signal, by });
+  const whole = await newest(services);
+  books.advance(DAY_MS);
+
+  const runs = await runToItsEnd(services);
+
+  const pieced = await newest(services);
+  ok(runs > 30, `${runs} runs`);
+  ok(whole.findingsTotal > 8, `${whole.findingsTotal} findings`);
+  ok(pieced.id !== whole.id);
+  deepEqual(essence(pieced), essence(whole));
+});
+
+Deno.test("runSweep() ends with the step it is at when it is told to", async () => {
+  await using books = await openBooks();
+  await fillBooks(books);
+  const stopped = AbortSignal.abort();
+
+  const outcome = await runSweep(books.services, { signal: stopped, by, sliceMs: 0 });
+
+  equal(outcome.isMore, true);
+  const { status, startedAt, endedAt } = await newest(books.services);
+  deepEqual([status, typeof startedAt, endedAt], ["running", "string", null]);
+  equal((await runSweep(books.services, { signal, by })).isMore, undefined);
+  equal((await newest(books.services)).status, "done");
+});
+
+Deno.test("askForSweep() is answered by the one that is under way, and the night's comes after it", async () => {
+  await using books = await openBooks();
+  const { services } = books;
+  const sample = await fillBooks(books);
+  const first = await askForSweep(services, { isRepairing: true }, by);
+  await DAMAGE["no client_by_email"]!(books, sample);
+
+  const second = await askForSweep(services, { isRepairing: false }, by);
+  const done = await runSweep(services, { signal, by });
+  const night = await runSweep(services, { signal, by });
+
+  deepEqual([first.status, first.startedAt], ["pending", null]);
+  deepEqual(second, first);
+  deepEqual([done.sweepId, done.findings, done.repairs], [first.id, 0, 1]);
+  ok(night.sweepId !== first.id);
+  deepEqual([night.findings, night.repairs], [0, undefined]);
+  equal(await isSweepWanted(services), false);
+  const { data } = await listSweeps(services, { limit: 10, cursor: null });
+  deepEqual(data.map(({ id, isRepairing }) => [id, isRepairing]), [
+    [night.sweepId, false],
+    [first.id, true],
+  ]);
+});
+
+Deno.test("askForSweep() under one Idempotency-Key asks for one sweep", async () => {
+  await using books = await openBooks();
+  const caller = { ...by, idempotencyKey: "tonight" };
+  const first = await askForSweep(books.services, { isRepairing: false }, caller);
+  await runSweep(books.services, { signal, by });
+
+  const again = await askForSweep(books.services, { isRepairing: false }, caller);
+
+  equal(again.id, first.id);
+  equal(again.status, "done");
+});
+
+Deno.test("runSweep() keeps the last 60 reports", async () => {
+  await using books = await openBooks();
+  const { services } = books;
+  const ids: unknown[] = [];
+  for (let i = 0; i < 63; i++) {
+    ids.unshift((await runSweep(services, { signal, by })).sweepId);
+    books.advance(DAY_MS);
+  }
+
+  const { data } = await listSweeps(services, { limit: 200, cursor: null });
+
+  deepEqual(data.map(({ id }) => id), ids.slice(0, 60));
+  await rejects(
+    getSweep(services, String(ids[62])),
+    (error) => error instanceof AppError && error.kind === "not_found",
+  );
+});
+
+Deno.test("runSweep() has people told of what is left wrong, until nothing is", async () => {
+  await using books = await openBooks();
+  const { services } = books;
+  const sample = await fillBooks(books);
+  const incident = async () =>
+    (await listIncidents(services)).find(({ name }) => name === SWEEP_FOUND);
+  const night = async () => {
+    await runSweep(services, { signal, by });
+    await services.alerts.close();
+    books.advance(DAY_MS);
+    return await incident();
+  };
+
+  const sound = await night();
+  await DAMAGE["no client_by_email"]!(books, sample);
+  const damaged = await night();
+  await runSweep(services, { signal, by, budgetMs: 0, sliceMs: 0 });
+  const underWay = await incident();
+  await night();
+  const { id } = await askForSweep(services, { isRepairing: true }, by);
+  const mended = await night();
+  await alterNotes(books, sample);
+  const ruined = await night();
+
+  equal(sound, undefined);
+  deepEqual([damaged!.severity, damaged!.resolvedAt], ["warning", null]);
+  equal(damaged!.title, "The sweep left 1 things wrong, 0 of them critical");
+  equal(underWay!.resolvedAt, null);
+  equal((await getSweep(services, id)).repairsTotal, 1);
+  equal(typeof mended!.resolvedAt, "string");
+  deepEqual([ruined!.severity, ruined!.resolvedAt], ["critical", null]);
+  ok(ruined!.detail.startsWith("audit.chain_broken; /api/v2/system/sweeps/"), ruined!.detail);
+});
+
+async function alterNotes(books: Books, { changedClient }: Sample): Promise<void> {
+  await books.put(keys.client(changedClient.id), { ...changedClient, notes: "Pays early" });
+}
+
+Deno.test("runSweep() lists as many findings as fit, and counts them all", async () => {
+  await using books = await openBooks();
+  const long = "x".repeat(1_500);
+  for (let i = 0; i < 200; i++) await books.put(keys.productBySlug(`${i}${long}`), NOBODY);
+
+  await runToItsEnd(books.services);
+
+  const { findings, findingsTotal, criticalTotal } = await newest(books.services);
+  deepEqual([findingsTotal, criticalTotal], [200, 0]);
+  ok(findings.length > 90 && findings.length <= 150, `${findings.length} findings`);
+  ok(findings.every(({ key }) => key.length < 250));
+});
+
+Deno.test("runSweep() repairs nothing for a run that has lost its lease", async () => {
+  await using books = await openBooks();
+  const { services } = books;
+  await damageMuch(books, await fillBooks(books));
+  await askForSweep(services, { isRepairing: true }, by);
+  const claim = await claimJob(services, "sweep", {
+    runId: "slow",
+    timeLimitMs: MINUTE_MS,
+    isByHand: false,
+  });
+  const before = await books.entries();
+  books.advance(HOUR_MS);
+  await claimJob(services, "sweep", { runId: "next", timeLimitMs: MINUTE_MS, isByHand: false });
+
+  await rejects(
+    runSweep(services, { signal, by: callerOf("sweep", "slow", claim) }),
+    (error) => error instanceof AppError && error.kind === "conflict",
+  );
+
+  deepEqual(await books.entries(), before);
+  equal((await newest(services)).status, "pending");
+});
+
+Deno.test("of two runs of one sweep, one goes on", async () => {
+  await using books = await openBooks();
+  const { services } = books;
+  await damageMuch(books, await fillBooks(books));
+  await askForSweep(services, { isRepairing: true }, by);
+  const runs = Array.from(
+    { length: 3 },
+    () => runSweep(services, { signal, by, sliceMs: 0 }),
+  );
+
+  const ended = await Promise.allSettled(runs);
+  await runToItsEnd(services);
+
+  const errors = ended.flatMap((run) => run.status === "rejected" ? [run.reason] : []);
+  deepEqual(errors.map(({ kind }) => kind), ["conflict", "conflict"]);
+  const { data } = await listSweeps(services, { limit: 10, cursor: null });
+  const asked: SweepRecord = data.at(-1)!;
+  deepEqual([asked.status, asked.findingsTotal, asked.repairsTotal], ["done", 1, 9]);
+});
+
+const ID = /[0-9a-f]{8}-[0-9a-f-]{27}/g;
+
+/** So short that a run whose commits fail ends at once. */
+const HASTY: Deadlines = { readMs: 1_000, commitMs: 1_000, transactionMs: 10, fenceMs: 10 };
+
+/**
+ * What a repairing sweep leaves when its instance dies after a commit, whose answer
+ * it does not hear, and another one goes on.
+ */
+async function sweptThoughKilled(
+  at: number,
+): Promise<{ changed: string[]; report: unknown; commits: number }> {
+  await using books = await openBooks();
+  const { services } = books;
+  const sample = await fillBooks(books);
+  const before = new Map((await books.entries()).map(([key, bytes]) => [`${key}`, `${bytes}`]));
+  await damageMuch(books, sample);
+  await askForSweep(services, { isRepairing: true }, by);
+  const kv = new FaultyKv(books.kv);
+  kv.commitFault = ({ count }) => count < at ? "ok" : count === at ? "lost-after" : "lost-before";
+  const options = { clock: services.clock, random: Math.random, checksMax: 100, isEmbedded: true };
+  const store = new Store(kv, { ...options, deadlines: HASTY });
+
+  await runSweep({ ...services, store }, { signal, by, sliceMs: 0 }).catch((error) => {
+    if (!(error instanceof AppError) || error.kind === "internal") throw error;
+  });
+  await store.committer.idle();
+  await kv.settled();
+  await services.alerts.close();
+  await runToItsEnd(services);
+
+  const { data } = await listSweeps(services, { limit: 10, cursor: null });
+  const report = essence(await getSweep(services, data.at(-1)!.id));
+  const after = (await books.entries()).filter(([[name]]) => name !== "repair");
+  equal(after.length, before.size + 1);
+  const changed = after.filter(([key, bytes]) => before.get(`${key}`) !== `${bytes}`);
+  return {
+    changed: changed.map(([key]) => key.join(" ").replaceAll(ID, "id")).sort(),
+    report: JSON.parse(JSON.stringify(report).replaceAll(ID, "id")),
+    commits: kv.commits.length,
+  };
+}
+
+Deno.test("runSweep() ends the same after whatever commit its instance died", async () => {
+  const whole = await sweptThoughKilled(Infinity);
+
+  for (let at = 1; at <= whole.commits; at++) {
+    const { changed, report } = await sweptThoughKilled(at);
+
+    deepEqual(report, whole.report, `killed at commit ${at}`);
+    deepEqual(changed, whole.changed, `killed at commit ${at}`);
+  }
+
+  // The total that was mended, and what none can mend.
+  deepEqual(whole.changed, ["audit invoice id 2", "client id", "invoice id"]);
+  ok(whole.commits > 30, `${whole.commits} commits`);
+});

@@ -1,0 +1,131 @@
+/**
+ * The outbox over a store that loses, doubts and refuses commits.
+ */
+import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
+import { newId } from "../../../lib/ids.ts";
+import { sweep } from "../../../lib/integrity/sweep.ts";
+import * as keys from "../../../lib/kv/keys.ts";
+import type { Outbox } from "../../../lib/outbox/dispatcher.ts";
+import { MINUTE_MS } from "../../../lib/time.ts";
+import { startApp, type TestApp } from "../../support/program/app.ts";
+import {
+  bySchedule,
+  type CommitFault,
+  FaultyKv,
+  newSeed,
+  seededRandom,
+} from "../../support/store/faulty_kv.ts";
+import {
+  BUSY,
+  happen,
+  hook,
+  newOutbox,
+  newPost,
+  type Post,
+  REFUSED,
+  TAKEN,
+} from "../../support/program/outbox.ts";
+
+const DEADLINES = { readMs: 1_000, commitMs: 1_000, transactionMs: 2_000, fenceMs: 1_000 };
+
+/** The program over a store with faults in front of it. */
+async function startFaulty(): Promise<{ app: TestApp; kv: FaultyKv }> {
+  const kvs: FaultyKv[] = [];
+  const app = await startApp({
+    deadlines: DEADLINES,
+    wrapKv: (opened) => {
+      const kv = new FaultyKv(opened);
+      kvs.push(kv);
+      return kv;
+    },
+  });
+  return { app, kv: kvs[0]! };
+}
+
+/** Runs until nothing is to be sent any more, or `rounds` minutes have gone by. */
+async function runOut(app: TestApp, outboxes: Outbox[], rounds = 400): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
+    await Promise.allSettled(outboxes.map((outbox) => outbox.run(app.services)));
+    const left = await app.services.store.list(keys.outboxDues, { limit: 1 }).catch(() => null);
+    const news = await app.services.store.list(keys.outboxEvents, { limit: 1 }).catch(() => null);
+    if (left?.length === 0 && news?.length === 0) return;
+    app.advance(MINUTE_MS);
+  }
+}
+
+const FAULTS: readonly CommitFault[] = ["lost-before", "lost-after", "false-conflict", "locked"];
+
+Deno.test("run() loses no message and sends none twice while a quarter of all commits go wrong", async () => {
+  const { app, kv } = await startFaulty();
+  await using _ = app;
+  const post = newPost();
+  const random = seededRandom(newSeed("outbox faults"));
+  const invoices = Array.from({ length: 10 }, () => newId(1));
+  for (let i = 0; i < 60; i++) {
+    await happen(app.services, { subject: { invoiceId: invoices[i % 10]! }, data: { i } });
+  }
+  const outboxes = [newOutbox(post), newOutbox(post)];
+  const before = kv.commits.length;
+
+  kv.commitFault = bySchedule(FAULTS, { share: 0.25, random });
+  kv.readFault = bySchedule(["error"], { share: 0.02, random });
+  await runOut(app, outboxes);
+  kv.heal();
+  await runOut(app, outboxes);
+
+  ok(kv.commits.length - before > 60);
+  equal(new Set(post.got.map(({ id }) => id)).size, 60);
+  equal(post.got.length, 60);
+  for (const invoiceId of invoices) {
+    const told = post.got.filter(({ subject }) => subject.invoiceId === invoiceId);
+    const inOrder = told.map(({ data }) => Number(data.i));
+    deepEqual(inOrder, [...inOrder].sort((a, b) => a - b));
+  }
+  equal(await app.count(keys.messagesDone), 60);
+  deepEqual((await sweep(app.services)).findings, []);
+});
+
+Deno.test("run() brings every message to its end, whatever destinations and the store do at once", async () => {
+  const { app, kv } = await startFaulty();
+  await using _ = app;
+  const post: Post = newPost();
+  const random = seededRandom(newSeed("outbox moods"));
+  const moods = [TAKEN, BUSY, REFUSED, { state: "moot", reason: "none" } as const];
+  post.answer = () => moods[Math.floor(random() * moods.length)]!;
+  const wants = [hook("a"), hook("b")];
+  const outboxes = [0, 1].map(() => newOutbox(post, (event) => wants.map((want) => want(event))));
+  const invoices = Array.from({ length: 5 }, () => newId(1));
+  for (let i = 0; i < 40; i++) {
+    await happen(app.services, { subject: { invoiceId: invoices[i % 5]! } });
+  }
+
+  kv.commitFault = bySchedule(FAULTS, { share: 0.1, random });
+  await runOut(app, outboxes, 100);
+  kv.heal();
+  await runOut(app, outboxes);
+  await app.services.alerts.close();
+
+  const dead = await app.count(keys.messagesDead);
+  equal(await app.count(keys.messagesDone) + dead, 80);
+  equal(await app.count(keys.messages), dead);
+  equal(await app.count(["message_order"]), 0);
+  deepEqual((await sweep(app.services)).findings, []);
+});
+
+Deno.test("an attempt that the store could not be told of is told when it answers again", async () => {
+  const { app, kv } = await startFaulty();
+  await using _ = app;
+  const post = newPost();
+  await happen(app.services);
+  post.answer = () => {
+    kv.commitFault = () => "lost-before";
+    setTimeout(() => kv.heal(), 2_500);
+    return TAKEN;
+  };
+
+  const tally = await newOutbox(post).run(app.services);
+
+  equal(tally.sent, 1);
+  equal(post.got.length, 1);
+  equal(await app.count(keys.messagesDone), 1);
+});

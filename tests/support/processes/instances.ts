@@ -1,0 +1,128 @@
+/**
+ * Instances of the program's inside that share one KV file and one clock, with
+ * what watches over them; no HTTP.
+ *
+ * @module
+ */
+import type { AlertChannel } from "../../../lib/alerts/channels.ts";
+import { AlertDesk } from "../../../lib/alerts/notifier.ts";
+import { readConfig } from "../../../lib/config/mod.ts";
+import type { ErrorTracker } from "../../../lib/telemetry/error_tracking.ts";
+import { HealthMonitor } from "../../../lib/health/mod.ts";
+import { openLog } from "../../../lib/telemetry/log.ts";
+import { openServices, type Services } from "../../../lib/app/open.ts";
+import { ErrorRate, type WatchServices } from "../../../lib/health/watch.ts";
+import { FaultyKv } from "../store/faulty_kv.ts";
+
+/** How the instances are. */
+export interface InstancesOptions {
+  /** How many; one when absent. */
+  count?: number;
+  /** How each tells. */
+  channels?: readonly AlertChannel[];
+  /** How long one attempt of telling may take; 5 seconds when absent. */
+  timeoutMs?: number;
+  /** Unexpected errors that are usual; 10 when absent. */
+  errorsMax?: number;
+  errorTracker?: ErrorTracker;
+}
+
+/** One instance. */
+export interface Instance {
+  readonly services: Services & WatchServices;
+  readonly monitor: HealthMonitor;
+  /** Stands between the store and the file. */
+  readonly kv: FaultyKv;
+}
+
+/** All of them. */
+export interface Instances extends AsyncDisposable {
+  readonly all: readonly Instance[];
+  /** One of them, from 0. */
+  at(index: number): Instance;
+  /** The first one. */
+  readonly services: Services & WatchServices;
+  /** Lines of all their logs, JSON. */
+  readonly logLines: string[];
+  /** The events in the logs of that name. */
+  events(name: string): Record<string, unknown>[];
+  /** Moves the clock of all. */
+  advance(ms: number): void;
+  /** Waits until everything is told. */
+  told(): Promise<void>;
+  /** Has the outbox send what a channel did not take, by each instance. */
+  deliver(): Promise<void>;
+}
+
+/** When they begin. */
+export const START = Date.UTC(2026, 5, 15, 9, 0, 0);
+
+/** Shorter than the usual ones, since here the store does not answer on purpose. */
+const DEADLINES = { readMs: 200, commitMs: 200, transactionMs: 400, fenceMs: 100 };
+
+/** Tells nobody. */
+const NO_TRACKER: ErrorTracker = {
+  start() {},
+  report() {},
+  timed() {},
+  monitored: (_, run) => run(),
+  flush: () => Promise.resolve(),
+};
+
+/** Opens instances on a new file. */
+export async function startInstances(options: InstancesOptions = {}): Promise<Instances> {
+  const { count = 1, channels = [], timeoutMs = 5_000, errorsMax = 10 } = options;
+  const { errorTracker = NO_TRACKER } = options;
+  const folder = await Deno.makeTempDir();
+  const logLines: string[] = [];
+  let now = START;
+  const clock = () => now;
+  const log = openLog({ level: "debug", format: "json", write: (line) => logLines.push(line) });
+  const config = readConfig({ APP_ENV: "test", KV_PATH: `${folder}/kv`, PORT: "0" });
+  const all: Instance[] = [];
+  for (let i = 0; i < count; i++) {
+    let kv: FaultyKv | undefined;
+    const services = await openServices(config, {
+      log,
+      clock,
+      random: Math.random,
+      wrapKv: (opened) => kv = new FaultyKv(opened),
+      deadlines: DEADLINES,
+    });
+    const alerts = new AlertDesk({ channels, log, random: Math.random, timeoutMs, backoffMs: 1 });
+    const whole = {
+      ...services,
+      config: { ...config, errorsMax },
+      alerts,
+      errorTracker,
+      errorRate: new ErrorRate(clock),
+    };
+    all.push({ services: whole, monitor: new HealthMonitor(whole), kv: kv! });
+  }
+  const told = async () => {
+    for (const { services } of all) await services.alerts.close();
+  };
+  return {
+    all,
+    at: (index) => all[index]!,
+    services: all[0]!.services,
+    logLines,
+    events: (name) =>
+      logLines.map((line) => JSON.parse(line)).filter(({ event }) => event === name),
+    advance(ms) {
+      now += ms;
+    },
+    told,
+    async deliver() {
+      for (const { services } of all) await services.outbox.run(services);
+    },
+    async [Symbol.asyncDispose]() {
+      await told();
+      for (const { services, kv } of all) {
+        kv.heal();
+        await services.store.close();
+      }
+      await Deno.remove(folder, { recursive: true });
+    },
+  };
+}

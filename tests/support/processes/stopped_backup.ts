@@ -1,0 +1,86 @@
+/**
+ * A program that kills itself before it does the n-th thing that lasts, be it a
+ * commit or a change of the storage:
+ *
+ *   stopped_backup.ts take|retain|restore|overwrite <store> <folder> <time> <n>
+ *
+ * It ends with 0 if what it was to do took fewer.
+ *
+ * @module
+ */
+import { restore, retain, shipLog, takeBackup } from "../../../lib/backup/mod.ts";
+import type { KvPort } from "../../../lib/kv/store.ts";
+import { type BackupShop, openBackupShop, sellTo } from "./backup_shop.ts";
+
+/** What is stopped. */
+export type Stopped = "take" | "retain" | "restore" | "overwrite";
+
+/** How much is kept where this runs. */
+export const STOPPED_RETENTION = { dailies: 2, weeklies: 0, monthlies: 0 };
+
+/** Does it to the end. */
+export async function doAll(what: Stopped, shop: BackupShop): Promise<void> {
+  const { services } = shop;
+  switch (what) {
+    case "take": {
+      // In slices, so that there are several parts, and something to log.
+      const first = await takeBackup(services, { budgetMs: 0 });
+      if (first.status === "unfinished" && first.phase === "scan") await sellTo(shop, 2, 10_000);
+      while ((await takeBackup(services, { budgetMs: 0 })).status !== "taken");
+      await shipLog(services);
+      break;
+    }
+    case "retain":
+      await retain(services);
+      break;
+    case "restore":
+      await restore(services, "latest");
+      break;
+    case "overwrite":
+      await restore(services, "latest", { overwrite: true });
+      break;
+    default:
+      what satisfies never;
+  }
+}
+
+if (import.meta.main) {
+  const [what, kvPath, folder, now, n] = Deno.args as [Stopped, string, string, string, string];
+  let left = Infinity;
+  const next = () => {
+    if (--left === 0) Deno.kill(Deno.pid, "SIGKILL");
+  };
+  await using shop = await openBackupShop({
+    kvPath,
+    folder,
+    clock: () => Number(now),
+    retention: STOPPED_RETENTION,
+    wrapKv: (kv) => counting(kv, next),
+  });
+  shop.faults.fault = ({ does }) => {
+    if (does === "put" || does === "delete") next();
+    return "ok";
+  };
+  left = Number(n);
+  await doAll(what, shop);
+}
+
+/** A KV that says when something is about to be committed. */
+function counting(kv: KvPort, onCommit: () => void): KvPort {
+  const port: Pick<KvPort, keyof KvPort> = {
+    getMany: (keys, options) => kv.getMany(keys, options),
+    list: (selector, options) => kv.list(selector, options),
+    commitVersionstamp: () => kv.commitVersionstamp(),
+    close: () => kv.close(),
+    atomic() {
+      const atomic = kv.atomic();
+      const commit = atomic.commit.bind(atomic);
+      atomic.commit = () => {
+        onCommit();
+        return commit();
+      };
+      return atomic;
+    },
+  };
+  return port;
+}
