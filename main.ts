@@ -44,7 +44,7 @@ const server = serveOrExit(config);
 globalThis.addEventListener("unhandledrejection", crash);
 for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stop);
 services.errorTracker.start();
-services.outbox.start(services);
+services.outbox.start();
 await loadPhones(); // now, and not while the first visitor waits
 
 function configOrExit(): Config {

@@ -1,22 +1,22 @@
 /**
- * The languages that buyers are written to in.
+ * The languages of mails, invoices and public pages.
  *
  * @module
  */
 
-/** By its ISO 639 code. */
-export type Language = "en" | "sw";
+/** ISO 639 codes, in the order in which they are offered. */
+export const LANGUAGES = ["en", "sw"] as const;
 
-/** Every {@linkcode Language}, in the order in which they are offered. */
-export const LANGUAGES: readonly Language[] = Object.freeze(["en", "sw"]);
+/** One of {@linkcode LANGUAGES}. */
+export type Language = (typeof LANGUAGES)[number];
 
-/** What each calls itself. */
+/** Each language's name for itself. */
 export const LANGUAGE_NAMES: Readonly<Record<Language, string>> = {
   en: "English",
   sw: "Kiswahili",
 };
 
-/** Whether `text` is the code of a {@linkcode Language}. */
+/** Whether `text` is one of {@linkcode LANGUAGES}. */
 export function isLanguage(text: unknown): text is Language {
-  return text === "en" || text === "sw";
+  return LANGUAGES.some((language) => language === text);
 }

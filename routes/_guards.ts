@@ -10,7 +10,7 @@ import { authenticate, hasScope, type Scope } from "../lib/access/api_keys.ts";
 import { AppError } from "../lib/errors.ts";
 import { newId } from "../lib/ids.ts";
 import { type Meter, newMeter, withContext } from "../lib/telemetry/log.ts";
-import type { Services } from "../lib/app/open.ts";
+import type { Services } from "../lib/app/services.ts";
 import { nameServerSpan } from "../lib/telemetry/tracing.ts";
 import type { AppEnv } from "./_env.ts";
 import { BODY_BYTES_MAX } from "./_http.ts";

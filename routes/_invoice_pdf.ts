@@ -8,7 +8,7 @@ import { documentOf } from "../lib/documents/invoice_document.ts";
 import { digestOf } from "../lib/documents/pdfs.ts";
 import type { Invoice } from "../lib/invoices/mod.ts";
 import type { Language } from "../lib/languages.ts";
-import type { Services } from "../lib/app/open.ts";
+import type { Services } from "../lib/app/services.ts";
 import { businessDate } from "../lib/time.ts";
 import type { AppEnv } from "./_env.ts";
 

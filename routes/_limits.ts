@@ -6,8 +6,9 @@
  */
 import type { Context, MiddlewareHandler } from "hono";
 import { addressGroup, clientAddress } from "../lib/access/client_address.ts";
-import type { RateGuard, RateRuleName, RateState } from "../lib/access/rate_limit.ts";
-import type { Services } from "../lib/app/open.ts";
+import type { RateGuard, RateState } from "../lib/access/rate_limit.ts";
+import type { RateRuleName } from "../lib/config/rate_rules.ts";
+import type { Services } from "../lib/app/services.ts";
 import type { AppEnv } from "./_env.ts";
 
 /** What requests are counted by. */

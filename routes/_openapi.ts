@@ -10,7 +10,7 @@ import { AppError, type FieldProblem } from "../lib/errors.ts";
 import { isId } from "../lib/ids.ts";
 import { CURRENCIES, MINOR_MAX } from "../lib/money.ts";
 import { PAGE_MAX } from "../lib/entities/page.ts";
-import type { Services } from "../lib/app/open.ts";
+import type { Services } from "../lib/app/services.ts";
 import { cleanLine, cleanText, isLine, isMultiline } from "../lib/text.ts";
 import type { AppEnv } from "./_env.ts";
 import { requireScope } from "./_guards.ts";

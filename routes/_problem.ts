@@ -7,7 +7,7 @@ import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { routePath } from "hono/route";
 import { AppError, type ErrorKind, type FieldProblem } from "../lib/errors.ts";
-import type { Services } from "../lib/app/open.ts";
+import type { Services } from "../lib/app/services.ts";
 import { escapeHtml } from "../lib/text.ts";
 import { noteUnexpected } from "../lib/health/watch.ts";
 import type { AppEnv } from "./_env.ts";

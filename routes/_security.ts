@@ -10,7 +10,7 @@ import { csrf } from "hono/csrf";
 import { secureHeaders } from "hono/secure-headers";
 import { AppError } from "../lib/errors.ts";
 import { newSecret } from "../lib/ids.ts";
-import type { Services } from "../lib/app/open.ts";
+import type { Services } from "../lib/app/services.ts";
 import type { AppEnv } from "./_env.ts";
 
 /** How long browsers are told to insist on HTTPS: a year, in seconds. */

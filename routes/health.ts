@@ -14,7 +14,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { authenticate, hasScope } from "../lib/access/api_keys.ts";
 import type { Health, HealthMonitor } from "../lib/health/mod.ts";
-import type { Services } from "../lib/app/open.ts";
+import type { Services } from "../lib/app/services.ts";
 import type { AppEnv } from "./_env.ts";
 import { jsonAnswer, newRoutes, Time } from "./_openapi.ts";
 

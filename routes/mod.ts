@@ -7,7 +7,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { TrieRouter } from "hono/router/trie-router";
 import { AppError } from "../lib/errors.ts";
 import type { HealthMonitor } from "../lib/health/mod.ts";
-import type { Services } from "../lib/app/open.ts";
+import type { Services } from "../lib/app/services.ts";
 import type { AppEnv } from "./_env.ts";
 import { exchange, expectJson, limitBody } from "./_guards.ts";
 import { tellLimits } from "./_limits.ts";

@@ -16,8 +16,15 @@ import type { Actor, ApiKey, Scope } from "../kv/records.ts";
 import { transact } from "../kv/transact.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { listEntities, type Page, type PageRequest } from "../entities/page.ts";
-import type { Services } from "../app/open.ts";
+import type { StoreServices } from "../kv/store.ts";
+import type { Config } from "../config/mod.ts";
 import { isoTime } from "../time.ts";
+
+/** What API keys need. */
+export interface AccessServices extends StoreServices {
+  /** Names the key that opens a new shop. */
+  readonly config: Pick<Config, "bootstrapApiKey">;
+}
 
 export type { ApiKey, Scope } from "../kv/records.ts";
 
@@ -60,7 +67,7 @@ const FORM = /^wtk_([0-9a-f]{32})_[\w-]{43}$/;
 
 /** Makes a key. @returns The record, and the key itself, which is never seen again. */
 export async function createApiKey(
-  services: Services,
+  services: AccessServices,
   { name, scopes, expiresAt }: NewApiKey,
   by: Caller,
 ): Promise<{ record: ApiKey; key: string }> {
@@ -82,7 +89,11 @@ export async function createApiKey(
 }
 
 /** Ends a key at once. @throws {AppError} `not_found` */
-export async function revokeApiKey(services: Services, id: string, by: Caller): Promise<ApiKey> {
+export async function revokeApiKey(
+  services: AccessServices,
+  id: string,
+  by: Caller,
+): Promise<ApiKey> {
   const now = services.clock();
   const key = keys.apiKey(id);
   return await transact(services, { apiKey: key }, ({ apiKey: before }, writes) => {
@@ -95,7 +106,7 @@ export async function revokeApiKey(services: Services, id: string, by: Caller): 
 }
 
 /** A page of keys, newest first, revoked ones too. */
-export function listApiKeys(services: Services, page: PageRequest): Promise<Page<ApiKey>> {
+export function listApiKeys(services: AccessServices, page: PageRequest): Promise<Page<ApiKey>> {
   return listEntities(services, "api_keys", keys.apiKeys, page);
 }
 
@@ -104,7 +115,7 @@ export function listApiKeys(services: Services, page: PageRequest): Promise<Page
  *
  * @throws {AppError} `unauthenticated`, the same for every reason
  */
-export async function authenticate(services: Services, key: string): Promise<Principal> {
+export async function authenticate(services: AccessServices, key: string): Promise<Principal> {
   const { config, store, clock } = services;
   const { bootstrapApiKey } = config;
   if (bootstrapApiKey !== undefined && timingSafeEqual(key, bootstrapApiKey)) {

@@ -9,7 +9,9 @@ import type { Notice } from "./channels.ts";
 import * as keys from "../kv/keys.ts";
 import type { Incident } from "../kv/records.ts";
 import type { Writes } from "../kv/transact.ts";
-import type { DeliveryPolicy, OutboxMessage, Sender } from "../outbox/ports.ts";
+import type { DeliveryPolicy, OutboxMessage, Sender, Sent } from "../outbox/ports.ts";
+import type { Store } from "../kv/store.ts";
+import type { AlertDesk } from "./notifier.ts";
 import { putMessage } from "../outbox/states.ts";
 import { HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../time.ts";
 
@@ -42,10 +44,13 @@ export function putNotices(
   }
 }
 
-/** Tells by one channel. */
-export const alertSender: Sender = {
-  policy: ALERT_POLICY,
-  async send({ store, alerts }, message) {
+/** Delivers through one channel. */
+export function newAlertSender(
+  { store, alerts }: { readonly store: Store; readonly alerts: AlertDesk },
+): Sender {
+  return { policy: ALERT_POLICY, send };
+
+  async function send(message: OutboxMessage): Promise<Sent> {
     const notice = noticeOf(message);
     const incident = await store.get(keys.incident(notice.name));
     if (!isNews(notice, incident)) return { state: "moot", reason: "no news any more" };
@@ -58,8 +63,8 @@ export const alertSender: Sender = {
       ...{ state: "failed", reason, isLaneDown: true },
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     };
-  },
-};
+  }
+}
 
 /** The notice that was written, whose fields are as {@linkcode putNotices} has them. */
 function noticeOf({ subject, data }: OutboxMessage): Notice {

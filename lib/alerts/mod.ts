@@ -22,16 +22,19 @@ import { transact, type Writes } from "../kv/transact.ts";
 import { operationOf } from "../entities/caller.ts";
 import { putNotices } from "./delivery.ts";
 import { redactStart } from "../telemetry/redact.ts";
-import type { Services } from "../app/open.ts";
+import type { StoreServices } from "../kv/store.ts";
+import type { Log } from "../telemetry/log.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../time.ts";
 
 export type { Incident, Severity } from "../kv/records.ts";
 
-/** What alerts need of Services. */
-export type AlertServices = Pick<Services, "store" | "clock" | "log"> & {
+/** What alerts need. */
+export interface AlertServices extends StoreServices {
+  /** Records that an incident opened or ended. */
+  readonly log: Log;
   /** This instance's alerts. */
   readonly alerts: AlertDesk;
-};
+}
 
 /** Something unwell. */
 export interface Alert {

@@ -1,81 +1,39 @@
 /**
- * The outside as one value: made here by `main.ts`, `tasks` and tests, and
- * handed to everything. The only room that opens anything.
+ * Opens everything that the program is made of. `main.ts`, tasks and tests call
+ * it once; nothing else opens anything.
  *
  * @module
  */
+import { RateLimiter } from "../access/rate_limit.ts";
 import { type AlertChannel, openAlertChannels } from "../alerts/channels.ts";
-import { AlertDesk } from "../alerts/notifier.ts";
+import { newAlertSender } from "../alerts/delivery.ts";
+import { type AlertServices, raiseAlert } from "../alerts/mod.ts";
+import { AlertDesk, type AlertDeskOptions } from "../alerts/notifier.ts";
 import type { Config } from "../config/mod.ts";
 import { InvoicePdfs } from "../documents/pdfs.ts";
-import { type ErrorTracker, openErrorTracker } from "../telemetry/error_tracking.ts";
-import { type KvPort, Store, type StoreOptions } from "../kv/store.ts";
 import { openGatewayCache } from "../gateways/cache.ts";
-import {
-  type Gateway,
-  type GatewayName,
-  type GatewayOptions,
-  openGateways,
-} from "../gateways/mod.ts";
-import type { Log } from "../telemetry/log.ts";
+import { type GatewayOptions, openGateways } from "../gateways/mod.ts";
+import { type KvPort, Store, type StoreOptions } from "../kv/store.ts";
 import { alertWords } from "../mail/alert.ts";
+import { newMailSender, newMailSubscriber } from "../mail/delivery.ts";
 import { DevMailbox } from "../mailer/mailbox.ts";
-import { type Mailer, openMailer } from "../mailer/mod.ts";
-import { Metrics } from "../telemetry/metrics.ts";
+import { openMailer } from "../mailer/mod.ts";
 import { Outbox } from "../outbox/dispatcher.ts";
-import { SENDERS, SUBSCRIBERS } from "./outbox_table.ts";
-import { Catalogue } from "../products/mod.ts";
-import { RateLimiter } from "../access/rate_limit.ts";
-import { type ObjectStorage, openStorage } from "../storage/mod.ts";
-import { type Clock, sleep } from "../time.ts";
-import { ErrorRate } from "../health/watch.ts";
-import { openWebhookSender, type WebhookSender } from "../webhooks/sender.ts";
-
-/** What use cases are given. */
-export interface Services {
-  /** What the environment said when the process started. */
-  readonly config: Config;
-  /** The one way to the stored data. */
-  readonly store: Store;
-  /** The time, as everything but the platform sees it. */
-  readonly clock: Clock;
-  /** Where to tell what happened. */
-  readonly log: Log;
-  /** What this instance remembers of the products. */
-  readonly catalogue: Catalogue;
-  /** What this instance keeps of the PDFs that it drew. */
-  readonly pdfs: InvoicePdfs;
-  /** Who may do what how often. */
-  readonly limiter: RateLimiter;
-  /** What this instance counts. */
-  readonly metrics: Metrics;
-  /** Where unexpected errors are told. */
-  readonly errorTracker: ErrorTracker;
-  /** How many of them there were of late. */
-  readonly errorRate: ErrorRate;
-  /** Who is told when something is unwell. */
-  readonly alerts: AlertDesk;
-  /** The payment gateways that are offered, in the order to offer them. */
-  readonly gateways: ReadonlyMap<GatewayName, Gateway>;
-  /** Gives mail away; null when the configuration names no server. */
-  readonly mailer: Mailer | null;
-  /** What was not sent, where mail goes nowhere; null otherwise. */
-  readonly mailbox: DevMailbox | null;
-  /** Posts webhooks. */
-  readonly webhookSender: WebhookSender;
-  /** Tells others what happened. */
-  readonly outbox: Outbox;
-  /** The store as it lies there, for backups; use `store` for all else. */
-  readonly kv: KvPort;
-  /** Where backups are kept; absent when the configuration names no place. */
-  readonly storage?: ObjectStorage;
-  /** Opens an empty KV that is gone when closed; absent where there can be only one, as on Deno Deploy. */
-  readonly openScratch?: () => Promise<KvPort>;
-}
+import type { OutboxMessage } from "../outbox/ports.ts";
+import { Catalogue } from "../products/catalogue.ts";
+import { openStorage } from "../storage/mod.ts";
+import { ErrorRate } from "../telemetry/error_rate.ts";
+import { openErrorTracker } from "../telemetry/error_tracking.ts";
+import type { Log } from "../telemetry/log.ts";
+import { Metrics } from "../telemetry/metrics.ts";
+import { type Clock, HOUR_MS, sleep } from "../time.ts";
+import { newWebhookMessageSender, newWebhookSubscriber } from "../webhooks/delivery.ts";
+import { openWebhookSender } from "../webhooks/sender.ts";
+import type { Services } from "./services.ts";
 
 /** Parts that a test may replace. */
 export interface ServiceOptions {
-  /** Where the program tells what happened. */
+  /** The log of this process. */
   log: Log;
   /** The machine's, or the one that a test moves. */
   clock: Clock;
@@ -87,6 +45,8 @@ export interface ServiceOptions {
   deadlines?: StoreOptions["deadlines"];
   /** In place of those that the configuration names. */
   channels?: readonly AlertChannel[];
+  /** How long an attempt to deliver an alert may take, and the wait after it; the usual ones when absent. */
+  alertPolicy?: Pick<AlertDeskOptions, "timeoutMs" | "backoffMs">;
   /** How patient calls to gateways are, where that is not as usual. */
   gatewayPolicy?: GatewayOptions["policy"];
 }
@@ -99,7 +59,8 @@ const OPEN_ATTEMPTS_MAX = 10;
 /** Opens what the configuration names. @throws what `Deno.openKv` throws */
 export async function openServices(
   config: Config,
-  { log, clock, random, wrapKv = (kv) => kv, deadlines, channels, gatewayPolicy }: ServiceOptions,
+  { log, clock, random, wrapKv = (kv) => kv, deadlines, channels, alertPolicy, gatewayPolicy }:
+    ServiceOptions,
 ): Promise<Services> {
   const { kvPath } = config;
   const isConnect = kvPath !== undefined && /^https?:/.test(kvPath);
@@ -124,7 +85,17 @@ export async function openServices(
     log,
     ...(gatewayPolicy ? { policy: gatewayPolicy } : {}),
   });
-  return {
+  const errorTracker = openErrorTracker({
+    dsn: config.sentryDsn,
+    sampleRate: config.sentrySampleRate,
+    environment: config.appEnv,
+    release: config.appVersion,
+    log,
+    clock,
+    random,
+  });
+  const metrics = new Metrics();
+  const parts: Omit<Services, "outbox"> = {
     config,
     store,
     gateways,
@@ -136,26 +107,55 @@ export async function openServices(
     catalogue: new Catalogue(clock),
     pdfs: new InvoicePdfs(),
     limiter: new RateLimiter(config.rateRules, { secret: config.secretKey, clock }),
-    metrics: new Metrics(),
+    metrics,
     ...openMail(config, { log, clock }),
     webhookSender: openWebhookSender({ isPublicOnly: config.appEnv === "production", clock }),
-    outbox: new Outbox({ subscribers: SUBSCRIBERS, senders: SENDERS, random }),
-    errorTracker: openErrorTracker({
-      dsn: config.sentryDsn,
-      sampleRate: config.sentrySampleRate,
-      environment: config.appEnv,
-      release: config.appVersion,
-      log,
-      clock,
-      random,
-    }),
+    errorTracker,
     errorRate: new ErrorRate(clock),
     alerts: new AlertDesk({
       channels: channels ?? channelsOf(config, { store, log }),
       log,
       random,
+      ...alertPolicy,
     }),
   };
+  return { ...parts, outbox: openOutbox(parts, random) };
+}
+
+function openOutbox(parts: Omit<Services, "outbox">, random: () => number): Outbox {
+  const { store, clock, log, metrics, errorTracker } = parts;
+  return new Outbox({
+    store,
+    clock,
+    log,
+    metrics,
+    errorTracker,
+    random,
+    subscribers: [newMailSubscriber(parts), newWebhookSubscriber(parts)],
+    senders: {
+      email: newMailSender(parts),
+      webhook: newWebhookMessageSender(parts),
+      alert: newAlertSender(parts),
+    },
+    onDead: (message) => raiseDeadLetter(parts, message),
+  });
+}
+
+/** After so long without another dead letter the incident is over. */
+const DEAD_QUIET_MS = HOUR_MS;
+
+/** Raises the alert that follows from a dead letter. Never throws. */
+export async function raiseDeadLetter(
+  services: AlertServices,
+  { id, kind, type, lastError }: OutboxMessage,
+): Promise<void> {
+  await raiseAlert(services, {
+    name: "outbox_dead",
+    severity: "warning",
+    title: "Messages could not be delivered",
+    detail: `${kind} ${type}, ${id}: ${lastError ?? "unknown"}; the outbox lists the others`,
+    quietMs: DEAD_QUIET_MS,
+  });
 }
 
 function openMail(

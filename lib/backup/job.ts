@@ -26,9 +26,15 @@ import * as keys from "../kv/keys.ts";
 import type { JobRun, Timetable } from "../kv/records.ts";
 import { transact } from "../kv/transact.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
-import type { Services } from "../app/open.ts";
+import type { KvPort, StoreServices } from "../kv/store.ts";
 import { isoTime, MINUTE_MS } from "../time.ts";
 import { lastDue } from "../jobs/timetable.ts";
+
+/** What the jobs need. */
+export interface DrillServices extends BackupServices {
+  /** Opens an empty KV that is gone when closed; absent where there can be only one, as on Deno Deploy. */
+  readonly openScratch?: () => Promise<KvPort>;
+}
 
 export { hasBackups } from "./mod.ts";
 
@@ -94,7 +100,7 @@ function isWished(wish: Wish | null, { pointInTime }: NewestBackup): boolean {
 
 /** Whether the job `backup` has anything to do. One read. @throws {AppError} `unavailable` */
 export async function isBackupWanted(
-  services: Pick<Services, "store" | "clock">,
+  services: StoreServices,
 ): Promise<boolean> {
   const [newest, run, epoch, wish] = await services.store.getMany<unknown>([
     keys.newestBackup,
@@ -106,7 +112,7 @@ export async function isBackupWanted(
 }
 
 /** Whether the job `restore_drill` has anything to do. One read. @throws {AppError} `unavailable` */
-export async function isDrillWanted(services: Pick<Services, "store" | "clock">): Promise<boolean> {
+export async function isDrillWanted(services: StoreServices): Promise<boolean> {
   const [newest, proof, wish] = await services.store.getMany<unknown>([
     keys.newestBackup,
     keys.newestProof,
@@ -132,7 +138,7 @@ export interface BackupJobOptions {
  * @throws what `takeBackup()`, `shipLog()` and `retain()` throw; the next run goes on
  */
 export async function runBackup(
-  services: Services & BackupServices,
+  services: DrillServices,
   { signal, by, budgetMs = BUDGET_MS }: BackupJobOptions,
 ): Promise<JobRun["outcome"]> {
   // Another instance may have done it since it was looked for.
@@ -155,7 +161,7 @@ export async function runBackup(
  * @throws {AppError} `unavailable`, and what the storage throws
  */
 export async function runDrill(
-  services: Services & BackupServices,
+  services: DrillServices,
   { signal, by }: BackupJobOptions,
 ): Promise<JobRun["outcome"]> {
   if (!await isDrillWanted(services)) return {};
@@ -178,7 +184,9 @@ export interface BackupOverview {
 }
 
 /** What there is of backups. Three reads, side by side. @throws {AppError} `unavailable` */
-export async function readBackupOverview({ store }: Services): Promise<BackupOverview> {
+export async function readBackupOverview(
+  { store }: Pick<StoreServices, "store">,
+): Promise<BackupOverview> {
   const [backups, proofs, [underWay, newest, wish]] = await Promise.all([
     store.list(keys.backups, { limit: BACKUPS_MAX, reverse: true }),
     store.list(keys.restoreProofs, { limit: PROOFS_SHOWN, reverse: true }),
@@ -204,7 +212,7 @@ export async function readBackupOverview({ store }: Services): Promise<BackupOve
  * what `transact()` throws
  */
 export async function askFor(
-  services: Services & BackupServices,
+  services: DrillServices,
   job: WishedJob,
   by: Caller,
 ): Promise<{ job: WishedJob; askedAt: string }> {
@@ -231,7 +239,9 @@ export interface NewestOfBackups {
 }
 
 /** Reads the newest of what there is. One read. @throws {AppError} `unavailable` */
-export async function readNewest({ store }: Pick<Services, "store">): Promise<NewestOfBackups> {
+export async function readNewest(
+  { store }: Pick<StoreServices, "store">,
+): Promise<NewestOfBackups> {
   const [newest, proof, timetable] = await store.getMany<unknown>([
     keys.newestBackup,
     keys.newestProof,

@@ -15,7 +15,7 @@ import {
   type Texts,
 } from "./variables.ts";
 import type { Heartbeat, MailServer, Webhook } from "./endpoints.ts";
-import type { RateRule } from "../access/rate_limit.ts";
+import type { RateRule } from "./rate_rules.ts";
 import {
   type AzamPayConfig,
   azampayOf,

@@ -15,7 +15,7 @@ import {
 } from "./endpoints.ts";
 import { normalizeEmail } from "../contact.ts";
 import { type Currency, isCurrency } from "../money.ts";
-import { parseRules, RATE_RULES, type RateRule } from "../access/rate_limit.ts";
+import { parseRules, RATE_RULES, type RateRule } from "./rate_rules.ts";
 import { isLine } from "../text.ts";
 
 /** A secret key is at least as long as the digests made with it. */

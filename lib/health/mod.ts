@@ -9,9 +9,22 @@
 import { hasBackups, readNewest } from "../backup/job.ts";
 import { lookAtOutbox } from "../outbox/admin.ts";
 import { lookAtPayments } from "../payments/reconcile.ts";
-import type { Services } from "../app/open.ts";
+import type { Config } from "../config/mod.ts";
+import type { StoreServices } from "../kv/store.ts";
+import type { PaymentServices } from "../payments/needs.ts";
+import type { Log } from "../telemetry/log.ts";
 import { DAY_MS, HOUR_MS, isoTime, SECOND_MS } from "../time.ts";
 import { readJobs, troublesOf } from "../jobs/timetable.ts";
+
+/** What looking at the health of an instance needs. */
+export interface HealthServices extends StoreServices {
+  /** The build that answers. */
+  readonly config: Pick<Config, "appVersion">;
+  /** Records checks that failed. */
+  readonly log: Log;
+  /** The gateways that are offered. */
+  readonly gateways: PaymentServices["gateways"];
+}
 
 /** The three answers that a pinger can act on. */
 export type HealthStatus = "healthy" | "degraded" | "unhealthy";
@@ -49,7 +62,10 @@ export interface Health {
  * @param upSince When the instance began, milliseconds UTC.
  * @returns Checks by name; none where there is nothing of the kind. Never `unhealthy`.
  */
-export type Look = (services: Services, upSince: number) => Promise<Record<string, HealthCheck>>;
+export type Look = (
+  services: HealthServices,
+  upSince: number,
+) => Promise<Record<string, HealthCheck>>;
 
 /** By the name of the check that says so when the look itself fails. */
 const LOOKS: Readonly<Record<string, Look>> = {
@@ -72,14 +88,14 @@ const JOBS_SHOWN = 5;
 
 /** Looks at the health of one instance; many who ask at once share one look. */
 export class HealthMonitor {
-  readonly #services: Services;
+  readonly #services: HealthServices;
   readonly #startedAt: number;
   #isStopping = false;
   #look: Promise<Health> | null = null;
   #known: { checks: Record<string, HealthCheck>; at: number } | null = null;
 
   /** The instance counts as started now. */
-  constructor(services: Services) {
+  constructor(services: HealthServices) {
     this.#services = services;
     this.#startedAt = services.clock();
   }
@@ -158,7 +174,7 @@ function worstOf(statuses: ReadonlySet<HealthStatus>): HealthStatus {
 }
 
 async function lookAtJobs(
-  services: Services,
+  services: HealthServices,
   upSince: number,
 ): Promise<Record<string, HealthCheck>> {
   const troubles = troublesOf(await readJobs(services), services.clock(), upSince);
@@ -170,7 +186,7 @@ async function lookAtJobs(
 }
 
 async function lookAtBackups(
-  services: Services,
+  services: HealthServices,
   upSince: number,
 ): Promise<Record<string, HealthCheck>> {
   if (!hasBackups(services)) return {};

@@ -7,7 +7,8 @@ import { type Alert, type AlertServices, raiseAlert, settleAlerts } from "../ale
 import { errorLine } from "../telemetry/error_copy.ts";
 import type { ErrorContext, ErrorTracker } from "../telemetry/error_tracking.ts";
 import type { Health, HealthMonitor } from "./mod.ts";
-import { type Clock, MINUTE_MS, SECOND_MS } from "../time.ts";
+import { MINUTE_MS } from "../time.ts";
+import type { ErrorRate } from "../telemetry/error_rate.ts";
 import { type DueJob, noteTimetable, readJobs, troublesOf } from "../jobs/timetable.ts";
 
 /** What the rules look at. */
@@ -85,43 +86,8 @@ export function jobMissed(job: string, detail: string): Alert {
   };
 }
 
-const WINDOW_MS = 5 * MINUTE_MS;
-const SLICE_MS = 10 * SECOND_MS;
-
-/** Counts the unexpected errors of this instance in the last 5 minutes, to 10 seconds. */
-export class ErrorRate {
-  readonly #clock: Clock;
-  /** By the number of the slice since 1970. */
-  readonly #slices = new Map<number, number>();
-
-  /** Has counted nothing. */
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  /** Counts one. */
-  add(): void {
-    const slice = Math.floor(this.#clock() / SLICE_MS);
-    this.#slices.set(slice, (this.#slices.get(slice) ?? 0) + 1);
-    this.#forget(slice);
-  }
-
-  /** How many there were. */
-  count(): number {
-    this.#forget(Math.floor(this.#clock() / SLICE_MS));
-    return this.#slices.values().reduce((sum, count) => sum + count, 0);
-  }
-
-  #forget(current: number): void {
-    for (const slice of this.#slices.keys()) {
-      // A clock may have gone back.
-      if (slice <= current - WINDOW_MS / SLICE_MS || slice > current) this.#slices.delete(slice);
-    }
-  }
-}
-
-/** What watching needs of Services. */
-export type WatchServices = AlertServices & {
+/** What watching needs. */
+export interface WatchServices extends AlertServices {
   /** Where unexpected errors are told. */
   readonly errorTracker: ErrorTracker;
   /** How many of them there were of late. */
@@ -131,7 +97,7 @@ export type WatchServices = AlertServices & {
     /** Unexpected errors of an instance in 5 minutes that nobody is told of. */
     readonly errorsMax: number;
   };
-};
+}
 
 /**
  * Notes an error that nobody expected: for the error tracker, and for the alert

@@ -19,7 +19,7 @@ import * as keys from "../kv/keys.ts";
 import type { RepairRecord } from "../kv/sweep_records.ts";
 import { type Operation, type Reads, transact } from "../kv/transact.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
-import type { Services } from "../app/open.ts";
+import type { Services } from "../app/services.ts";
 import { DAY_MS, isoTime } from "../time.ts";
 
 export type { RepairRecord } from "../kv/sweep_records.ts";

@@ -35,7 +35,7 @@ import {
 import type { Store } from "../kv/store.ts";
 import type { Finding } from "../kv/sweep_records.ts";
 import type { Broken, RepairOutcome, RepairRecord } from "./repair.ts";
-import type { Services } from "../app/open.ts";
+import type { Services } from "../app/services.ts";
 
 export type { Finding } from "../kv/sweep_records.ts";
 

@@ -7,7 +7,7 @@ import { invalidField } from "../errors.ts";
 import * as keys from "../kv/keys.ts";
 import type { Invoice, InvoiceLine, Product } from "../kv/records.ts";
 import { add, type Currency, type Money, multiply } from "../money.ts";
-import type { Services } from "../app/open.ts";
+import type { StoreServices } from "../kv/store.ts";
 
 /** Lines an invoice may have; keeps it well under the size of one value. */
 export const LINES_MAX = 50;
@@ -59,7 +59,7 @@ export function totalled(
 
 /** The products that lines name, as they are now. The price an operator sees is the price written. */
 export async function productsOf(
-  { store }: Services,
+  { store }: Pick<StoreServices, "store">,
   lines: NewLine[],
 ): Promise<Map<string, Product>> {
   const ids = [...new Set(lines.flatMap(({ productId }) => productId ?? []))];

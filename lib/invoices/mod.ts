@@ -25,8 +25,15 @@ import type { Currency } from "../money.ts";
 import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../entities/caller.ts";
 import { putInvoiceEvent } from "../outbox/events.ts";
 import { listByIndex, listEntities, type Page, type PageRequest } from "../entities/page.ts";
-import type { Services } from "../app/open.ts";
+import type { StoreServices } from "../kv/store.ts";
+import type { Config } from "../config/mod.ts";
 import { addDays, businessDate, businessYear, isoTime } from "../time.ts";
+
+/** What invoices need. */
+export interface InvoiceServices extends StoreServices {
+  /** How they are numbered, when they are due, and whose days count. */
+  readonly config: Pick<Config, "invoiceSeries" | "invoiceDueDays" | "timeZone">;
+}
 
 export type { Invoice, InvoiceLine, InvoiceStatus } from "../kv/records.ts";
 
@@ -130,7 +137,7 @@ export function putNewInvoice(writes: Writes, invoice: Invoice): void {
 }
 
 /** Where the numbers of the year that is in the shop's time zone come from. */
-export function sequenceKey({ config }: Services, now: number): keys.Key<InvoiceSequence> {
+export function sequenceKey({ config }: InvoiceServices, now: number): keys.Key<InvoiceSequence> {
   return keys.invoiceSequence(config.invoiceSeries, businessYear(now, config.timeZone));
 }
 
@@ -147,13 +154,13 @@ export function takeNumber(
 }
 
 /** The last day on which an invoice of today can be paid in time. */
-export function usualDueOn({ config }: Services, now: number): string {
+export function usualDueOn({ config }: InvoiceServices, now: number): string {
   return businessDate(addDays(now, config.invoiceDueDays), config.timeZone);
 }
 
 /** Writes an invoice for a client. @throws {AppError} `invalid_input`, also for an unknown client or product */
 export async function createInvoice(
-  services: Services,
+  services: InvoiceServices,
   input: NewInvoice,
   by: Caller,
 ): Promise<Invoice> {
@@ -193,12 +200,11 @@ export async function createInvoice(
     operation: operationOf(by, "invoice.create", input, { now, keepMs: MONEY_RECEIPT_MS }),
     hotKey: NUMBERS,
   });
-  services.outbox.wake();
   return created;
 }
 
 /** An invoice. @throws {AppError} `not_found` */
-export async function getInvoice({ store }: Services, id: string): Promise<Invoice> {
+export async function getInvoice({ store }: InvoiceServices, id: string): Promise<Invoice> {
   const invoice = await store.get(keys.invoice(id));
   if (!invoice) throw unknownInvoice();
   return invoice;
@@ -206,7 +212,7 @@ export async function getInvoice({ store }: Services, id: string): Promise<Invoi
 
 /** A page of invoices, newest first. */
 export async function listInvoices(
-  services: Services,
+  services: InvoiceServices,
   { status, clientId, number, isOverdue: wantsOverdue }: InvoiceFilter,
   page: PageRequest,
 ): Promise<Page<Invoice>> {
@@ -256,7 +262,7 @@ export async function listInvoices(
  * `conflict` if it is beyond changing
  */
 export async function changeInvoice(
-  services: Services,
+  services: InvoiceServices,
   id: string,
   change: InvoiceChange,
   { by, revision = null }: { by: Caller; revision?: number | null },
@@ -307,7 +313,7 @@ export async function changeInvoice(
 
 /** Numbers a draft, which makes it owed. @throws {AppError} `not_found`, or `conflict` if it is no draft */
 export async function issueInvoice(
-  services: Services,
+  services: InvoiceServices,
   id: string,
   by: Caller,
 ): Promise<Invoice> {
@@ -332,7 +338,6 @@ export async function issueInvoice(
     operation: operationOf(by, "invoice.issue", id, { now, keepMs: MONEY_RECEIPT_MS }),
     hotKey: NUMBERS,
   });
-  services.outbox.wake();
   return owed;
 }
 
@@ -342,7 +347,7 @@ export async function issueInvoice(
  * @throws {AppError} `not_found`, or `conflict` if money was paid on it or it is void
  */
 export async function voidInvoice(
-  services: Services,
+  services: InvoiceServices,
   id: string,
   reason: string,
   by: Caller,
@@ -370,7 +375,6 @@ export async function voidInvoice(
   }, {
     operation: operationOf(by, "invoice.void", [id, reason], { now, keepMs: MONEY_RECEIPT_MS }),
   });
-  services.outbox.wake();
   return voided;
 }
 

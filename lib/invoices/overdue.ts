@@ -15,9 +15,19 @@ import type { Invoice, JobRun } from "../kv/records.ts";
 import { transact, type Writes } from "../kv/transact.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { invoiceFacts, putEvent, putInvoiceEvent } from "../outbox/events.ts";
-import type { Services } from "../app/open.ts";
+import type { StoreServices } from "../kv/store.ts";
+import type { Config } from "../config/mod.ts";
+import type { Log } from "../telemetry/log.ts";
 import { businessDate, SECOND_MS } from "../time.ts";
 import { lastDue } from "../jobs/timetable.ts";
+
+/** What marking and reminding need. */
+export interface OverdueServices extends StoreServices {
+  /** Whose days count, and on which of them buyers are reminded. */
+  readonly config: Pick<Config, "timeZone" | "reminderDays">;
+  /** Records invoices that could not be marked. */
+  readonly log: Log;
+}
 
 /** What the job is called. */
 export const OVERDUE_JOB = "overdue";
@@ -67,7 +77,7 @@ export interface OverdueReport {
  * taken over; `malformed` for a `resumeFrom` that is of no report
  */
 export async function markOverdue(
-  services: Services,
+  services: OverdueServices,
   { budgetMs, resumeFrom = null, signal }: OverdueOptions,
   by: Caller,
 ): Promise<OverdueReport> {
@@ -78,7 +88,6 @@ export async function markOverdue(
   do {
     place = await walkPage(services, place, counts, by);
   } while (place !== null && !isOver());
-  if (counts.marked + counts.reminded > 0) services.outbox.wake();
   return { ...counts, resumeFrom: place && `${place.status}/${place.after}` };
 }
 
@@ -104,7 +113,7 @@ export function overdueSchedule(timeZone: string): string {
 const WINTER = Date.UTC(2026, 0, 1);
 
 /** Whether today's walk is not made to its end. One read. @throws {AppError} `unavailable` */
-export async function isOverdueWanted({ store, clock, config }: Services): Promise<boolean> {
+export async function isOverdueWanted({ store, clock, config }: OverdueServices): Promise<boolean> {
   const last = await store.get(keys.jobRun(OVERDUE_JOB));
   const dueAt = lastDue(overdueSchedule(config.timeZone), clock());
   return !last?.lastOkAt || Date.parse(last.lastOkAt) < dueAt;
@@ -117,7 +126,7 @@ export async function isOverdueWanted({ store, clock, config }: Services): Promi
  * @throws as {@linkcode markOverdue} does
  */
 export async function runOverdue(
-  services: Services,
+  services: OverdueServices,
   { signal, by, budgetMs = BUDGET_MS }: { signal: AbortSignal; by: Caller; budgetMs?: number },
 ): Promise<JobRun["outcome"]> {
   const day = businessDate(services.clock(), services.config.timeZone);
@@ -155,7 +164,7 @@ function placeOf(resumeFrom: string | null): Place {
 
 /** Walks over a page. @returns Where the next one begins; null if there is none. */
 async function walkPage(
-  services: Services,
+  services: OverdueServices,
   { status, after }: Place,
   counts: Counts,
   by: Caller,
@@ -178,7 +187,7 @@ async function walkPage(
 }
 
 async function markOne(
-  services: Services,
+  services: OverdueServices,
   id: string,
   rules: DueRules,
   counts: Counts,
@@ -201,7 +210,7 @@ const ENDING: ReadonlySet<string> = new Set(["unavailable", "outcome_unknown", "
 
 /** What one invoice became, decided on as it is now. One read and one commit. */
 async function markIfDue(
-  services: Services,
+  services: OverdueServices,
   id: string,
   rules: DueRules,
   by: Caller,

@@ -10,7 +10,17 @@ import type { Invoice } from "../kv/records.ts";
 import { transact } from "../kv/transact.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { putInvoiceEvent } from "../outbox/events.ts";
-import type { Services } from "../app/open.ts";
+import type { StoreServices } from "../kv/store.ts";
+import type { Config } from "../config/mod.ts";
+import type { Mailer } from "../mailer/mod.ts";
+
+/** What sending an invoice needs. */
+export interface SendingServices extends StoreServices {
+  /** The sender's address; undefined when no mail is sent. */
+  readonly config: Pick<Config, "mailFrom">;
+  /** Sends mail; null when no mail server is configured. */
+  readonly mailer: Mailer | null;
+}
 
 /**
  * Has an invoice sent to its buyer. One read and one commit; the mail follows.
@@ -19,8 +29,12 @@ import type { Services } from "../app/open.ts";
  * @throws {AppError} `not_found`, or `conflict` if it is a draft or void, if the
  * buyer has no e-mail address, or if no mail server is configured
  */
-export async function sendInvoice(services: Services, id: string, by: Caller): Promise<Invoice> {
-  const { mailer, config, clock, outbox } = services;
+export async function sendInvoice(
+  services: SendingServices,
+  id: string,
+  by: Caller,
+): Promise<Invoice> {
+  const { mailer, config, clock } = services;
   const isMailing = mailer !== null && config.mailFrom !== undefined;
   const now = clock();
   const eventId = newId(now);
@@ -38,6 +52,5 @@ export async function sendInvoice(services: Services, id: string, by: Caller): P
     putInvoiceEvent(writes, { id: eventId, type: "invoice.sent", invoice }, now);
     return invoice;
   }, { operation: operationOf(by, "invoice.send", id, { now }) });
-  outbox.wake();
   return sent;
 }

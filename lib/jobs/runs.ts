@@ -14,13 +14,10 @@ import * as keys from "../kv/keys.ts";
 import type { JobRun, JobRunStatus, Lease } from "../kv/records.ts";
 import { type Guard, transact } from "../kv/transact.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
-import type { Services } from "../app/open.ts";
+import type { StoreServices } from "../kv/store.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../time.ts";
 
 export type { JobRun, JobRunStatus } from "../kv/records.ts";
-
-/** What leases need of Services. */
-export type LeaseServices = Pick<Services, "store" | "clock">;
 
 /** A run of a job that has the right to be. */
 export interface Claim {
@@ -58,7 +55,7 @@ const RECEIPT_KEEP_MS = HOUR_MS;
  * @throws {AppError} `unavailable`
  */
 export async function claimJob(
-  services: LeaseServices,
+  services: StoreServices,
   job: string,
   { runId, timeLimitMs, isByHand }: ClaimOptions,
 ): Promise<Claim | null> {
@@ -131,7 +128,7 @@ export interface RunResult {
  * @throws {AppError} `unavailable`
  */
 export async function finishJob(
-  services: LeaseServices,
+  services: StoreServices,
   { job, runId, startedAt, status, outcome, error, isStillRunning }: RunResult,
   claim: Claim | null,
 ): Promise<JobRun | null> {
@@ -160,7 +157,7 @@ export async function finishJob(
 }
 
 /** How the last run of each job went. @throws {AppError} `unavailable` */
-export async function listJobRuns({ store }: LeaseServices): Promise<JobRun[]> {
+export async function listJobRuns({ store }: StoreServices): Promise<JobRun[]> {
   const listed = await store.list(keys.jobRuns, { limit: JOBS_MAX });
   return listed.map(({ value }) => value);
 }

@@ -12,7 +12,8 @@
 import { isDeepStrictEqual } from "node:util";
 import { Cron } from "croner";
 import { newId } from "../ids.ts";
-import { type JobRun, type LeaseServices, listJobRuns } from "./runs.ts";
+import { type JobRun, listJobRuns } from "./runs.ts";
+import type { StoreServices } from "../kv/store.ts";
 import * as keys from "../kv/keys.ts";
 import type { Timetable } from "../kv/records.ts";
 import { transact } from "../kv/transact.ts";
@@ -81,7 +82,7 @@ export function nextDue(schedule: string, now: number): number {
 }
 
 /** Reads what is known of the jobs. Two reads, side by side. @throws {AppError} `unavailable` */
-export async function readJobs(services: LeaseServices): Promise<JobsState> {
+export async function readJobs(services: StoreServices): Promise<JobsState> {
   const [timetable, runs] = await Promise.all([
     services.store.get(keys.timetable),
     listJobRuns(services),
@@ -133,7 +134,7 @@ function parsed(time: string | null): number {
  * @throws {AppError} `unavailable`
  */
 export async function noteTimetable(
-  services: LeaseServices,
+  services: StoreServices,
   jobs: readonly DueJob[],
 ): Promise<void> {
   const now = services.clock();

@@ -130,6 +130,11 @@ export class Batch {
     return this.#mutations.has(receipt.text);
   }
 
+  /** The keys that the atomic sets, without those of the log. */
+  *keysSet(): Generator<Key<unknown>> {
+    for (const { key, bytes } of this.#mutations.values()) if (bytes !== null) yield key;
+  }
+
   /** Turns the batch into an atomic: checks on all that was read, the writes, the log entry. */
   build(kv: KvPort): Deno.AtomicOperation {
     const atomic = kv.atomic();

@@ -22,6 +22,7 @@ import {
 } from "./batch.ts";
 import { decode, encode } from "./codec.ts";
 import { withDeadline } from "./deadline.ts";
+import type { Key, Prefix } from "./keys.ts";
 import type { Receipt } from "./records.ts";
 import type { Deadlines, KvPort, StoreOptions } from "./store.ts";
 
@@ -54,6 +55,12 @@ interface Attempt {
   isConflict: boolean;
 }
 
+/**
+ * Called with a key that was set and committed; with null when a commit turned out to have been
+ * applied and its keys are not known. Must not throw.
+ */
+export type WriteListener = (key: Key<unknown> | null) => void;
+
 /** Options of a {@linkcode Committer}. */
 type CommitterOptions = StoreOptions & { deadlines: Deadlines };
 
@@ -64,6 +71,8 @@ export class Committer {
   readonly #options: CommitterOptions;
   readonly #lanes = new Map<string, Pending[]>();
   readonly #underWay = new Set<Promise<unknown>>();
+  /** By the first part of the keys that they are called for. */
+  readonly #listeners = new Map<unknown, WriteListener[]>();
   #waiting = 0;
 
   /** Commits to `kv`. */
@@ -95,6 +104,11 @@ export class Committer {
     if (lane === undefined) this.#track(this.#settle([pending]));
     else this.#join(lane, pending);
     return promise.finally(() => this.#waiting--);
+  }
+
+  /** Calls `listener` after each commit of this process that set a key under `prefix`. */
+  onWrite(prefix: Prefix<unknown>, listener: WriteListener): void {
+    this.#listeners.set(prefix[0], [...this.#listeners.get(prefix[0]) ?? [], listener]);
   }
 
   /** Waits until nothing is waiting or under way. */
@@ -200,6 +214,9 @@ export class Committer {
         );
         // `false` may be the answer to the client's own repetition of an applied commit.
         if (!ok) return retry(this.#doubt(written, view));
+        for (const key of writes.keysSet()) {
+          for (const listener of this.#listeners.get(key[0]) ?? []) listener(key);
+        }
       } catch (error) {
         if (!isNeverApplied(error)) this.#doubt(written, view);
         return retry(error);
@@ -305,6 +322,8 @@ export class Committer {
       found && !found.isAborted && found.exp > now && found.fingerprint === operation.fingerprint
     ) {
       pending.resolve(found.result);
+      // Which keys that commit set is not known any more.
+      for (const listener of [...this.#listeners.values()].flat()) listener(null);
       return "applied";
     }
     // Whoever wrote here since, no commit in doubt can pass its check any more.

@@ -9,7 +9,7 @@ import { currentContext } from "../telemetry/log.ts";
 import type { Clock } from "../time.ts";
 import { traced } from "../telemetry/tracing.ts";
 import { decode, encode } from "./codec.ts";
-import { Committer } from "./committer.ts";
+import { Committer, type WriteListener } from "./committer.ts";
 import { withDeadline } from "./deadline.ts";
 import { type Key, type Prefix, probe } from "./keys.ts";
 
@@ -89,6 +89,14 @@ export interface ListOptions {
 /** Keys that Deno KV reads in one call, as one snapshot. */
 const KEYS_PER_READ = 10;
 
+/** What every use case needs: the stored data, and the time. */
+export interface StoreServices {
+  /** The one way to the stored data. */
+  readonly store: Store;
+  /** The time, in milliseconds UTC. */
+  readonly clock: Clock;
+}
+
 /** An open store. */
 export class Store implements Disposable {
   /** Where every write goes; use `transact()`. */
@@ -101,6 +109,11 @@ export class Store implements Disposable {
     this.#kv = kv;
     this.#deadlines = options.deadlines ?? DEADLINES;
     this.committer = new Committer(kv, { deadlines: this.#deadlines, ...options });
+  }
+
+  /** Calls `listener` after each commit of this process that set a key under `prefix`. */
+  onWrite(prefix: Prefix<unknown>, listener: WriteListener): void {
+    this.committer.onWrite(prefix, listener);
   }
 
   /** Reads one key. One round trip. @throws {AppError} `unavailable` */

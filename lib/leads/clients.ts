@@ -22,8 +22,15 @@ import {
   type Page,
   type PageRequest,
 } from "../entities/page.ts";
-import type { Services } from "../app/open.ts";
+import type { StoreServices } from "../kv/store.ts";
+import type { Config } from "../config/mod.ts";
 import { isoTime } from "../time.ts";
+
+/** What clients need. */
+export interface ClientServices extends StoreServices {
+  /** The country of telephone numbers without a country code. */
+  readonly config: Pick<Config, "defaultRegion">;
+}
 
 export type { Client, Contact } from "../kv/records.ts";
 
@@ -116,7 +123,7 @@ export function putNewClient(
 }
 
 /** A client. @throws {AppError} `not_found` */
-export async function getClient({ store }: Services, id: string): Promise<Client> {
+export async function getClient({ store }: ClientServices, id: string): Promise<Client> {
   const client = await store.get(keys.client(id));
   if (!client) throw unknownClient();
   return client;
@@ -124,7 +131,7 @@ export async function getClient({ store }: Services, id: string): Promise<Client
 
 /** A page of clients, newest first; with an e-mail address or phone number, the one that has it. */
 export async function listClients(
-  services: Services,
+  services: ClientServices,
   { email, phone }: { email: string | null; phone: string | null },
   page: PageRequest,
 ): Promise<Page<Client>> {
@@ -153,7 +160,7 @@ export async function listClients(
  * `conflict` if another client has the address or number
  */
 export async function changeClient(
-  services: Services,
+  services: ClientServices,
   id: string,
   change: ClientChange,
   { by, revision = null }: { by: Caller; revision?: number | null },
@@ -191,7 +198,7 @@ export async function changeClient(
 }
 
 /** All that is stored about a client. @throws {AppError} `not_found` */
-export async function exportClient(services: Services, id: string): Promise<ClientExport> {
+export async function exportClient(services: ClientServices, id: string): Promise<ClientExport> {
   const client = await getClient(services, id);
   const leads = await Array.fromAsync(leadsOf(services, id));
   const invoices = await Array.fromAsync(invoicesOf(services, id));
@@ -214,7 +221,11 @@ export async function exportClient(services: Services, id: string): Promise<Clie
  *
  * @throws {AppError} `not_found`
  */
-export async function eraseClient(services: Services, id: string, by: Caller): Promise<Client> {
+export async function eraseClient(
+  services: ClientServices,
+  id: string,
+  by: Caller,
+): Promise<Client> {
   const now = services.clock();
   const key = keys.client(id);
   // Each step is its own operation: all of them are harmless to repeat. The first one counts.
@@ -267,7 +278,7 @@ export async function eraseClient(services: Services, id: string, by: Caller): P
 }
 
 async function eraseOne<T extends Lead | Invoice | Payment>(
-  services: Services,
+  services: ClientServices,
   entity: "lead" | "invoice" | "payment",
   key: keys.Key<T>,
   fields: Partial<T>,
@@ -281,19 +292,19 @@ async function eraseOne<T extends Lead | Invoice | Payment>(
   }, { operation });
 }
 
-function leadsOf(services: Services, id: string): AsyncGenerator<Lead> {
+function leadsOf(services: ClientServices, id: string): AsyncGenerator<Lead> {
   return everyPage((page) =>
     listByIndex(services, `leads/client/${id}`, keys.leadsByClient(id), keys.lead, page)
   );
 }
 
-function invoicesOf(services: Services, id: string): AsyncGenerator<Invoice> {
+function invoicesOf(services: ClientServices, id: string): AsyncGenerator<Invoice> {
   return everyPage((page) =>
     listByIndex(services, `invoices/client/${id}`, keys.invoicesByClient(id), keys.invoice, page)
   );
 }
 
-function paymentsOf(services: Services, invoiceId: string): AsyncGenerator<Payment> {
+function paymentsOf(services: ClientServices, invoiceId: string): AsyncGenerator<Payment> {
   const list = `payments/invoice/${invoiceId}`;
   return everyPage((page) =>
     listByIndex(services, list, keys.paymentsByInvoice(invoiceId), keys.payment, page)

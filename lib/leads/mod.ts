@@ -9,6 +9,7 @@ import { parseContactFields, putNewClient } from "./clients.ts";
 import { AppError, invalidField } from "../errors.ts";
 import { newId } from "../ids.ts";
 import {
+  type InvoiceServices,
   issued,
   newDraft,
   NUMBERS,
@@ -26,7 +27,13 @@ import type { Currency } from "../money.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { invoiceFacts, putEvent } from "../outbox/events.ts";
 import { listByIndex, listEntities, type Page, type PageRequest } from "../entities/page.ts";
-import type { Services } from "../app/open.ts";
+import type { Config } from "../config/mod.ts";
+
+/** What leads need. */
+export interface LeadServices extends InvoiceServices {
+  /** Also the country of telephone numbers without a country code. */
+  readonly config: InvoiceServices["config"] & Pick<Config, "defaultRegion">;
+}
 
 export type { Lead, LeadSource, LeadStatus } from "../kv/records.ts";
 
@@ -91,7 +98,7 @@ const TRANSITIONS: Readonly<Record<LeadStatus, readonly LeadStatus[]>> = {
  * and what `transact()` throws
  */
 export async function acceptLead(
-  services: Services,
+  services: LeadServices,
   input: NewLead,
   by: Caller,
 ): Promise<AcceptedLead> {
@@ -169,12 +176,11 @@ export async function acceptLead(
     operation: operationOf(by, "lead.accept", input, { now }),
     ...(productId === undefined ? {} : { hotKey: NUMBERS }),
   });
-  services.outbox.wake();
   return accepted;
 }
 
 /** A lead. @throws {AppError} `not_found` */
-export async function getLead({ store }: Services, id: string): Promise<Lead> {
+export async function getLead({ store }: LeadServices, id: string): Promise<Lead> {
   const lead = await store.get(keys.lead(id));
   if (!lead) throw unknownLead();
   return lead;
@@ -182,7 +188,7 @@ export async function getLead({ store }: Services, id: string): Promise<Lead> {
 
 /** A page of leads, newest first. */
 export function listLeads(
-  services: Services,
+  services: LeadServices,
   { status, clientId }: LeadFilter,
   page: PageRequest,
 ): Promise<Page<Lead>> {
@@ -207,7 +213,7 @@ export function listLeads(
  * cannot follow the one it has
  */
 export async function moveLead(
-  services: Services,
+  services: LeadServices,
   id: string,
   status: LeadStatus,
   { by, revision = null }: { by: Caller; revision?: number | null },

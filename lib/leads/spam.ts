@@ -10,7 +10,22 @@ import { parseContactFields } from "./clients.ts";
 import { newId } from "../ids.ts";
 import type { AcceptedLead, NewLead } from "./mod.ts";
 import type { Caller } from "../entities/caller.ts";
-import type { Services } from "../app/open.ts";
+import type { Config } from "../config/mod.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import type { Clock } from "../time.ts";
+
+/** What dropping an enquiry needs. */
+export interface SpamServices {
+  /** The time. */
+  readonly clock: Clock;
+  /** The country of telephone numbers without a country code. */
+  readonly config: Pick<Config, "defaultRegion">;
+  /** Records that an enquiry was dropped. */
+  readonly log: Log;
+  /** Counts dropped enquiries. */
+  readonly metrics: Metrics;
+}
 
 /** What a form tells about how it was filled in; programs tell nothing. */
 export interface FormSigns {
@@ -39,7 +54,7 @@ export function spamReason({ website = "", elapsedMs }: FormSigns): SpamReason |
  * @throws {AppError} `invalid_input`, as `acceptLead()` does
  */
 export async function dropLead(
-  { clock, config, log, metrics }: Services,
+  { clock, config, log, metrics }: SpamServices,
   input: NewLead,
   { reason, by }: { reason: SpamReason; by: Caller },
 ): Promise<AcceptedLead> {

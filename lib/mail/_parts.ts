@@ -1,18 +1,18 @@
 /**
- * Pieces of HTML that mail programs of every age show alike: inline styles, no
- * scripts, nothing loaded. What stands in double braces is for the template.
+ * HTML fragments that old and new mail programs render alike: inline styles, no
+ * scripts, nothing loaded. Double braces are left for the template.
  *
  * @module
  */
 
-/** A link that looks like a button. */
+/** A link in the form of a button. */
 export function button(variable: string, label: string): string {
   const style = "display:inline-block;padding:12px 20px;border-radius:6px;" +
     "background:#0b57d0;color:#ffffff;text-decoration:none;font-weight:bold";
   return `<p><a href="{{${variable}}}" style="${style}">${label}</a></p>`;
 }
 
-/** What is known, each under its name; nothing for what is not. */
+/** Labelled values, a line each; empty values are left out. */
 export function facts(rows: readonly (readonly [label: string, variable: string])[]): string {
   return rows.map(([label, variable]) =>
     `{{#${variable}}}
@@ -21,7 +21,7 @@ export function facts(rows: readonly (readonly [label: string, variable: string]
   ).join("\n");
 }
 
-/** Around the HTML of every mail; `title` and `footer` are HTML. */
+/** The HTML document of every mail; `title`, `content` and `footer` are HTML. */
 export function frame(
   { language, title, content, footer }: {
     language: string;

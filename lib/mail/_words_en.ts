@@ -1,5 +1,5 @@
 /**
- * The usual words of mails, in English.
+ * The default mail templates, in English.
  *
  * @module
  */
@@ -9,63 +9,63 @@ import { button, facts } from "./_parts.ts";
 /** By kind. */
 export const MAILS_EN: Readonly<Record<MailKind, MailTexts>> = {
   lead_received: {
-    subject: "We have your enquiry",
+    subject: "We have received your enquiry",
     text: `Hello{{#clientName}} {{clientName}}{{/clientName}},
 
-thank you for writing to us. We will answer soon.
+Thank you for your enquiry. We will reply soon.
 {{#invoiceNumber}}
 
-Your invoice {{invoiceNumber}} over {{total}} is here, and can be paid there until {{dueDay}}:
+Your invoice {{invoiceNumber}} for {{total}} is ready. Please pay by {{dueDay}}:
 {{invoiceUrl}}
 {{/invoiceNumber}}`,
     html: `<p>Hello{{#clientName}} {{clientName}}{{/clientName}},</p>
-<p>thank you for writing to us. We will answer soon.</p>
+<p>Thank you for your enquiry. We will reply soon.</p>
 {{#invoiceNumber}}
-<p>Your invoice <b>{{invoiceNumber}}</b> over <b>{{total}}</b> can be paid until {{dueDay}}.</p>
-${button("invoiceUrl", "See the invoice")}
+<p>Your invoice <b>{{invoiceNumber}}</b> for <b>{{total}}</b> is ready. Please pay by <b>{{dueDay}}</b>.</p>
+${button("invoiceUrl", "View invoice")}
 {{/invoiceNumber}}`,
   },
   lead_notice: {
-    subject: "A new enquiry of {{clientName}}",
-    text: `{{clientName}} ({{source}}) has written:
+    subject: "New enquiry from {{clientName}}",
+    text: `{{clientName}} sent an enquiry ({{source}}):
 
 {{message}}
 
-E-mail: {{clientEmail}}
+Email: {{clientEmail}}
 Phone: {{clientPhone}}
 {{#invoiceNumber}}
 Invoice: {{invoiceNumber}}, {{total}}
 {{invoiceUrl}}
 {{/invoiceNumber}}`,
-    html: `<p><b>{{clientName}}</b> ({{source}}) has written:</p>
+    html: `<p><b>{{clientName}}</b> sent an enquiry ({{source}}):</p>
 <p style="white-space:pre-wrap">{{message}}</p>
 ${
       facts([
-        ["E-mail", "clientEmail"],
+        ["Email", "clientEmail"],
         ["Phone", "clientPhone"],
         ["Invoice", "invoiceNumber"],
         ["Total", "total"],
       ])
     }
 {{#invoiceUrl}}
-${button("invoiceUrl", "See the invoice")}
+${button("invoiceUrl", "View invoice")}
 {{/invoiceUrl}}`,
   },
   invoice_sent: {
-    subject: "Invoice {{invoiceNumber}} of {{shopName}}",
+    subject: "Invoice {{invoiceNumber}} from {{shopName}}",
     text: `Hello {{clientName}},
 
-here is your invoice {{invoiceNumber}} over {{total}}.
+Here is your invoice {{invoiceNumber}} for {{total}}.
 {{#lines}}
 - {{description}}, {{quantity}} × {{unitPrice}}: {{amount}}
 {{/lines}}
 {{#owed}}
 
-Please pay {{owed}} by {{dueDay}}. Here you can see how, and pay:
+Please pay {{owed}} by {{dueDay}}. View and pay the invoice here:
 {{/owed}}
 {{^owed}}
 
-Nothing is owed. Here you can see it:
+No payment is due. View the invoice here:
 {{/owed}}
 {{invoiceUrl}}
 {{#notes}}
@@ -77,7 +77,7 @@ Nothing is owed. Here you can see it:
 The invoice is attached as a PDF.
 {{/hasPdf}}`,
     html: `<p>Hello {{clientName}},</p>
-<p>here is your invoice <b>{{invoiceNumber}}</b>.</p>
+<p>Here is your invoice <b>{{invoiceNumber}}</b> for <b>{{total}}</b>.</p>
 <table style="width:100%;border-collapse:collapse">
 {{#lines}}
 <tr><td style="padding:4px 8px 4px 0">{{description}} ({{quantity}} × {{unitPrice}})</td><td style="padding:4px 0;text-align:right;white-space:nowrap">{{amount}}</td></tr>
@@ -86,11 +86,11 @@ The invoice is attached as a PDF.
 </table>
 {{#owed}}
 <p>Please pay <b>{{owed}}</b> by <b>{{dueDay}}</b>.</p>
-${button("invoiceUrl", "Pay the invoice")}
+${button("invoiceUrl", "Pay invoice")}
 {{/owed}}
 {{^owed}}
-<p>Nothing is owed.</p>
-${button("invoiceUrl", "See the invoice")}
+<p>No payment is due.</p>
+${button("invoiceUrl", "View invoice")}
 {{/owed}}
 {{#notes}}
 <p style="white-space:pre-wrap">{{notes}}</p>
@@ -105,80 +105,83 @@ ${button("invoiceUrl", "See the invoice")}
     text: `Hello {{clientName}},
 
 {{#isOverdue}}
-your invoice {{invoiceNumber}} was due on {{dueDay}}, and {{owed}} of it is not paid yet.
+Invoice {{invoiceNumber}} was due on {{dueDay}}. The balance due is {{owed}}.
 {{/isOverdue}}
 {{^isOverdue}}
-your invoice {{invoiceNumber}} is due on {{dueDay}}, and {{owed}} of it is not paid yet.
+Invoice {{invoiceNumber}} is due on {{dueDay}}. The balance due is {{owed}}.
 {{/isOverdue}}
 
-Here you can see it, and pay:
+View and pay the invoice here:
 {{invoiceUrl}}
 
-If you have paid in the meantime, please ignore this mail.`,
+If you have already paid, please ignore this message.`,
     html: `<p>Hello {{clientName}},</p>
 {{#isOverdue}}
-<p>your invoice <b>{{invoiceNumber}}</b> was due on {{dueDay}}, and <b>{{owed}}</b> of it is not paid yet.</p>
+<p>Invoice <b>{{invoiceNumber}}</b> was due on <b>{{dueDay}}</b>. The balance due is <b>{{owed}}</b>.</p>
 {{/isOverdue}}
 {{^isOverdue}}
-<p>your invoice <b>{{invoiceNumber}}</b> is due on {{dueDay}}, and <b>{{owed}}</b> of it is not paid yet.</p>
+<p>Invoice <b>{{invoiceNumber}}</b> is due on <b>{{dueDay}}</b>. The balance due is <b>{{owed}}</b>.</p>
 {{/isOverdue}}
-${button("invoiceUrl", "Pay the invoice")}
-<p>If you have paid in the meantime, please ignore this mail.</p>`,
+${button("invoiceUrl", "Pay invoice")}
+<p>If you have already paid, please ignore this message.</p>`,
   },
   payment_received: {
-    subject: "Your payment for invoice {{invoiceNumber}}",
+    subject: "Payment received for invoice {{invoiceNumber}}",
     text: `Hello {{clientName}},
 
-thank you: your payment of {{amount}} for invoice {{invoiceNumber}} has arrived.
+Thank you. We have received your payment of {{amount}} for invoice {{invoiceNumber}}.
 {{#owed}}
-{{owed}} is still to be paid, by {{dueDay}}.
+The balance of {{owed}} is due by {{dueDay}}.
 {{/owed}}
 {{^owed}}
-Nothing is owed any more.
+No balance is due.
 {{/owed}}
 
+View the invoice here:
 {{invoiceUrl}}`,
     html: `<p>Hello {{clientName}},</p>
-<p>thank you: your payment of <b>{{amount}}</b> for invoice <b>{{invoiceNumber}}</b> has arrived.</p>
+<p>Thank you. We have received your payment of <b>{{amount}}</b> for invoice <b>{{invoiceNumber}}</b>.</p>
 {{#owed}}
-<p><b>{{owed}}</b> is still to be paid, by {{dueDay}}.</p>
+<p>The balance of <b>{{owed}}</b> is due by <b>{{dueDay}}</b>.</p>
 {{/owed}}
 {{^owed}}
-<p>Nothing is owed any more.</p>
+<p>No balance is due.</p>
 {{/owed}}
-${button("invoiceUrl", "See the invoice")}`,
+${button("invoiceUrl", "View invoice")}`,
   },
   payment_notice: {
-    subject: "{{amount}} paid for invoice {{invoiceNumber}}",
-    text: `{{clientName}} has paid {{amount}} for invoice {{invoiceNumber}} ({{channel}}).
+    subject: "Payment of {{amount}} for invoice {{invoiceNumber}}",
+    text: `{{clientName}} paid {{amount}} for invoice {{invoiceNumber}} ({{channel}}).
+
 Total: {{total}}
 {{#owed}}
-Still to be paid: {{owed}}
+Balance due: {{owed}}
 {{/owed}}
 
 {{invoiceUrl}}`,
     html:
-      `<p><b>{{clientName}}</b> has paid <b>{{amount}}</b> for invoice <b>{{invoiceNumber}}</b> ({{channel}}).</p>
-${facts([["Total", "total"], ["Still to be paid", "owed"]])}
-${button("invoiceUrl", "See the invoice")}`,
+      `<p><b>{{clientName}}</b> paid <b>{{amount}}</b> for invoice <b>{{invoiceNumber}}</b> ({{channel}}).</p>
+${facts([["Total", "total"], ["Balance due", "owed"]])}
+${button("invoiceUrl", "View invoice")}`,
   },
   payment_refunded: {
-    subject: "Your money back for invoice {{invoiceNumber}}",
+    subject: "Refund for invoice {{invoiceNumber}}",
     text: `Hello {{clientName}},
 
-we have paid back {{amount}} for invoice {{invoiceNumber}}. Depending on how you paid it may take some days to arrive.
+We have refunded {{amount}} for invoice {{invoiceNumber}}. Depending on your payment method, the refund may take a few days to arrive.
 
+View the invoice here:
 {{invoiceUrl}}`,
     html: `<p>Hello {{clientName}},</p>
-<p>we have paid back <b>{{amount}}</b> for invoice <b>{{invoiceNumber}}</b>. Depending on how you paid it may take some days to arrive.</p>
-${button("invoiceUrl", "See the invoice")}`,
+<p>We have refunded <b>{{amount}}</b> for invoice <b>{{invoiceNumber}}</b>. Depending on your payment method, the refund may take a few days to arrive.</p>
+${button("invoiceUrl", "View invoice")}`,
   },
   operator_alert: {
     subject:
       "[{{#isResolved}}RECOVERED{{/isResolved}}{{^isResolved}}{{#isCritical}}ALERT{{/isCritical}}{{^isCritical}}WARNING{{/isCritical}}{{/isResolved}}] {{title}}",
     text: `{{title}}
 {{#isResolved}}
-It is well again, after {{duration}}.
+Recovered after {{duration}}.
 {{/isResolved}}
 {{#detail}}
 
@@ -189,7 +192,7 @@ Since {{since}} UTC
 {{system}}`,
     html: `<p><b>{{title}}</b></p>
 {{#isResolved}}
-<p>It is well again, after {{duration}}.</p>
+<p>Recovered after {{duration}}.</p>
 {{/isResolved}}
 {{#detail}}
 <p style="white-space:pre-wrap">{{detail}}</p>
@@ -197,13 +200,13 @@ Since {{since}} UTC
 <p>Since {{since}} UTC<br>{{system}}</p>`,
   },
   news: {
-    subject: "News of {{shopName}}",
+    subject: "News from {{shopName}}",
     text: `Hello {{clientName}},
 
-there is something new at {{shopName}}:
+There is news from {{shopName}}. Read it here:
 {{shopUrl}}`,
     html: `<p>Hello {{clientName}},</p>
-<p>there is something new at {{shopName}}.</p>
-${button("shopUrl", "Have a look")}`,
+<p>There is news from {{shopName}}.</p>
+${button("shopUrl", "Read the news")}`,
   },
 };

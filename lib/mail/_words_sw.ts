@@ -1,5 +1,5 @@
 /**
- * The usual words of mails, in Swahili.
+ * The default mail templates, in Swahili.
  *
  * @module
  */
@@ -12,22 +12,22 @@ export const MAILS_SW: Readonly<Record<MailKind, MailTexts>> = {
     subject: "Tumepokea ombi lako",
     text: `Habari{{#clientName}} {{clientName}}{{/clientName}},
 
-asante kwa kutuandikia. Tutakujibu hivi karibuni.
+Asante kwa ombi lako. Tutakujibu hivi karibuni.
 {{#invoiceNumber}}
 
-Ankara yako {{invoiceNumber}} ya {{total}} iko hapa, na unaweza kuilipa hapo hadi {{dueDay}}:
+Ankara yako {{invoiceNumber}} ya {{total}} iko tayari. Tafadhali lipa kufikia tarehe {{dueDay}}:
 {{invoiceUrl}}
 {{/invoiceNumber}}`,
     html: `<p>Habari{{#clientName}} {{clientName}}{{/clientName}},</p>
-<p>asante kwa kutuandikia. Tutakujibu hivi karibuni.</p>
+<p>Asante kwa ombi lako. Tutakujibu hivi karibuni.</p>
 {{#invoiceNumber}}
-<p>Ankara yako <b>{{invoiceNumber}}</b> ya <b>{{total}}</b> inaweza kulipwa hadi {{dueDay}}.</p>
+<p>Ankara yako <b>{{invoiceNumber}}</b> ya <b>{{total}}</b> iko tayari. Tafadhali lipa kufikia tarehe <b>{{dueDay}}</b>.</p>
 ${button("invoiceUrl", "Tazama ankara")}
 {{/invoiceNumber}}`,
   },
   lead_notice: {
-    subject: "Ombi jipya la {{clientName}}",
-    text: `{{clientName}} ({{source}}) ameandika:
+    subject: "Ombi jipya kutoka kwa {{clientName}}",
+    text: `{{clientName}} ametuma ombi ({{source}}):
 
 {{message}}
 
@@ -37,7 +37,7 @@ Simu: {{clientPhone}}
 Ankara: {{invoiceNumber}}, {{total}}
 {{invoiceUrl}}
 {{/invoiceNumber}}`,
-    html: `<p><b>{{clientName}}</b> ({{source}}) ameandika:</p>
+    html: `<p><b>{{clientName}}</b> ametuma ombi ({{source}}):</p>
 <p style="white-space:pre-wrap">{{message}}</p>
 ${
       facts([
@@ -52,20 +52,20 @@ ${button("invoiceUrl", "Tazama ankara")}
 {{/invoiceUrl}}`,
   },
   invoice_sent: {
-    subject: "Ankara {{invoiceNumber}} ya {{shopName}}",
+    subject: "Ankara {{invoiceNumber}} kutoka {{shopName}}",
     text: `Habari {{clientName}},
 
-hii ni ankara yako {{invoiceNumber}} ya {{total}}.
+Hii ni ankara yako {{invoiceNumber}} ya {{total}}.
 {{#lines}}
 - {{description}}, {{quantity}} × {{unitPrice}}: {{amount}}
 {{/lines}}
 {{#owed}}
 
-Tafadhali lipa {{owed}} kabla ya mwisho wa {{dueDay}}. Hapa unaweza kuona jinsi ya kulipa, na kulipa:
+Tafadhali lipa {{owed}} kufikia tarehe {{dueDay}}. Tazama na ulipe ankara hapa:
 {{/owed}}
 {{^owed}}
 
-Hudaiwi chochote. Unaweza kuiona hapa:
+Hakuna malipo yanayodaiwa. Tazama ankara hapa:
 {{/owed}}
 {{invoiceUrl}}
 {{#notes}}
@@ -77,7 +77,7 @@ Hudaiwi chochote. Unaweza kuiona hapa:
 Ankara imeambatishwa kama PDF.
 {{/hasPdf}}`,
     html: `<p>Habari {{clientName}},</p>
-<p>hii ni ankara yako <b>{{invoiceNumber}}</b>.</p>
+<p>Hii ni ankara yako <b>{{invoiceNumber}}</b> ya <b>{{total}}</b>.</p>
 <table style="width:100%;border-collapse:collapse">
 {{#lines}}
 <tr><td style="padding:4px 8px 4px 0">{{description}} ({{quantity}} × {{unitPrice}})</td><td style="padding:4px 0;text-align:right;white-space:nowrap">{{amount}}</td></tr>
@@ -85,11 +85,11 @@ Ankara imeambatishwa kama PDF.
 <tr><td style="padding:8px 8px 4px 0"><b>Jumla</b></td><td style="padding:8px 0 4px;text-align:right;white-space:nowrap"><b>{{total}}</b></td></tr>
 </table>
 {{#owed}}
-<p>Tafadhali lipa <b>{{owed}}</b> kabla ya mwisho wa <b>{{dueDay}}</b>.</p>
+<p>Tafadhali lipa <b>{{owed}}</b> kufikia tarehe <b>{{dueDay}}</b>.</p>
 ${button("invoiceUrl", "Lipa ankara")}
 {{/owed}}
 {{^owed}}
-<p>Hudaiwi chochote.</p>
+<p>Hakuna malipo yanayodaiwa.</p>
 ${button("invoiceUrl", "Tazama ankara")}
 {{/owed}}
 {{#notes}}
@@ -101,84 +101,87 @@ ${button("invoiceUrl", "Tazama ankara")}
   },
   invoice_reminder: {
     subject:
-      "{{#isOverdue}}Muda wa kulipa ankara {{invoiceNumber}} umepita{{/isOverdue}}{{^isOverdue}}Ankara {{invoiceNumber}} inapaswa kulipwa kufikia {{dueDay}}{{/isOverdue}}",
+      "{{#isOverdue}}Muda wa kulipa ankara {{invoiceNumber}} umepita{{/isOverdue}}{{^isOverdue}}Ankara {{invoiceNumber}} inatakiwa kulipwa kufikia tarehe {{dueDay}}{{/isOverdue}}",
     text: `Habari {{clientName}},
 
 {{#isOverdue}}
-ankara yako {{invoiceNumber}} ilipaswa kulipwa kufikia {{dueDay}}, na {{owed}} bado hazijalipwa.
+Ankara {{invoiceNumber}} ilitakiwa kulipwa kufikia tarehe {{dueDay}}. Salio linalodaiwa ni {{owed}}.
 {{/isOverdue}}
 {{^isOverdue}}
-ankara yako {{invoiceNumber}} inapaswa kulipwa kufikia {{dueDay}}, na {{owed}} bado hazijalipwa.
+Ankara {{invoiceNumber}} inatakiwa kulipwa kufikia tarehe {{dueDay}}. Salio linalodaiwa ni {{owed}}.
 {{/isOverdue}}
 
-Unaweza kuiona na kuilipa hapa:
+Tazama na ulipe ankara hapa:
 {{invoiceUrl}}
 
 Ikiwa tayari umelipa, tafadhali puuza ujumbe huu.`,
     html: `<p>Habari {{clientName}},</p>
 {{#isOverdue}}
-<p>ankara yako <b>{{invoiceNumber}}</b> ilipaswa kulipwa kufikia {{dueDay}}, na <b>{{owed}}</b> bado hazijalipwa.</p>
+<p>Ankara <b>{{invoiceNumber}}</b> ilitakiwa kulipwa kufikia tarehe <b>{{dueDay}}</b>. Salio linalodaiwa ni <b>{{owed}}</b>.</p>
 {{/isOverdue}}
 {{^isOverdue}}
-<p>ankara yako <b>{{invoiceNumber}}</b> inapaswa kulipwa kufikia {{dueDay}}, na <b>{{owed}}</b> bado hazijalipwa.</p>
+<p>Ankara <b>{{invoiceNumber}}</b> inatakiwa kulipwa kufikia tarehe <b>{{dueDay}}</b>. Salio linalodaiwa ni <b>{{owed}}</b>.</p>
 {{/isOverdue}}
 ${button("invoiceUrl", "Lipa ankara")}
 <p>Ikiwa tayari umelipa, tafadhali puuza ujumbe huu.</p>`,
   },
   payment_received: {
-    subject: "Malipo yako ya ankara {{invoiceNumber}}",
+    subject: "Malipo ya ankara {{invoiceNumber}} yamepokelewa",
     text: `Habari {{clientName}},
 
-asante: tumepokea malipo yako ya {{amount}} kwa ankara {{invoiceNumber}}.
+Asante. Tumepokea malipo yako ya {{amount}} kwa ankara {{invoiceNumber}}.
 {{#owed}}
-Bado unadaiwa {{owed}}, ilipe kabla ya mwisho wa {{dueDay}}.
+Salio la {{owed}} linatakiwa kulipwa kufikia tarehe {{dueDay}}.
 {{/owed}}
 {{^owed}}
-Hudaiwi chochote tena.
+Hakuna salio linalodaiwa.
 {{/owed}}
 
+Tazama ankara hapa:
 {{invoiceUrl}}`,
     html: `<p>Habari {{clientName}},</p>
-<p>asante: tumepokea malipo yako ya <b>{{amount}}</b> kwa ankara <b>{{invoiceNumber}}</b>.</p>
+<p>Asante. Tumepokea malipo yako ya <b>{{amount}}</b> kwa ankara <b>{{invoiceNumber}}</b>.</p>
 {{#owed}}
-<p>Bado unadaiwa <b>{{owed}}</b>, ilipe kabla ya mwisho wa {{dueDay}}.</p>
+<p>Salio la <b>{{owed}}</b> linatakiwa kulipwa kufikia tarehe <b>{{dueDay}}</b>.</p>
 {{/owed}}
 {{^owed}}
-<p>Hudaiwi chochote tena.</p>
+<p>Hakuna salio linalodaiwa.</p>
 {{/owed}}
 ${button("invoiceUrl", "Tazama ankara")}`,
   },
   payment_notice: {
-    subject: "{{amount}} zimelipwa kwa ankara {{invoiceNumber}}",
+    subject: "Malipo ya {{amount}} kwa ankara {{invoiceNumber}}",
     text: `{{clientName}} amelipa {{amount}} kwa ankara {{invoiceNumber}} ({{channel}}).
+
 Jumla: {{total}}
 {{#owed}}
-Bado hazijalipwa: {{owed}}
+Salio linalodaiwa: {{owed}}
 {{/owed}}
 
 {{invoiceUrl}}`,
     html:
       `<p><b>{{clientName}}</b> amelipa <b>{{amount}}</b> kwa ankara <b>{{invoiceNumber}}</b> ({{channel}}).</p>
-${facts([["Jumla", "total"], ["Bado hazijalipwa", "owed"]])}
+${facts([["Jumla", "total"], ["Salio linalodaiwa", "owed"]])}
 ${button("invoiceUrl", "Tazama ankara")}`,
   },
   payment_refunded: {
-    subject: "Umerudishiwa pesa za ankara {{invoiceNumber}}",
+    subject: "Marejesho ya malipo ya ankara {{invoiceNumber}}",
     text: `Habari {{clientName}},
 
-tumekurudishia {{amount}} za ankara {{invoiceNumber}}. Kulingana na jinsi ulivyolipa, huenda zikachukua siku kadhaa kufika.
+Tumekurejeshea {{amount}} kwa ankara {{invoiceNumber}}. Kulingana na njia uliyotumia kulipa, huenda pesa zikachukua siku chache kukufikia.
 
+Tazama ankara hapa:
 {{invoiceUrl}}`,
     html: `<p>Habari {{clientName}},</p>
-<p>tumekurudishia <b>{{amount}}</b> za ankara <b>{{invoiceNumber}}</b>. Kulingana na jinsi ulivyolipa, huenda zikachukua siku kadhaa kufika.</p>
+<p>Tumekurejeshea <b>{{amount}}</b> kwa ankara <b>{{invoiceNumber}}</b>. Kulingana na njia uliyotumia kulipa, huenda pesa zikachukua siku chache kukufikia.</p>
 ${button("invoiceUrl", "Tazama ankara")}`,
   },
   operator_alert: {
     subject:
-      "[{{#isResolved}}IMETENGAMAA{{/isResolved}}{{^isResolved}}{{#isCritical}}DHARURA{{/isCritical}}{{^isCritical}}TAHADHARI{{/isCritical}}{{/isResolved}}] {{title}}",
+      "[{{#isResolved}}IMETATULIWA{{/isResolved}}{{^isResolved}}{{#isCritical}}DHARURA{{/isCritical}}{{^isCritical}}TAHADHARI{{/isCritical}}{{/isResolved}}] {{title}}",
     text: `{{title}}
 {{#isResolved}}
-Hali ni nzuri tena, baada ya {{duration}}.
+Hali imerejea kawaida baada ya {{duration}}.
 {{/isResolved}}
 {{#detail}}
 
@@ -189,7 +192,7 @@ Tangu {{since}} UTC
 {{system}}`,
     html: `<p><b>{{title}}</b></p>
 {{#isResolved}}
-<p>Hali ni nzuri tena, baada ya {{duration}}.</p>
+<p>Hali imerejea kawaida baada ya {{duration}}.</p>
 {{/isResolved}}
 {{#detail}}
 <p style="white-space:pre-wrap">{{detail}}</p>
@@ -197,13 +200,13 @@ Tangu {{since}} UTC
 <p>Tangu {{since}} UTC<br>{{system}}</p>`,
   },
   news: {
-    subject: "Habari mpya za {{shopName}}",
+    subject: "Habari mpya kutoka {{shopName}}",
     text: `Habari {{clientName}},
 
-kuna kitu kipya {{shopName}}:
+Kuna habari mpya kutoka {{shopName}}. Zisome hapa:
 {{shopUrl}}`,
     html: `<p>Habari {{clientName}},</p>
-<p>kuna kitu kipya {{shopName}}.</p>
-${button("shopUrl", "Tazama")}`,
+<p>Kuna habari mpya kutoka {{shopName}}.</p>
+${button("shopUrl", "Soma habari")}`,
   },
 };

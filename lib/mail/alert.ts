@@ -1,6 +1,6 @@
 /**
- * What a mail says when something is unwell: in the shop's own words if the store
- * can be read, which may be what is unwell.
+ * The text of alert mails: the shop's custom template if the store can be read in
+ * time, else the default, since the alert may be about the store.
  *
  * @module
  */
@@ -11,10 +11,10 @@ import type { Store } from "../kv/store.ts";
 import { getTemplate } from "./templates.ts";
 import { SECOND_MS } from "../time.ts";
 
-/** So long the store has to say which words. */
+/** Limit for reading the template from the store. */
 const WORDS_MS = 2 * SECOND_MS;
 
-/** The words of an alert, in the language that the shop is used to. Never throws. */
+/** The text of an alert in the shop's default language. Never throws. */
 export async function alertWords(
   { config, store }: { config: Config; store: Store },
   notice: Notice,

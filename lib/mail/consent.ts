@@ -1,6 +1,6 @@
 /**
- * Consent to be written to beyond one's own business: mail that needs it, and
- * addresses under which whoever got one ends it.
+ * Marketing consent: the newsletter that requires it, and the links with which
+ * its recipients withdraw it.
  *
  * @module
  */
@@ -13,14 +13,23 @@ import type { OutboxMessage } from "../kv/outbox_records.ts";
 import { transact } from "../kv/transact.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { putMessage } from "../outbox/states.ts";
-import type { Services } from "../app/open.ts";
+import type { StoreServices } from "../kv/store.ts";
+import type { Mailer } from "../mailer/mod.ts";
 import { signedId, signId } from "../crypto/signed_ids.ts";
 import { isoTime } from "../time.ts";
 
-/** An invoice's token ends no consent. */
+/** What consent to mail needs. */
+export interface ConsentServices extends StoreServices {
+  /** Signs the links, and names the sender. */
+  readonly config: Pick<Config, "secretKey" | "secretKeyPrevious" | "mailFrom" | "publicUrl">;
+  /** Sends mail; null when no mail server is configured. */
+  readonly mailer: Mailer | null;
+}
+
+/** Keeps tokens of invoice links from being accepted here. */
 const PURPOSE = "unsubscribe link";
 
-/** Where a client ends its consent: shows a page, and takes a POST of one click (RFC 8058). */
+/** The client's unsubscribe page; also accepts a one-click POST (RFC 8058). */
 export function unsubscribeUrl(
   config: Pick<Config, "publicUrl" | "secretKey">,
   clientId: string,
@@ -28,7 +37,7 @@ export function unsubscribeUrl(
   return `${config.publicUrl}/u/${signId(config, PURPOSE, clientId)}`;
 }
 
-/** The client that a token is for; null if the token is not ours. Tokens of the previous key hold. */
+/** The client of a token; null if the token is invalid. Tokens of the previous key are valid. */
 export function clientIdOf(
   config: Pick<Config, "secretKey" | "secretKeyPrevious">,
   token: string,
@@ -37,11 +46,12 @@ export function clientIdOf(
 }
 
 /**
- * Ends a client's consent; what is waiting to be sent by it is not sent. One that
- * gave none, is erased or is not there is told the same. One read and one commit.
+ * Withdraws a client's consent; pending newsletters to the client are skipped. Does
+ * nothing, without an error, for a client that gave none, is erased or does not exist.
+ * One read and one commit.
  */
 export async function withdrawConsent(
-  services: Services,
+  services: ConsentServices,
   clientId: string,
   by: Caller,
 ): Promise<void> {
@@ -56,19 +66,18 @@ export async function withdrawConsent(
 }
 
 /**
- * Has the news sent to one client, in the words of its template. It is looked at
- * again when it is sent whether the client still agrees.
+ * Queues the newsletter for one client. Consent is checked again when it is sent.
  *
- * @returns The message
- * @throws {AppError} `not_found`, or `conflict` if the client has not agreed or has no
- * address, or if no mail server is configured
+ * @returns The queued message
+ * @throws {AppError} `not_found`, or `conflict` if the client has given no consent or has
+ * no email address, or if no mail server is configured
  */
 export async function sendNews(
-  services: Services,
+  services: ConsentServices,
   clientId: string,
   by: Caller,
 ): Promise<OutboxMessage> {
-  const { clock, config, mailer, outbox } = services;
+  const { clock, config, mailer } = services;
   const isMailing = mailer !== null && config.mailFrom !== undefined;
   const now = clock();
   const id = newId(now);
@@ -78,9 +87,9 @@ export async function sendNews(
     if (!isMailing) {
       throw new AppError("conflict", "Mail is not configured: set MAIL_URL and MAIL_FROM");
     }
-    if (client.email === null) throw new AppError("conflict", "The client has no e-mail address");
+    if (client.email === null) throw new AppError("conflict", "The client has no email address");
     if (!client.marketingConsent) {
-      throw new AppError("conflict", "The client has not agreed to get news");
+      throw new AppError("conflict", "The client has not given marketing consent");
     }
     const origin = { id, at: isoTime(now), subject: { clientId }, data: {} };
     return putMessage(
@@ -90,6 +99,5 @@ export async function sendNews(
       now,
     );
   }, { operation: operationOf(by, "client.send_news", clientId, { now }) });
-  outbox.wake();
   return message;
 }

@@ -1,5 +1,5 @@
 /**
- * What mails say: made of what is stored when they are sent, in words that
+ * Renders mails from what is stored when they are sent, with templates that
  * operators may change.
  *
  * @module
@@ -20,13 +20,13 @@ import { getTemplate } from "./templates.ts";
 import type { Attachment, Mail } from "../mailer/mod.ts";
 import { formatMoney } from "../money.ts";
 import type { OutboxMessage } from "../outbox/ports.ts";
-import type { Services } from "../app/open.ts";
+import type { MailServices } from "./needs.ts";
 import { businessDate } from "../time.ts";
 
-/** A mail but for who it is from and what it is called, or why nobody is to have it any more. */
-export type MadeMail = { mail: Omit<Mail, "id" | "from"> } | { moot: string };
+/** A mail without sender and id, or the reason why it is skipped. */
+export type MailResult = { mail: Omit<Mail, "id" | "from"> } | { skipped: string };
 
-/** What a mail is made of, but for the words. */
+/** A mail before its template is rendered. */
 interface Content {
   kind: MailKind;
   language: Language;
@@ -37,7 +37,7 @@ interface Content {
   render(texts: MailTexts): RenderedTexts;
 }
 
-/** What a message is about, as it is stored now; null for what it does not name or is not there. */
+/** The subjects of a message as stored now; null if the message does not name one, or it does not exist. */
 interface Stored {
   lead: Lead | null;
   invoice: Invoice | null;
@@ -45,10 +45,13 @@ interface Stored {
   client: Client | null;
 }
 
-/** Makes the content of a mail, or says why there is none. */
-type Maker = (services: Services, stored: Stored) => Promise<Content | string> | Content | string;
+/** Returns the content of a mail, or the reason why it is skipped. */
+type Maker = (
+  services: MailServices,
+  stored: Stored,
+) => Promise<Content | string> | Content | string;
 
-/** By the message's type and whom it is to. */
+/** By the message's type and recipient. */
 const MAKERS: ReadonlyMap<string, Maker> = new Map<string, Maker>([
   ["lead.created client", leadReceived],
   ["lead.created shop", leadNotice],
@@ -60,12 +63,12 @@ const MAKERS: ReadonlyMap<string, Maker> = new Map<string, Maker>([
   ["news client", news],
 ]);
 
-/** Makes the mail that a message stands for. Two or three reads; a PDF takes a moment. */
-export async function makeMail(services: Services, message: OutboxMessage): Promise<MadeMail> {
+/** Renders the mail of a message. Two or three reads, and the time of a PDF if one is attached. */
+export async function makeMail(services: MailServices, message: OutboxMessage): Promise<MailResult> {
   const maker = MAKERS.get(`${message.type} ${message.to}`);
-  if (!maker) return { moot: "no such mail" };
+  if (!maker) return { skipped: "unknown mail type" };
   const content = await maker(services, await storedOf(services, message));
-  if (typeof content === "string") return { moot: content };
+  if (typeof content === "string") return { skipped: content };
   const { kind, language, to, replyTo, render, attachments, unsubscribeUrl } = content;
   const texts = render(await getTemplate(services, { kind, language }));
   return {
@@ -80,7 +83,7 @@ export async function makeMail(services: Services, message: OutboxMessage): Prom
   };
 }
 
-async function storedOf({ store }: Services, { subject }: OutboxMessage): Promise<Stored> {
+async function storedOf({ store }: MailServices, { subject }: OutboxMessage): Promise<Stored> {
   const { leadId, invoiceId, paymentId, clientId } = subject;
   const find = <T>(id: string | undefined, keyOf: (id: string) => keys.Key<T>) =>
     id === undefined ? null : store.get(keyOf(id));
@@ -90,15 +93,15 @@ async function storedOf({ store }: Services, { subject }: OutboxMessage): Promis
     find(paymentId, keys.payment),
     find(clientId, keys.client),
   ]);
-  // An event of a payment does not name the lead.
-  const asked = lead ?? await find(invoice?.leadId ?? undefined, keys.lead);
-  return { lead: asked, invoice, payment, client };
+  // Payment events do not name the lead.
+  const enquiry = lead ?? await find(invoice?.leadId ?? undefined, keys.lead);
+  return { lead: enquiry, invoice, payment, client };
 }
 
-const NO_ADDRESS = "no address";
-const GONE = "not there";
+const NO_ADDRESS = "no email address";
+const NOT_FOUND = "record not found";
 
-function leadReceived({ config }: Services, { lead, invoice }: Stored): Content | string {
+function leadReceived({ config }: MailServices, { lead, invoice }: Stored): Content | string {
   if (!lead?.contact.email) return NO_ADDRESS;
   const language = languageOf(config, lead);
   return contentOf("lead_received", {
@@ -112,17 +115,17 @@ function leadReceived({ config }: Services, { lead, invoice }: Stored): Content 
   });
 }
 
-/** Anyone can give anyone's address: what looks like an advertisement is not passed on. */
+/** Anyone can submit another person's address: a name that looks like an advertisement is left out. */
 function greetingName(name: string): string {
   return /[/@:]|\bwww\b|\.[\p{L}\d]{2,}/iu.test(name) ? "" : name;
 }
 
-function leadNotice({ config }: Services, { lead, invoice }: Stored): Content | string {
+function leadNotice({ config }: MailServices, { lead, invoice }: Stored): Content | string {
   const { shopEmail, defaultLanguage: language } = config;
   if (shopEmail === undefined) return NO_ADDRESS;
-  if (!lead) return GONE;
+  if (!lead) return NOT_FOUND;
   const { contact: { name, email, phone }, message, source } = lead;
-  if (email === null && phone === null) return "erased";
+  if (email === null && phone === null) return "client data erased";
   return contentOf("lead_notice", {
     config,
     language,
@@ -139,7 +142,7 @@ function leadNotice({ config }: Services, { lead, invoice }: Stored): Content | 
   });
 }
 
-async function invoiceSent(services: Services, stored: Stored): Promise<Content | string> {
+async function invoiceSent(services: MailServices, stored: Stored): Promise<Content | string> {
   const { config, clock, pdfs } = services;
   const found = buyerOf(stored);
   if (typeof found === "string") return found;
@@ -164,34 +167,34 @@ async function invoiceSent(services: Services, stored: Stored): Promise<Content 
   return { ...content, attachments: [{ name, type: "application/pdf", bytes }] };
 }
 
-function invoiceReminder(services: Services, stored: Stored): Content | string {
+function invoiceReminder(services: MailServices, stored: Stored): Content | string {
   const { config, clock } = services;
   const found = buyerOf(stored);
   if (typeof found === "string") return found;
   const { invoice, to } = found;
-  if (owedMinor(invoice) === 0) return "nothing is owed";
+  if (owedMinor(invoice) === 0) return "no balance due";
   const language = languageOf(config, stored.lead);
   const isOverdue = invoice.dueOn < businessDate(clock(), config.timeZone);
   const variables = { ...invoiceVariables(config, invoice, language), isOverdue };
   return contentOf("invoice_reminder", { config, language, to, variables });
 }
 
-function paymentReceived({ config }: Services, stored: Stored): Content | string {
+function paymentReceived({ config }: MailServices, stored: Stored): Content | string {
   const found = buyerOf(stored, { isVoidToo: true });
   if (typeof found === "string") return found;
   const { invoice, to } = found;
   const language = languageOf(config, stored.lead);
   const amount = receivedOf(stored.payment, language);
-  if (amount === null) return "not completed any more";
+  if (amount === null) return "payment not completed";
   const variables = { ...invoiceVariables(config, invoice, language), amount };
   return contentOf("payment_received", { config, language, to, variables });
 }
 
-function paymentNotice({ config }: Services, { invoice, payment }: Stored): Content | string {
+function paymentNotice({ config }: MailServices, { invoice, payment }: Stored): Content | string {
   const { shopEmail: to, defaultLanguage: language } = config;
   if (to === undefined) return NO_ADDRESS;
   const amount = receivedOf(payment, language);
-  if (!invoice || !payment || amount === null) return "not completed any more";
+  if (!invoice || !payment || amount === null) return "payment not completed";
   const { channel } = payment;
   const variables = { ...invoiceVariables(config, invoice, language), amount, channel };
   return contentOf("payment_notice", { config, language, to, variables });
@@ -203,14 +206,14 @@ function receivedOf(payment: Payment | null, language: Language): string | null 
   return formatMoney({ currency, minor }, language);
 }
 
-function paymentRefunded({ config }: Services, stored: Stored): Content | string {
+function paymentRefunded({ config }: MailServices, stored: Stored): Content | string {
   const found = buyerOf(stored, { isVoidToo: true });
   if (typeof found === "string") return found;
   const { payment } = stored;
-  const made = payment?.refunds.filter(({ status }) => status === "completed") ?? [];
-  // All of it together: which of several the event was of, it does not say.
-  const minor = made.reduce((sum, { amountMinor }) => sum + amountMinor, 0);
-  if (!payment || minor === 0) return "nothing was paid back";
+  const completed = payment?.refunds.filter(({ status }) => status === "completed") ?? [];
+  // The sum of all refunds: the event does not name the one it is about.
+  const minor = completed.reduce((sum, { amountMinor }) => sum + amountMinor, 0);
+  if (!payment || minor === 0) return "no completed refund";
   const { invoice, to } = found;
   const language = languageOf(config, stored.lead);
   const amount = formatMoney({ currency: payment.currency, minor }, language);
@@ -218,9 +221,9 @@ function paymentRefunded({ config }: Services, stored: Stored): Content | string
   return contentOf("payment_refunded", { config, language, to, variables });
 }
 
-function news({ config }: Services, { client }: Stored): Content | string {
+function news({ config }: MailServices, { client }: Stored): Content | string {
   if (!client?.email) return NO_ADDRESS;
-  if (!client.marketingConsent) return "no consent";
+  if (!client.marketingConsent) return "no marketing consent";
   const url = unsubscribeUrl(config, client.id);
   const content = contentOf("news", {
     config,
@@ -236,18 +239,18 @@ function news({ config }: Services, { client }: Stored): Content | string {
   return { ...content, unsubscribeUrl: url };
 }
 
-/** Who is written to about an invoice; or why nobody is. */
+/** The invoice and its buyer's address, or the reason why the mail is skipped. */
 function buyerOf(
   { invoice }: Stored,
   { isVoidToo = false }: { isVoidToo?: boolean } = {},
 ): { invoice: Invoice; to: string } | string {
-  if (!invoice) return GONE;
+  if (!invoice) return NOT_FOUND;
   const { status, billTo: { email } } = invoice;
-  if (status === "draft" || status === "void" && !isVoidToo) return `it is ${status}`;
+  if (status === "draft" || status === "void" && !isVoidToo) return `invoice is ${status}`;
   return email === null ? NO_ADDRESS : { invoice, to: email };
 }
 
-type Config = Services["config"];
+type Config = MailServices["config"];
 
 function languageOf({ defaultLanguage }: Config, lead: Lead | null): Language {
   return lead?.language ?? defaultLanguage;
@@ -276,7 +279,7 @@ function shopVariables({ shopName, shopPhone = "", shopEmail = "" }: Config) {
   return { shopName, shopPhone, shopEmail };
 }
 
-/** What every mail about an invoice may say; of none, nothing. */
+/** Variables of every mail about an invoice; all empty without one. */
 function invoiceVariables(
   config: Config,
   invoice: Invoice | null,
@@ -285,8 +288,8 @@ function invoiceVariables(
   const shop = shopVariables(config);
   const { currency, number = null, paidMinor = 0 } = invoice ?? {};
   if (!invoice || !currency || number === null) {
-    const nothing = { invoiceNumber: "", total: "", paid: "", owed: "", dueDay: "" };
-    return { ...shop, ...nothing, clientName: "", invoiceUrl: "" };
+    const none = { invoiceNumber: "", total: "", paid: "", owed: "", dueDay: "" };
+    return { ...shop, ...none, clientName: "", invoiceUrl: "" };
   }
   const money = (minor: number) => minor > 0 ? formatMoney({ currency, minor }, language) : "";
   return {

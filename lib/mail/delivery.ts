@@ -1,6 +1,6 @@
 /**
- * Mail about what happened: who gets which, and how it is sent. What it says is
- * made at that moment, from what is stored then.
+ * Mail in response to events: recipients, delivery policy and sending. The content
+ * is rendered at the moment of sending, from what is stored then.
  *
  * @module
  */
@@ -16,12 +16,12 @@ import type {
   Subscriber,
 } from "../outbox/ports.ts";
 import { makeMail } from "./content.ts";
-import type { Services } from "../app/open.ts";
+import type { MailServices } from "./needs.ts";
 
-/** Tried for about a day: 23 hours at the most, 12 at the least. */
+/** Retries for about a day: between 12 and 23 hours, depending on jitter. */
 export const MAIL_POLICY: DeliveryPolicy = {
   timeoutMs: 20 * SECOND_MS,
-  // A server that takes mail wants few connections.
+  // Mail servers limit concurrent connections.
   atOnce: 5,
   backoffMs: [
     ...[MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS, 40 * MINUTE_MS],
@@ -30,11 +30,12 @@ export const MAIL_POLICY: DeliveryPolicy = {
   giveUpMs: 24 * HOUR_MS,
 };
 
-/** Asks for the mails that follow from an event; without a mail server, for none. */
-export const mailSubscriber: Subscriber = {
-  name: "mail",
-  async messagesOf(services, event) {
-    const { mailer, config: { mailFrom, shopEmail } } = services;
+/** Requests the mails that follow from an event; none when no mail server is configured. */
+export function newMailSubscriber(services: MailServices): Subscriber {
+  const { mailer, config: { mailFrom, shopEmail } } = services;
+  return { name: "mail", messagesOf };
+
+  async function messagesOf(event: OutboxEvent): Promise<NewMessage[]> {
     if (mailer === null || mailFrom === undefined) return [];
     const toShop = shopEmail === undefined ? [] : [mailTo("shop", event)];
     switch (event.type) {
@@ -53,39 +54,45 @@ export const mailSubscriber: Subscriber = {
       default:
         return [];
     }
-  },
-};
+  }
+}
 
 function mailTo(to: "client" | "shop", { type }: OutboxEvent): NewMessage {
   return { kind: "email", type, to, lane: "" };
 }
 
-async function hasBuyerAddress({ store }: Services, { subject }: OutboxEvent): Promise<boolean> {
+async function hasBuyerAddress(
+  { store }: MailServices,
+  { subject }: OutboxEvent,
+): Promise<boolean> {
   const { invoiceId } = subject;
   const invoice = invoiceId === undefined ? null : await store.get(keys.invoice(invoiceId));
   return invoice?.billTo.email !== null && invoice !== null;
 }
 
-/** Sends mail through the server that is configured. */
-export function newMailSender(policy: DeliveryPolicy = MAIL_POLICY): Sender {
-  // The connection has to end before the attempt's time does.
+/** Sends mail through the configured server. */
+export function newMailSender(
+  services: MailServices,
+  policy: DeliveryPolicy = MAIL_POLICY,
+): Sender {
+  // The connection must end before the attempt times out.
   const timeoutMs = policy.timeoutMs * 0.9;
   return {
     policy,
-    async send(services, message) {
+    async send(message) {
       const { mailer, config: { mailFrom } } = services;
       if (mailer === null || mailFrom === undefined) {
         return { state: "failed", reason: "mail is not configured", isLaneDown: true };
       }
-      const made = await makeMail(services, message);
-      if ("moot" in made) return { state: "moot", reason: made.moot };
-      const mail = { id: message.id, from: mailFrom, ...made.mail };
+      const result = await makeMail(services, message);
+      if ("skipped" in result) return { state: "moot", reason: result.skipped };
+      const mail = { id: message.id, from: mailFrom, ...result.mail };
       return sentOf(await mailer.send(mail, timeoutMs));
     },
   };
 }
 
-/** Whose the refusal is, for who reads of it. */
+/** What was refused, as a prefix of the reason that operators see. */
 const REFUSED: Readonly<Record<RefusalScope, string>> = {
   recipient: "recipient refused: ",
   mail: "mail refused: ",

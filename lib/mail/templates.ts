@@ -1,6 +1,6 @@
 /**
- * The words of mails: the usual ones, and the shop's own in their place. They are
- * read when a mail is sent, so a change holds for all that wait.
+ * Mail templates: the defaults, and the shop's custom ones that replace them. A
+ * template is read when a mail is sent, so a change applies to pending mails too.
  *
  * @module
  */
@@ -14,32 +14,32 @@ import type { MailKind, MailTemplate, MailTexts } from "../kv/mail_records.ts";
 import { transact } from "../kv/transact.ts";
 import { type Language, LANGUAGES } from "../languages.ts";
 import { type Caller, operationOf, passGuards } from "../entities/caller.ts";
-import type { Services } from "../app/open.ts";
+import type { StoreServices } from "../kv/store.ts";
 import { isoTime } from "../time.ts";
 
 export type { MailKind, MailTexts } from "../kv/mail_records.ts";
 export { isMailKind, MAIL_KINDS, TEMPLATE_MAX } from "./words.ts";
 
-/** Which mail, in which language. */
+/** Identifies a template. */
 export interface TemplateName {
-  /** What it is about. */
+  /** Kind of mail. */
   kind: MailKind;
-  /** In which words. */
+  /** Language of the mail. */
   language: Language;
 }
 
-/** The words that are used for a mail. */
+/** The template in use for a mail. */
 export interface UsedTemplate extends TemplateName, MailTexts {
-  /** Whether they are the shop's own. */
+  /** Whether it is custom. */
   isOwn: boolean;
-  /** Of the shop's own words, whether they are used or not; 0 if there never were any. */
+  /** Revision of the custom template, in use or not; 0 if there never was one. */
   revision: number;
-  /** When they were last changed; null if never. */
+  /** Last change of the custom template; null if never. */
   updatedAt: string | null;
 }
 
-/** All that can be said, in all languages. One read. */
-export async function listTemplates(services: Services): Promise<UsedTemplate[]> {
+/** Every template in every language. One read. */
+export async function listTemplates(services: StoreServices): Promise<UsedTemplate[]> {
   const stored = await services.store.list(keys.mailTemplates, { limit: 200 });
   const byId = new Map(stored.map(({ value }) => [value.id, value]));
   return MAIL_KINDS.flatMap((kind) =>
@@ -47,23 +47,23 @@ export async function listTemplates(services: Services): Promise<UsedTemplate[]>
   );
 }
 
-/** The words of one mail. One read. */
+/** One template. One read. */
 export async function getTemplate(
-  { store }: Pick<Services, "store">,
+  { store }: Pick<StoreServices, "store">,
   name: TemplateName,
 ): Promise<UsedTemplate> {
   return usedOf(name, await store.get(keys.mailTemplate(idOf(name))));
 }
 
 /**
- * Has the shop's own words used.
+ * Stores a custom template.
  *
- * @param revision The one that the caller saw, 0 for none; or null.
- * @throws {AppError} `invalid_input` naming each part that is no template, or that
- * has a variable which its mail does not know; `stale_revision`
+ * @param revision The revision that the caller saw, 0 for none; null skips the check.
+ * @throws {AppError} `invalid_input` naming each part that is not a valid template or
+ * has a variable unknown to its kind; `stale_revision`
  */
 export async function putTemplate(
-  services: Services,
+  services: StoreServices,
   name: TemplateName,
   texts: MailTexts,
   { by, revision = null }: { by: Caller; revision?: number | null },
@@ -91,12 +91,12 @@ export async function putTemplate(
 }
 
 /**
- * Has the usual words used again; the shop's own stay in the history.
+ * Restores the default template; the custom one stays in the history.
  *
  * @throws {AppError} `stale_revision`
  */
 export async function resetTemplate(
-  services: Services,
+  services: StoreServices,
   name: TemplateName,
   { by, revision = null }: { by: Caller; revision?: number | null },
 ): Promise<UsedTemplate> {
@@ -119,13 +119,13 @@ export async function resetTemplate(
 }
 
 /**
- * A mail with an example of everything, in the words that are used, or in others
- * that are not stored.
+ * Renders a mail with example values, from the template in use or from texts that
+ * are not stored.
  *
  * @throws {AppError} `invalid_input` as {@linkcode putTemplate}
  */
 export async function previewTemplate(
-  services: Services,
+  services: StoreServices,
   name: TemplateName,
   texts: { [P in keyof MailTexts]?: string | undefined },
   by: Caller,
@@ -145,7 +145,7 @@ export async function previewTemplate(
 function expectTemplate(kind: MailKind, texts: MailTexts): void {
   const fields = problemsOf(kind, texts);
   if (fields.length === 0) return;
-  throw new AppError("invalid_input", "This is no template of this mail", { fields });
+  throw new AppError("invalid_input", "The template is not valid for this kind of mail", { fields });
 }
 
 function usedOf(name: TemplateName, stored: MailTemplate | null | undefined): UsedTemplate {
@@ -156,7 +156,7 @@ function usedOf(name: TemplateName, stored: MailTemplate | null | undefined): Us
   return { kind, language, subject, text, html, isOwn, revision, updatedAt };
 }
 
-/** An id that needs no index: that of a kind and language is always the same. Its time is no time. */
+/** A fixed id for each kind and language, so no index is needed. Its time part is not a time. */
 function idOf({ kind, language }: TemplateName): string {
   const hex = sha256Hex(JSON.stringify(["mail_template", kind, language]));
   const [a, b, c] = [hex.slice(0, 3), hex.slice(3, 6), hex.slice(6, 18)];
@@ -164,5 +164,5 @@ function idOf({ kind, language }: TemplateName): string {
 }
 
 function staleRevision(): AppError {
-  return new AppError("stale_revision", "There are no words of the shop's own");
+  return new AppError("stale_revision", "There is no custom template");
 }

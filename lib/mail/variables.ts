@@ -1,80 +1,80 @@
 /**
- * What can stand in each mail: the names, and an example of each. A name that an
- * example lacks is refused in a template.
+ * The variables of each mail, with example values. A template with a name that the
+ * example lacks is rejected.
  *
  * @module
  */
 import type { MailKind } from "../kv/mail_records.ts";
 import type { Language } from "../languages.ts";
 
-/** One line of an invoice. A type: an interface has no signature that {@linkcode Variables} could ask for. */
+/** One line of an invoice. A type, since an interface lacks the index signature of {@linkcode Variables}. */
 export type LineVariables = {
-  /** What is sold. */
+  /** The product or service. */
   description: string;
-  /** With separators of thousands. */
+  /** With thousands separators. */
   quantity: string;
-  /** For one, with its currency. */
+  /** Price of one, with its currency. */
   unitPrice: string;
-  /** For all of them, with its currency. */
+  /** Price of the line, with its currency. */
   amount: string;
 };
 
-/** What every mail may say. Texts are empty where there is nothing to say. */
+/** Variables of every mail. Texts without a value are empty. */
 export interface ShopVariables {
-  /** The shop. */
+  /** The seller. */
   shopName: string;
-  /** Where it can be rung. */
+  /** Phone number of the shop. */
   shopPhone: string;
-  /** Where it can be written to. */
+  /** Email address of the shop. */
   shopEmail: string;
 }
 
-/** What mails about an invoice may say. */
+/** Variables of mails about an invoice. */
 export interface InvoiceVariables extends ShopVariables {
   /** The buyer. */
   clientName: string;
   /** Such as `INV-2026-000123`. */
   invoiceNumber: string;
-  /** With its currency, as all amounts are. */
+  /** With its currency, as all amounts. */
   total: string;
-  /** What was paid and not paid back; empty for nothing. */
+  /** Payments less refunds; empty if zero. */
   paid: string;
-  /** What is to be paid; empty for nothing. */
+  /** Balance due; empty if zero. */
   owed: string;
-  /** By when. */
+  /** Due date. */
   dueDay: string;
-  /** The public page. */
+  /** Public invoice page. */
   invoiceUrl: string;
 }
 
-/** What mails about a payment may say. */
+/** Variables of mails about a payment. */
 export interface PaymentVariables extends InvoiceVariables {
-  /** What was paid, or paid back. */
+  /** Amount paid or refunded. */
   amount: string;
 }
 
-/** What each kind of mail may say. */
+/** Variables of each kind of mail. */
 export interface MailVariables {
-  /** Nothing of what the visitor wrote: anyone can give anyone's address. */
+  /** Excludes the visitor's message: anyone can submit another person's address. */
   lead_received: InvoiceVariables;
-  /** Also what the visitor wrote, in lines, and from which kind of page. */
+  /** Adds the visitor's message, in lines, and the kind of page it came from. */
   lead_notice: InvoiceVariables & {
     clientEmail: string;
     clientPhone: string;
     message: string;
     source: string;
   };
-  /** Also what is sold, the notes to the buyer, and whether the PDF goes with it. */
+  /** Adds the lines, the notes to the buyer, and whether the PDF is attached. */
   invoice_sent: InvoiceVariables & { lines: LineVariables[]; notes: string; hasPdf: boolean };
-  /** Also whether the due date has passed. */
+  /** Adds whether the due date has passed. */
   invoice_reminder: InvoiceVariables & { isOverdue: boolean };
-  /** What came in. */
+  /** The payment received. */
   payment_received: PaymentVariables;
-  /** What came in, and by which way, such as `pesapal`. */
+  /** Adds the channel of the payment, such as `pesapal`. */
   payment_notice: PaymentVariables & { channel: string };
-  /** What went back, all of it together. */
+  /** The sum of all refunds of the payment. */
   payment_refunded: PaymentVariables;
-  /** What is or was unwell: since when (UTC), and for how long once it is over. */
+  /** The incident: start (UTC) and, once resolved, duration. */
   operator_alert: ShopVariables & {
     isResolved: boolean;
     isCritical: boolean;
@@ -84,11 +84,11 @@ export interface MailVariables {
     duration: string;
     system: string;
   };
-  /** Where the shop's pages are, and where one click ends it. */
+  /** Adds the shop's website and the unsubscribe link. */
   news: ShopVariables & { clientName: string; shopUrl: string; unsubscribeUrl: string };
 }
 
-/** What may stand in a template. */
+/** Values for a template. */
 export type Variables = Readonly<
   Record<string, string | boolean | readonly Readonly<Record<string, string>>[]>
 >;
@@ -122,7 +122,7 @@ const INVOICE: Readonly<Record<Language, InvoiceVariables>> = {
   },
 };
 
-/** An example of all that a kind of mail may say. */
+/** Example values of every variable of a kind of mail. */
 export function exampleOf<K extends MailKind>(kind: K, language: Language): MailVariables[K] {
   const invoice = INVOICE[language];
   const payment = { ...invoice, amount: invoice.paid };

@@ -8,16 +8,23 @@ import { AppError } from "../errors.ts";
 import * as keys from "../kv/keys.ts";
 import { type Caller, passGuards } from "../entities/caller.ts";
 import type { MessageKind, MessageStatus, OutboxMessage } from "./ports.ts";
-import type { OutboxState, Tally } from "./dispatcher.ts";
+import type { Outbox, OutboxState, Tally } from "./dispatcher.ts";
 import { firstDues } from "./lanes.ts";
 import { closed } from "./rules.ts";
 import { change, forget, revive } from "./states.ts";
 import { listByIndex, listEntities, type Page, type PageRequest } from "../entities/page.ts";
-import type { Services } from "../app/open.ts";
+import type { StoreServices } from "../kv/store.ts";
+import type { Log } from "../telemetry/log.ts";
 import { MINUTE_MS } from "../time.ts";
 
 export type { OutboxState } from "./dispatcher.ts";
 export type { MessageKind, MessageStatus, OutboxMessage } from "./ports.ts";
+
+/** What operators' actions on messages need. */
+export interface OutboxAdminServices extends StoreServices {
+  /** Records the actions. */
+  readonly log: Log;
+}
 
 /** Which messages are listed: those for which all of it holds. */
 export interface MessageFilter {
@@ -29,7 +36,7 @@ export interface MessageFilter {
 
 /** A page of messages, newest event first. */
 export function listMessages(
-  services: Services,
+  services: StoreServices,
   { status, kind }: MessageFilter,
   page: PageRequest,
 ): Promise<Page<OutboxMessage>> {
@@ -46,7 +53,10 @@ export function listMessages(
 }
 
 /** A message. One read. @throws {AppError} `not_found` */
-export async function getMessage({ store, clock }: Services, id: string): Promise<OutboxMessage> {
+export async function getMessage(
+  { store, clock }: StoreServices,
+  id: string,
+): Promise<OutboxMessage> {
   const [open, done] = await store.getMany([keys.message(id), keys.messageDone(id)]);
   const message = open ?? done;
   if (!message || isOver(message, clock())) throw unknownMessage();
@@ -64,7 +74,7 @@ function isOver({ exp }: OutboxMessage, now: number): boolean {
  * @throws {AppError} `not_found`, or `conflict` while it is being sent or when it was
  */
 export async function retryMessage(
-  services: Services,
+  services: OutboxAdminServices,
   id: string,
   by: Caller,
 ): Promise<OutboxMessage> {
@@ -78,7 +88,6 @@ export async function retryMessage(
   });
   if (!message) throw unknownMessage();
   services.log.info("message.retried", { messageId: id, by: by.actor });
-  services.outbox.wakeLane(message.lane);
   return message;
 }
 
@@ -88,7 +97,7 @@ export async function retryMessage(
  * @throws {AppError} `not_found`, or `conflict` while it is being sent or when it was
  */
 export async function cancelMessage(
-  services: Services,
+  services: OutboxAdminServices,
   id: string,
   by: Caller,
 ): Promise<OutboxMessage> {
@@ -102,7 +111,6 @@ export async function cancelMessage(
   });
   // It was sent in between, or is known as sent.
   if (!changed) throw new AppError("conflict", "It was sent");
-  if (changed.next) services.outbox.wakeLane(changed.next.lane);
   services.log.info("message.cancelled", { messageId: id, by: by.actor });
   return changed.message;
 }
@@ -129,7 +137,7 @@ const FORGET_MAX = 50;
  * Looks how full the outbox is: two listings when it is empty, and one more for
  * each lane that something waits in. @throws {AppError} `unavailable`
  */
-export async function measureOutbox({ store, clock }: Services): Promise<OutboxState> {
+export async function measureOutbox({ store, clock }: StoreServices): Promise<OutboxState> {
   const [dues, dead] = await Promise.all([
     store.list(keys.outboxDues, {
       limit: COUNT_MAX,
@@ -157,8 +165,11 @@ export type Delivered = Tally & OutboxState;
  *
  * @throws {AppError} `unavailable`
  */
-export async function deliverOutbox(services: Services, signal?: AbortSignal): Promise<Delivered> {
-  const tally = await services.outbox.run(services, signal);
+export async function deliverOutbox(
+  services: StoreServices & { readonly outbox: Outbox },
+  signal?: AbortSignal,
+): Promise<Delivered> {
+  const tally = await services.outbox.run(signal);
   const state = await measureOutbox(services);
   if (state.dead > 0) await forgetDead(services);
   services.outbox.state = state;
@@ -181,7 +192,9 @@ const OVERDUE_MAX_MS = 15 * MINUTE_MS;
  *
  * @returns No check before the first run. @throws {AppError} `unavailable`
  */
-export async function lookAtOutbox({ store }: Services): Promise<Record<string, OutboxHealth>> {
+export async function lookAtOutbox(
+  { store }: Pick<StoreServices, "store">,
+): Promise<Record<string, OutboxHealth>> {
   const { outcome } = await store.get(keys.jobRun(OUTBOX_JOB)) ?? {};
   const { waiting, overdueMs } = outcome ?? {};
   if (typeof overdueMs !== "number") return {};
@@ -192,7 +205,7 @@ export async function lookAtOutbox({ store }: Services): Promise<Record<string, 
 }
 
 /** Forgets messages that have been dead for 90 days, some at a time. @returns How many */
-export async function forgetDead(services: Services): Promise<number> {
+export async function forgetDead(services: StoreServices): Promise<number> {
   const now = services.clock();
   const { store } = services;
   const listed = await store.list(keys.messagesDead, { limit: FORGET_MAX });

@@ -16,10 +16,16 @@ import type { Listed } from "../kv/store.ts";
 import { newMeter, withContext } from "../telemetry/log.ts";
 import type { DeliveryPolicy, OutboxEvent, OutboxMessage, Senders, Subscriber } from "./ports.ts";
 import { firstDues, kindOf, type Lane, Lanes, placeOf } from "./lanes.ts";
-import { deliver, endSpent, type Sending, type Tally, tell } from "./sending.ts";
+import {
+  deliver,
+  endSpent,
+  type OutboxServices,
+  type Sending,
+  type Tally,
+  tell,
+} from "./sending.ts";
 import { newLease, orderKeyOf } from "./rules.ts";
 import { claim, fanOut, giveUp } from "./states.ts";
-import type { Services } from "../app/open.ts";
 import { SECOND_MS, sleep } from "../time.ts";
 import { tracedApart } from "../telemetry/tracing.ts";
 
@@ -47,13 +53,9 @@ export interface OutboxState {
 }
 
 /** What an {@linkcode Outbox} is made of. */
-export interface OutboxOptions {
-  /** Who has to be told of events. */
-  subscribers: readonly Subscriber[];
-  /** How each kind is sent. */
-  senders: Senders;
-  /** Numbers in [0, 1), for jitter. */
-  random: () => number;
+export interface OutboxOptions extends OutboxServices {
+  /** Who gets messages of events. */
+  readonly subscribers: readonly Subscriber[];
 }
 
 /** An instance's part in delivering. */
@@ -65,7 +67,7 @@ export class Outbox {
   readonly #options: OutboxOptions;
   readonly #lanes: Lanes;
   readonly #sending = new Set<Promise<void>>();
-  #services: Services | null = null;
+  #isStarted = false;
   #by = "";
   #active = 0;
   #hasNews = false;
@@ -77,13 +79,18 @@ export class Outbox {
   /** Does nothing by itself until it is started, and owns nothing that has to be closed. */
   constructor(options: OutboxOptions) {
     this.#options = options;
+    options.store.onWrite(keys.outboxEvents, () => this.#wake());
+    options.store.onWrite(keys.outboxDues, (key) => this.#wakeLane(key));
     this.#lanes = new Lanes((kind) => options.senders[kind].policy.atOnce);
   }
 
-  /** From now on {@linkcode wake} has an effect. */
-  start(services: Services): void {
-    this.#services = services;
-    const { metrics } = services;
+  /**
+   * From now on what this process commits is dispatched at once; before, and
+   * what other processes commit, when {@linkcode run} is called.
+   */
+  start(): void {
+    this.#isStarted = true;
+    const { metrics } = this.#options;
     const help = "as this instance last looked, up to 1,000";
     metrics.gauge(
       "wetech_outbox_waiting",
@@ -98,18 +105,24 @@ export class Outbox {
     );
   }
 
-  /** Has what was just committed handed on soon, beside all else. Nothing to wait for; never throws. */
-  wake(): void {
-    if (this.#services === null) return;
+  /** Dispatches events that were just committed, beside all else. */
+  #wake(): void {
+    if (!this.#isStarted) return;
     this.#hasNews = true;
-    this.#turn(this.#services);
+    this.#turn();
   }
 
-  /** The same for a message that became due in a lane. */
-  wakeLane(lane: string): void {
-    if (this.#services === null) return;
-    this.#lanes.get(lane).hasMore = true;
-    this.#turn(this.#services);
+  /** Sends a message that has just become due. */
+  #wakeLane(key: keys.Key<unknown> | null): void {
+    if (!this.#isStarted) return;
+    if (key === null) {
+      this.#isDueRun = true;
+    } else {
+      const { lane, dueAt } = placeOf(key);
+      if (dueAt > this.#options.clock()) return;
+      this.#lanes.get(lane).hasMore = true;
+    }
+    this.#turn();
   }
 
   /**
@@ -118,10 +131,10 @@ export class Outbox {
    *
    * @throws what the store threw
    */
-  async run(services: Services, signal?: AbortSignal): Promise<Tally> {
+  async run(signal?: AbortSignal): Promise<Tally> {
     const before = { ...this.tally };
     this.#isDueRun = true;
-    const turned = this.#turn(services);
+    const turned = this.#turn();
     const { promise: aborted, resolve } = Promise.withResolvers<void>();
     if (signal?.aborted) resolve();
     signal?.addEventListener("abort", () => resolve(), { once: true });
@@ -152,36 +165,36 @@ export class Outbox {
   }
 
   /** One turn goes round at a time; whoever asks meanwhile is served by it. */
-  #turn(services: Services): Promise<void> {
+  #turn(): Promise<void> {
     this.#notice();
     if (this.#turning) return this.#turning;
-    this.#by ||= newId(services.clock());
-    const context = { requestId: newId(services.clock()), job: "outbox", meter: newMeter() };
+    this.#by ||= newId(this.#options.clock());
+    const context = { requestId: newId(this.#options.clock()), job: "outbox", meter: newMeter() };
     // On behalf of nobody: what is told is not a part of the request that had it told.
     const turning = withContext(
       context,
-      () => tracedApart("outbox", {}, () => this.#goRound(services)),
+      () => tracedApart("outbox", {}, () => this.#goRound()),
     )
       .finally(() => {
-        services.metrics.countStore(context.meter);
+        this.#options.metrics.countStore(context.meter);
         this.#turning = null;
       });
-    turning.catch((error) => services.log.warn("outbox.stopped", { error }));
+    turning.catch((error) => this.#options.log.warn("outbox.stopped", { error }));
     return this.#turning = turning;
   }
 
-  async #goRound(services: Services): Promise<void> {
+  async #goRound(): Promise<void> {
     await Promise.resolve(); // let those of this very moment join
     while (!this.#isStopping) {
       const changed = this.#changed.promise;
       const [hasNews, isDueRun] = [this.#hasNews, this.#isDueRun];
       this.#hasNews = this.#isDueRun = false;
-      const isEmpty = isDueRun && await this.#isEmpty(services);
-      if (!isEmpty && (hasNews || isDueRun)) await this.#handOn(services);
-      if (!isEmpty && isDueRun) await this.#lookAround(services);
-      const now = services.clock();
+      const isEmpty = isDueRun && await this.#isEmpty();
+      if (!isEmpty && (hasNews || isDueRun)) await this.#handOn();
+      if (!isEmpty && isDueRun) await this.#lookAround();
+      const now = this.#options.clock();
       const lanes = this.#active < ACTIVE_MAX ? this.#lanes.withMore(now) : [];
-      await Promise.all(lanes.map((lane) => this.#refill(services, lane)));
+      await Promise.all(lanes.map((lane) => this.#refill(lane)));
       if (this.#hasNews || this.#isDueRun || lanes.length > 0) continue;
       if (this.#sending.size === 0) break;
       await changed;
@@ -196,16 +209,16 @@ export class Outbox {
   }
 
   /** Whether there is neither an event nor a message to be sent. One listing sees both. */
-  async #isEmpty({ store }: Services): Promise<boolean> {
+  async #isEmpty(): Promise<boolean> {
     const range = { start: keys.outboxDues, end: [...keys.outboxEvents, END] };
-    return (await store.list(keys.outboxDues, { limit: 1, ...range })).length === 0;
+    return (await this.#options.store.list(keys.outboxDues, { limit: 1, ...range })).length === 0;
   }
 
   /** Turns all events into messages, and begins to send as many as there is room for. */
-  async #handOn(services: Services): Promise<void> {
+  async #handOn(): Promise<void> {
     let start: keys.Key<unknown> | null = null;
     while (!this.#isStopping) {
-      const listed: Listed<OutboxEvent>[] = await services.store.list(keys.outboxEvents, {
+      const listed: Listed<OutboxEvent>[] = await this.#options.store.list(keys.outboxEvents, {
         limit: EVENTS_PAGE,
         ...(start ? { start } : {}),
       });
@@ -213,7 +226,7 @@ export class Outbox {
       const groups = Map.groupBy(listed, ({ value }) => orderKeyOf(value));
       await Promise.all(
         [...groups.values()].map(async (group) => {
-          for (const { value } of group) if (!await this.#handOnOne(services, value)) break;
+          for (const { value } of group) if (!await this.#handOnOne(value)) break;
         }),
       );
       if (listed.length < EVENTS_PAGE) return;
@@ -222,35 +235,44 @@ export class Outbox {
   }
 
   /** @returns Whether it was turned into its messages. */
-  async #handOnOne(services: Services, event: OutboxEvent): Promise<boolean> {
+  async #handOnOne(event: OutboxEvent): Promise<boolean> {
     const { subscribers, senders } = this.#options;
     const entered = new Map<string, Lane>();
     try {
       const wanted = (await Promise.all(
-        subscribers.map((subscriber) => subscriber.messagesOf(services, event)),
+        subscribers.map((subscriber) => subscriber.messagesOf(event)),
       )).flat();
-      const { mine, open } = await fanOut(services, event, wanted, ({ id, kind, lane: name }) => {
-        const lane = this.#lanes.get(name);
-        const now = services.clock();
-        if (lane.room(now) <= 0 || this.#active >= ACTIVE_MAX || this.#isStopping) return null;
-        this.#enter(lane);
-        entered.set(id, lane);
-        return newLease(this.#by, senders[kind].policy, now);
-      });
+      const { mine, open } = await fanOut(
+        this.#options,
+        event,
+        wanted,
+        ({ id, kind, lane: name }) => {
+          const lane = this.#lanes.get(name);
+          const now = this.#options.clock();
+          if (lane.room(now) <= 0 || this.#active >= ACTIVE_MAX || this.#isStopping) return null;
+          this.#enter(lane);
+          entered.set(id, lane);
+          return newLease(this.#by, senders[kind].policy, now);
+        },
+      );
       this.tally.events++;
       for (const { lane } of open) this.#lanes.get(lane).hasMore = true;
       for (const message of mine) {
         const lane = entered.get(message.id);
         entered.delete(message.id);
-        if (lane) this.#begin(services, lane, message);
+        if (lane) this.#begin(lane, message);
       }
       return true;
     } catch (error) {
       if (error instanceof AppError) {
-        services.log.warn("outbox.not_handed_on", { eventId: event.id, type: event.type, error });
+        this.#options.log.warn("outbox.not_handed_on", {
+          eventId: event.id,
+          type: event.type,
+          error,
+        });
       } else {
-        services.log.error("outbox.defect", { eventId: event.id, type: event.type, error });
-        services.errorTracker.report(error);
+        this.#options.log.error("outbox.defect", { eventId: event.id, type: event.type, error });
+        this.#options.errorTracker.report(error);
       }
       return false;
     } finally {
@@ -259,50 +281,53 @@ export class Outbox {
   }
 
   /** Finds the lanes in which something is due: one short listing each. */
-  async #lookAround(services: Services): Promise<void> {
-    const now = services.clock();
-    for await (const { lane, dueAt } of firstDues(services.store, LANES_MAX)) {
+  async #lookAround(): Promise<void> {
+    const now = this.#options.clock();
+    for await (const { lane, dueAt } of firstDues(this.#options.store, LANES_MAX)) {
       if (dueAt <= now) this.#lanes.get(lane).hasMore = true;
     }
-    for (const lane of this.#lanes.down(now)) await this.#letDie(services, lane);
+    for (const lane of this.#lanes.down(now)) await this.#letDie(lane);
   }
 
   /** Ends messages that are too old, in a lane that is down: nobody would ever get round to them. */
-  async #letDie(services: Services, lane: Lane): Promise<void> {
+  async #letDie(lane: Lane): Promise<void> {
     const { giveUpMs } = this.#options.senders[kindOf(lane.name)].policy;
-    const end = [...keys.outboxDueIn(lane.name), services.clock() - giveUpMs];
-    const listed = await services.store.list(keys.outboxDueIn(lane.name), {
+    const end = [...keys.outboxDueIn(lane.name), this.#options.clock() - giveUpMs];
+    const listed = await this.#options.store.list(keys.outboxDueIn(lane.name), {
       limit: GIVE_UP_PAGE,
       end,
     });
-    const reason = lane.downFor(services.clock()) ?? "";
+    const reason = lane.downFor(this.#options.clock()) ?? "";
     const ended = await Promise.all(
-      listed.map(({ key }) => giveUp(services, placeOf(key), { reason, policyOf: this.#policyOf })),
+      listed.map(({ key }) =>
+        giveUp(this.#options, placeOf(key), { reason, policyOf: this.#policyOf })
+      ),
     );
-    for (const one of ended) if (one) await tell(this.#desk(services), one);
+    for (const one of ended) if (one) await tell(this.#sendingNow(), one);
   }
 
   readonly #policyOf = ({ kind }: OutboxMessage): DeliveryPolicy =>
     this.#options.senders[kind].policy;
 
-  #desk(services: Services): Sending {
-    const { senders, random } = this.#options;
+  #sendingNow(): Sending {
     return {
-      ...{ services, senders, random, tally: this.tally, lanes: this.#lanes },
+      services: this.#options,
+      tally: this.tally,
+      lanes: this.#lanes,
       isStopping: () => this.#isStopping,
     };
   }
 
   /** Begins to send what is due in a lane, as far as there is room. */
-  async #refill(services: Services, lane: Lane): Promise<void> {
-    const now = services.clock();
+  async #refill(lane: Lane): Promise<void> {
+    const now = this.#options.clock();
     const room = Math.min(lane.room(now), ACTIVE_MAX - this.#active);
     if (room <= 0) return;
     for (let i = 0; i < room; i++) this.#enter(lane);
     let unused = room;
     try {
       if (lane.known.length === 0) {
-        const listed = await services.store.list(keys.outboxDueIn(lane.name), {
+        const listed = await this.#options.store.list(keys.outboxDueIn(lane.name), {
           limit: DUE_PAGE,
           end: [...keys.outboxDueIn(lane.name), now + 1],
         });
@@ -310,17 +335,17 @@ export class Outbox {
       }
       const claims = await Promise.all(
         lane.known.splice(0, room).map((due) =>
-          claim(services, due, { by: this.#by, policyOf: this.#policyOf })
+          claim(this.#options, due, { by: this.#by, policyOf: this.#policyOf })
         ),
       );
       for (const claimed of claims) {
         if (!claimed) continue;
         if (claimed.isSpent) {
-          await endSpent(this.#desk(services), claimed.message);
+          await endSpent(this.#sendingNow(), claimed.message);
           continue;
         }
         unused--;
-        this.#begin(services, lane, claimed.message);
+        this.#begin(lane, claimed.message);
       }
     } catch (error) {
       lane.found([], { isAll: true }); // the next minute looks again
@@ -342,9 +367,11 @@ export class Outbox {
   }
 
   /** Sends a message that this instance has, beside all else. */
-  #begin(services: Services, lane: Lane, message: OutboxMessage): void {
-    const sending = deliver(this.#desk(services), lane, message)
-      .catch((error) => services.log.error("outbox.not_noted", { messageId: message.id, error }))
+  #begin(lane: Lane, message: OutboxMessage): void {
+    const sending = deliver(this.#sendingNow(), lane, message)
+      .catch((error) =>
+        this.#options.log.error("outbox.not_noted", { messageId: message.id, error })
+      )
       .finally(() => {
         this.#sending.delete(sending);
         this.#leave(lane);

@@ -14,9 +14,8 @@ import { isoTime } from "../time.ts";
 export type { EventType, OutboxEvent } from "../kv/outbox_records.ts";
 
 /**
- * Writes that something happened. One key a commit, however many are to be told.
- * After the commit, `services.outbox.wake()` has it handed on at once and not
- * within the next minute.
+ * Writes that something happened. One key a commit, however many messages follow
+ * from it. The commit wakes the outbox of this process, which dispatches it at once.
  *
  * @param id Drawn before the decision, so that every attempt writes the same.
  * @param now Milliseconds UTC.

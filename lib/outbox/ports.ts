@@ -1,11 +1,10 @@
 /**
  * What the outbox is given: who has to be told of an event, and how each kind of
- * message is sent. `outbox_table.ts` has the list of them.
+ * message is sent. `lib/app/open.ts` puts them together.
  *
  * @module
  */
 import type { MessageKind, OutboxEvent, OutboxMessage } from "../kv/outbox_records.ts";
-import type { Services } from "../app/open.ts";
 import { MINUTE_MS } from "../time.ts";
 
 export type {
@@ -46,7 +45,7 @@ export interface Subscriber {
    * failure, and must then name the same ones or fewer. What it throws leaves the
    * event, and those after it of the same subject, for the next minute.
    */
-  messagesOf(services: Services, event: OutboxEvent): Promise<NewMessage[]> | NewMessage[];
+  messagesOf(event: OutboxEvent): Promise<NewMessage[]> | NewMessage[];
 }
 
 /** What became of one attempt. */
@@ -91,7 +90,7 @@ export interface Sender {
    *
    * @param signal Aborted after the policy's time.
    */
-  send(services: Services, message: OutboxMessage, signal: AbortSignal): Promise<Sent>;
+  send(message: OutboxMessage, signal: AbortSignal): Promise<Sent>;
 }
 
 /** A way to send each kind. */

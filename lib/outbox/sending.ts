@@ -3,14 +3,16 @@
  *
  * @module
  */
-import { raiseAlert } from "../alerts/mod.ts";
 import { AppError } from "../errors.ts";
 import type { OutboxMessage, Senders, Sent } from "./ports.ts";
 import type { Lane, Lanes } from "./lanes.ts";
 import { closed, type Ended } from "./rules.ts";
 import { type Change, change, finish } from "./states.ts";
-import type { Services } from "../app/open.ts";
-import { HOUR_MS, SECOND_MS, sleep } from "../time.ts";
+import type { StoreServices } from "../kv/store.ts";
+import type { ErrorTracker } from "../telemetry/error_tracking.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import { SECOND_MS, sleep } from "../time.ts";
 
 /** What became of messages on this instance. */
 export interface Tally {
@@ -26,14 +28,26 @@ export interface Tally {
   cancelled: number;
 }
 
+/** What an outbox needs, and what it is made of. */
+export interface OutboxServices extends StoreServices {
+  /** Records what became of messages. */
+  readonly log: Log;
+  /** Counts them. */
+  readonly metrics: Metrics;
+  /** Receives unexpected errors. */
+  readonly errorTracker: ErrorTracker;
+  /** How each kind is sent. */
+  readonly senders: Senders;
+  /** Numbers in [0, 1), for jitter. */
+  readonly random: () => number;
+  /** Called for each message that is dead-lettered. Never throws. */
+  readonly onDead: (message: OutboxMessage) => Promise<void>;
+}
+
 /** What sending needs of an instance's outbox. */
 export interface Sending {
-  /** What everything is handed. */
-  services: Services;
-  /** How each kind is sent. */
-  senders: Senders;
-  /** Numbers in [0, 1), for jitter. */
-  random: () => number;
+  /** What the outbox is made of. */
+  services: OutboxServices;
   /** Where it is counted. */
   tally: Tally;
   /** Where it is learnt what is down. */
@@ -44,8 +58,6 @@ export interface Sending {
 
 /** Between attempts to note how an attempt ended, while the store does not answer. */
 const NOTE_AGAIN_MS = SECOND_MS;
-/** How long after the last death the incident is over. */
-const DEAD_QUIET_MS = HOUR_MS;
 
 /**
  * Sends a message that this instance has claimed, and notes how that ended.
@@ -57,13 +69,13 @@ export async function deliver(
   lane: Lane,
   message: OutboxMessage,
 ): Promise<void> {
-  const { services, random } = sending;
+  const { services } = sending;
   const startedAt = performance.now();
   const ended: Ended = sending.isStopping()
     ? { state: "not_made" }
     : await attempt(sending, message);
   const ms = Math.round(performance.now() - startedAt);
-  if (ended.state !== "not_made") lane.learn(ended, services.clock(), random);
+  if (ended.state !== "not_made") lane.learn(ended, services.clock(), services.random);
   const changed = await note(sending, message, ended);
   if (!changed) {
     services.log.warn("message.overtaken", { messageId: message.id, state: ended.state });
@@ -74,10 +86,10 @@ export async function deliver(
 
 /** One attempt, within its time. Never throws. */
 async function attempt(
-  { services, senders }: Sending,
+  { services }: Sending,
   message: OutboxMessage,
 ): Promise<Sent> {
-  const sender = senders[message.kind];
+  const sender = services.senders[message.kind];
   const { timeoutMs } = sender.policy;
   const abort = new AbortController();
   const { promise: timeUp, resolve } = Promise.withResolvers<Sent>();
@@ -86,7 +98,7 @@ async function attempt(
     resolve({ state: "failed", reason: `no answer in ${timeoutMs} ms`, isLaneDown: true });
   }, timeoutMs);
   try {
-    return await Promise.race([sender.send(services, message, abort.signal), timeUp]);
+    return await Promise.race([sender.send(message, abort.signal), timeUp]);
   } catch (error) {
     // The store did not answer, or what it said was expected.
     if (error instanceof AppError && error.kind !== "internal") {
@@ -102,10 +114,11 @@ async function attempt(
 
 /** Notes how an attempt ended, as long as the message is this instance's. */
 async function note(
-  { services, senders, random, isStopping }: Sending,
+  { services, isStopping }: Sending,
   message: OutboxMessage,
   ended: Ended,
 ): Promise<Change | null> {
+  const { senders, random } = services;
   const { policy } = senders[message.kind];
   for (;;) {
     try {
@@ -154,13 +167,7 @@ export async function tell(
       return log.warn("message.failed", { ...fields, reason, againInMs: message.dueAt - clock() });
     case "dead":
       log.error("message.dead", { ...fields, reason });
-      return await raiseAlert(services, {
-        name: "outbox_dead",
-        severity: "warning",
-        title: "Messages could not be delivered",
-        detail: `${kind} ${type}, ${messageId}: ${reason ?? "unknown"}; the outbox has the others`,
-        quietMs: DEAD_QUIET_MS,
-      });
+      return await services.onDead(message);
     default:
       return outcome satisfies never;
   }

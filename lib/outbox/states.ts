@@ -30,11 +30,8 @@ import {
   newMessage,
   orderKeyOf,
 } from "./rules.ts";
-import type { Services } from "../app/open.ts";
+import type { StoreServices } from "../kv/store.ts";
 import { MINUTE_MS } from "../time.ts";
-
-/** What the states need of Services. */
-export type StateServices = Pick<Services, "store" | "clock">;
 
 const RECEIPT_KEEP_MS = 10 * MINUTE_MS;
 
@@ -46,7 +43,7 @@ const RECEIPT_KEEP_MS = 10 * MINUTE_MS;
  * @returns Those that the caller has; and the others that could be sent now.
  */
 export async function fanOut(
-  services: StateServices,
+  services: StoreServices,
   event: OutboxEvent,
   wanted: readonly NewMessage[],
   lease: (message: OutboxMessage) => MessageLease | null,
@@ -92,7 +89,7 @@ export type Claimed =
  * @throws {AppError} `unavailable`, `outcome_unknown`
  */
 export async function claim(
-  services: StateServices,
+  services: StoreServices,
   due: Due,
   { by, policyOf }: { by: string; policyOf: (message: OutboxMessage) => DeliveryPolicy },
 ): Promise<Claimed> {
@@ -134,7 +131,7 @@ export interface Change {
  * @throws {AppError} `unavailable`, `outcome_unknown`
  */
 export async function finish(
-  services: StateServices,
+  services: StoreServices,
   claimed: OutboxMessage,
   ended: Ended,
   { policy, random }: { policy: DeliveryPolicy; random: () => number },
@@ -154,7 +151,7 @@ export async function finish(
  * @returns null if it is not to die
  */
 export async function giveUp(
-  services: StateServices,
+  services: StoreServices,
   due: Due,
   { reason, policyOf }: { reason: string; policyOf: (message: OutboxMessage) => DeliveryPolicy },
 ): Promise<Change | null> {
@@ -177,7 +174,7 @@ export async function giveUp(
  * @returns null when nothing was changed
  */
 export async function change(
-  services: StateServices,
+  services: StoreServices,
   { id, lane, orderKey }: OutboxMessage,
   next: (found: OutboxMessage) => OutboxMessage | null,
 ): Promise<Change | null> {
@@ -227,7 +224,7 @@ function putWhereItBelongs(writes: Writes, message: OutboxMessage, now: number):
  * @returns null if there is no such message
  */
 export async function revive(
-  services: StateServices,
+  services: StoreServices,
   { id, lane, orderKey }: OutboxMessage,
   decide: (found: OutboxMessage) => void,
 ): Promise<OutboxMessage | null> {
@@ -269,7 +266,7 @@ export async function revive(
 }
 
 /** Forgets a message that has been dead for long. @returns Whether it was */
-export async function forget(services: StateServices, id: string): Promise<boolean> {
+export async function forget(services: StoreServices, id: string): Promise<boolean> {
   const now = services.clock();
   const reads = { message: keys.message(id), dead: keys.messageDead(id) };
   return await transact(services, reads, ({ message, dead }, writes) => {
@@ -296,7 +293,7 @@ function operationNow(now: number) {
 
 /**
  * Writes a message that no event made, such as a trial, to be sent at once; its
- * order is not kept. After the commit, `services.outbox.wakeLane()` sends it.
+ * order is not kept. The commit wakes the outbox of this process, which sends it.
  *
  * @param origin Names it: the same id, kind, type and destination are the same message.
  * @returns The message as it is written.

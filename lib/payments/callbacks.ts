@@ -20,7 +20,7 @@ import { transact } from "../kv/transact.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { putPayment } from "./records.ts";
 import { learn, settle } from "./confirm.ts";
-import type { Services } from "../app/open.ts";
+import type { PaymentServices } from "./needs.ts";
 import { MINUTE_MS, SECOND_MS } from "../time.ts";
 
 export type { IncomingCall } from "../gateways/mod.ts";
@@ -48,7 +48,7 @@ const SOON_MS = MINUTE_MS;
  * @throws {AppError} `not_found` if the gateway is not offered
  */
 export async function receiveCall(
-  services: Services,
+  services: PaymentServices,
   name: GatewayName,
   call: IncomingCall,
   requestId: string,
@@ -71,7 +71,7 @@ interface Taken {
 }
 
 async function take(
-  services: Services,
+  services: PaymentServices,
   gateway: Gateway,
   notice: Notification | null,
   by: Caller,
@@ -109,7 +109,7 @@ function isStrange({ trackingId }: Notification, payment: Payment): boolean {
 
 /** It cannot be asked, so a claim that it was paid is for a person. Any other claim is nothing. */
 async function takeUnproven(
-  services: Services,
+  services: PaymentServices,
   payment: Payment,
   { kind }: Notification,
   by: Caller,
@@ -123,7 +123,7 @@ async function takeUnproven(
 
 /** Plans to ask at once, and asks. */
 async function askSoon(
-  services: Services,
+  services: PaymentServices,
   payment: Payment,
   { trackingId }: Notification,
   by: Caller,
@@ -150,7 +150,7 @@ async function askSoon(
 }
 
 /** Stores that a payment is to be asked about now. One read and one commit, unless it soon is anyway. */
-async function planCheck(services: Services, seen: Payment, by: Caller): Promise<Payment> {
+async function planCheck(services: PaymentServices, seen: Payment, by: Caller): Promise<Payment> {
   const now = services.clock();
   const guard = services.limiter.guard("payment_check", seen.id);
   if (guard) services.limiter.expectRoom(guard);

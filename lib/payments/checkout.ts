@@ -37,7 +37,7 @@ import { followUp, learn, unknownPayment } from "./confirm.ts";
 import { newsOf, tellNews } from "./effects.ts";
 import { firstCheckAt } from "./schedule.ts";
 import { isOpen, PROBLEMS } from "./state.ts";
-import type { Services } from "../app/open.ts";
+import type { PaymentServices } from "./needs.ts";
 import { MINUTE_MS } from "../time.ts";
 
 export type { Payment, PaymentChannel, PaymentStatus, Refund } from "../kv/payment_records.ts";
@@ -86,7 +86,7 @@ const LOOKS_MAX = 5;
  * not to be paid or a telephone is being asked; `unavailable`
  */
 export async function startCheckout(
-  services: Services,
+  services: PaymentServices,
   invoiceId: string,
   input: NewCheckout,
   by: Caller,
@@ -113,21 +113,24 @@ export async function startCheckout(
 }
 
 /** A payment. @throws {AppError} `not_found` */
-export async function getPayment({ store }: Services, id: string): Promise<Payment> {
+export async function getPayment({ store }: PaymentServices, id: string): Promise<Payment> {
   const payment = await store.get(keys.payment(id));
   if (!payment) throw unknownPayment();
   return payment;
 }
 
 /** The last payments of an invoice, newest first, up to {@linkcode PAGE_MAX}. Two round trips. */
-export async function listPayments(services: Services, invoiceId: string): Promise<Payment[]> {
+export async function listPayments(
+  services: PaymentServices,
+  invoiceId: string,
+): Promise<Payment[]> {
   const page = { limit: PAGE_MAX, cursor: null };
   return (await searchPayments(services, { invoiceId, status: null }, page)).data;
 }
 
 /** A page of payments, newest first. */
 export async function searchPayments(
-  services: Services,
+  services: PaymentServices,
   { status, invoiceId }: PaymentFilter,
   page: PageRequest,
 ): Promise<Page<Payment>> {
@@ -161,7 +164,7 @@ interface Beginning {
 }
 
 async function beginOnce(
-  services: Services,
+  services: PaymentServices,
   invoiceId: string,
   { input, gateway, phone }: Beginning,
   by: Caller,
@@ -259,7 +262,7 @@ function isReusable(
 
 /** Tells the gateway of a payment that is stored, and stores what it said. */
 async function callGateway(
-  services: Services,
+  services: PaymentServices,
   gateway: Gateway,
   { invoiceId, paymentId }: { invoiceId: string; paymentId: string },
   { input, by: first }: { input: NewCheckout; by: Caller },
@@ -307,7 +310,7 @@ async function callGateway(
 
 /** Stores what the gateway calls a payment and where it is paid. News of it may have come first. */
 async function noteStarted(
-  services: Services,
+  services: PaymentServices,
   { id, invoiceId, channel }: Payment,
   checkout: { trackingId: string | null; redirectUrl: string | null },
   by: Caller,
@@ -346,7 +349,10 @@ async function noteStarted(
   return news.payment;
 }
 
-async function phoneOf({ config }: Services, { phone }: NewCheckout): Promise<string | null> {
+async function phoneOf(
+  { config }: PaymentServices,
+  { phone }: NewCheckout,
+): Promise<string | null> {
   if (phone === undefined) return null;
   const normalized = await normalizePhone(phone, config.defaultRegion);
   if (normalized === null) throw invalidField("phone", "Not a phone number", "not_a_phone");

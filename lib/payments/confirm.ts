@@ -19,7 +19,7 @@ import { putPayment, trackingKey } from "./records.ts";
 import { type News, newsOf, tellNews } from "./effects.ts";
 import { isLastCheck } from "./schedule.ts";
 import { type Finding, isOpen, verdictOf } from "./state.ts";
-import type { Services } from "../app/open.ts";
+import type { PaymentServices } from "./needs.ts";
 
 /** What is to be confirmed, and what is known of it already. */
 export interface Confirming {
@@ -46,7 +46,7 @@ const NAMES_MAX = 4;
  * @throws {AppError} `not_found`; `conflict` for a manual payment; `unavailable`
  */
 export async function confirmPayment(
-  services: Services,
+  services: PaymentServices,
   { reference, trackingId = null, confirmation = null, signal }: Confirming,
   by: Caller,
 ): Promise<Payment> {
@@ -57,7 +57,7 @@ export async function confirmPayment(
 
 /** The same for a payment that was just read. */
 export async function settle(
-  services: Services,
+  services: PaymentServices,
   payment: Payment,
   { trackingId = null, confirmation = null, signal }: Omit<Confirming, "reference">,
   by: Caller,
@@ -75,7 +75,7 @@ export async function settle(
  * @param seen The payment as it was when the gateway was asked.
  */
 export async function learn(
-  services: Services,
+  services: PaymentServices,
   seen: Payment,
   finding: Finding,
   { by, signal, action = "payment.confirm" }: {
@@ -135,7 +135,7 @@ export async function learn(
  * too much if it is paid, and seen. Never throws.
  */
 export async function cancelOpenOrders(
-  services: Services,
+  services: PaymentServices,
   invoiceId: string,
   { by, signal }: { by: Caller; signal?: AbortSignal | undefined },
 ): Promise<void> {
@@ -173,7 +173,7 @@ export function unknownPayment(): AppError {
 
 /** Asks a gateway; null if that was not even tried, which is no attempt. */
 async function ask(
-  { gateways, log, clock }: Services,
+  { gateways, log, clock }: PaymentServices,
   payment: Payment,
   saidId: string | null,
   signal: AbortSignal | undefined,

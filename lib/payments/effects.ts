@@ -12,7 +12,7 @@ import type { EventType } from "../kv/outbox_records.ts";
 import type { Payment } from "../kv/payment_records.ts";
 import type { Invoice } from "../kv/records.ts";
 import type { Booked } from "./records.ts";
-import type { Services } from "../app/open.ts";
+import type { PaymentServices } from "./needs.ts";
 import { DAY_MS } from "../time.ts";
 
 /** Open while payments wait for a person. */
@@ -53,10 +53,9 @@ export function newsOf(
 }
 
 /** Tells it. Never throws. */
-export async function tellNews(services: Services, news: News): Promise<void> {
+export async function tellNews(services: PaymentServices, news: News): Promise<void> {
   const { before, payment, disbelief, hasOverpaid } = news;
-  const { log, metrics, outbox } = services;
-  if (news.hasEvent) outbox.wake();
+  const { log, metrics } = services;
   const { id: paymentId, channel, status, problem } = payment;
   if (disbelief !== null) log.warn("payment.not_believed", { paymentId, channel, disbelief });
   const isMoved = status !== before.status;
@@ -82,14 +81,14 @@ export async function tellNews(services: Services, news: News): Promise<void> {
 }
 
 /** Says that a refund may or may not have been made. Never throws. */
-export async function tellUnclearRefund(services: Services, { id }: Payment): Promise<void> {
+export async function tellUnclearRefund(services: PaymentServices, { id }: Payment): Promise<void> {
   const detail = `Payment ${id}: look into its portal, and decide about the refund`;
   const title = "A gateway did not say whether it pays back";
   await raiseNotice(services, "refund_unclear", title, detail);
 }
 
 /** Whether payments wait for a person is looked at anew. One read. Never throws but for the store. */
-export async function reviewAlert(services: Services): Promise<{ waiting: number }> {
+export async function reviewAlert(services: PaymentServices): Promise<{ waiting: number }> {
   const waiting = await countReviews(services);
   if (waiting > 0) await raiseReview(services, `${waiting} wait`);
   else await resolveAlert(services, REVIEW_ALERT);
@@ -97,11 +96,11 @@ export async function reviewAlert(services: Services): Promise<{ waiting: number
 }
 
 /** How many payments wait for a person; counts up to 100. One read. */
-export async function countReviews({ store }: Pick<Services, "store">): Promise<number> {
+export async function countReviews({ store }: Pick<PaymentServices, "store">): Promise<number> {
   return (await store.list(keys.paymentsByStatus("needs_review"), { limit: 100 })).length;
 }
 
-async function raiseReview(services: Services, detail: string): Promise<void> {
+async function raiseReview(services: PaymentServices, detail: string): Promise<void> {
   await raiseAlert(services, {
     name: REVIEW_ALERT,
     severity: "warning",
@@ -112,7 +111,7 @@ async function raiseReview(services: Services, detail: string): Promise<void> {
 }
 
 async function raiseNotice(
-  services: Services,
+  services: PaymentServices,
   name: string,
   title: string,
   detail: string,

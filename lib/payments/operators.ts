@@ -23,7 +23,7 @@ import {
 import { cancelOpenOrders, confirmPayment, followUp, unknownPayment } from "./confirm.ts";
 import { newsOf, tellNews } from "./effects.ts";
 import { verdictOf } from "./state.ts";
-import type { Services } from "../app/open.ts";
+import type { PaymentServices } from "./needs.ts";
 import { DAY_MS, isoTime } from "../time.ts";
 
 /** How money came in that no gateway of ours took. */
@@ -65,7 +65,7 @@ const AHEAD_MS = DAY_MS;
  * receipt that another payment has; `invalid_input`
  */
 export async function recordPayment(
-  services: Services,
+  services: PaymentServices,
   invoiceId: string,
   input: ManualPayment,
   by: Caller,
@@ -127,7 +127,7 @@ export async function recordPayment(
 
 /** Asks the gateway about a payment now. @throws what `confirmPayment()` throws */
 export async function checkPayment(
-  services: Services,
+  services: PaymentServices,
   id: string,
   by: Caller,
 ): Promise<Payment> {
@@ -142,7 +142,7 @@ export async function checkPayment(
  * instead, nothing is left to decide, or the evidence belongs to another payment
  */
 export async function resolvePayment(
-  services: Services,
+  services: PaymentServices,
   id: string,
   { outcome, amountMinor, reference, reason }: Decision,
   by: Caller,
@@ -195,7 +195,7 @@ export async function resolvePayment(
 
 /** Makes an invoice no longer owed, and ends what a payer may be under way with. @throws what `voidInvoice()` throws */
 export async function withdrawInvoice(
-  services: Services,
+  services: PaymentServices,
   id: string,
   reason: string,
   by: Caller,

@@ -12,7 +12,7 @@ import type { Listed } from "../kv/store.ts";
 import type { Caller } from "../entities/caller.ts";
 import { settle } from "./confirm.ts";
 import { countReviews, reviewAlert, tellUnclearRefund } from "./effects.ts";
-import type { Services } from "../app/open.ts";
+import type { PaymentServices } from "./needs.ts";
 
 /** How long and how far a run goes. */
 export interface ReconcileOptions {
@@ -52,7 +52,7 @@ const CALLS_AT_ONCE = 4;
  * @throws {AppError} `unavailable`
  */
 export async function reconcile(
-  services: Services,
+  services: PaymentServices,
   { budgetMs, limit, signal }: ReconcileOptions,
   by: Caller,
 ): Promise<Reconciled> {
@@ -94,7 +94,9 @@ export interface PaymentsHealth {
 }
 
 /** How the gateways and the payments are: nothing where none is offered. One read. */
-export async function lookAtPayments(services: Services): Promise<Record<string, PaymentsHealth>> {
+export async function lookAtPayments(
+  services: Pick<PaymentServices, "store" | "gateways">,
+): Promise<Record<string, PaymentsHealth>> {
   const { gateways } = services;
   if (gateways.size === 0) return {};
   const down = [...gateways.values()].filter(({ breaker }) => breaker === "open")
@@ -109,7 +111,7 @@ export async function lookAtPayments(services: Services): Promise<Record<string,
 }
 
 async function reconcileOne(
-  services: Services,
+  services: PaymentServices,
   payment: Payment,
   counts: Pick<Reconciled, "asked" | "moved" | "skipped" | "failed">,
   { by, signal }: { by: Caller; signal?: AbortSignal | undefined },
@@ -134,7 +136,10 @@ async function reconcileOne(
   }
 }
 
-function isDown({ gateways }: Services, channel: GatewayName | "manual"): boolean {
+function isDown(
+  { gateways }: Pick<PaymentServices, "gateways">,
+  channel: GatewayName | "manual",
+): boolean {
   return channel !== "manual" && gateways.get(channel)?.breaker === "open";
 }
 

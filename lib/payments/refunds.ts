@@ -21,7 +21,7 @@ import { followUp, unknownPayment } from "./confirm.ts";
 import { newsOf, tellNews, tellUnclearRefund } from "./effects.ts";
 import { afterCheck } from "./schedule.ts";
 import { refundedOf } from "./state.ts";
-import type { Services } from "../app/open.ts";
+import type { PaymentServices } from "./needs.ts";
 import { isoTime } from "../time.ts";
 
 /** A refund to make, or one that was made by hand. */
@@ -62,7 +62,7 @@ const CARD = /visa|master|amex|american|card/i;
  * is left, or the gateway will not do it
  */
 export async function refundPayment(
-  services: Services,
+  services: PaymentServices,
   invoiceId: string,
   input: NewRefund,
   by: Caller,
@@ -114,7 +114,7 @@ export async function refundPayment(
  * @throws {AppError} `not_found`; `conflict` if it was decided before
  */
 export async function resolveRefund(
-  services: Services,
+  services: PaymentServices,
   { paymentId, refundId }: { paymentId: string; refundId: string },
   { outcome, reference }: RefundDecision,
   by: Caller,
@@ -181,7 +181,7 @@ function expectRefundable(payment: Payment, amountMinor: number): void {
 
 /** Asks the gateway to make a refund that is stored. */
 async function askGateway(
-  services: Services,
+  services: PaymentServices,
   payment: Payment,
   refund: Refund,
   by: Caller,
@@ -220,7 +220,7 @@ async function askGateway(
 
 /** Stores what became of a requested refund. What was decided meanwhile stays. */
 async function endRefund(
-  services: Services,
+  services: PaymentServices,
   { id, invoiceId }: Payment,
   { id: refundId, status, reference }: Pick<Refund, "id" | "status" | "reference">,
   { by, action, isStrict }: { by: Caller; action: string; isStrict: boolean },
@@ -249,6 +249,6 @@ async function endRefund(
   return news.payment;
 }
 
-async function latest({ store }: Services, payment: Payment): Promise<Payment> {
+async function latest({ store }: PaymentServices, payment: Payment): Promise<Payment> {
   return await store.get(keys.payment(payment.id)) ?? payment;
 }

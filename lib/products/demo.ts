@@ -5,7 +5,7 @@
  */
 import type { Caller } from "../entities/caller.ts";
 import { createProduct, listProducts, type NewProduct } from "./mod.ts";
-import type { Services } from "../app/open.ts";
+import type { ProductServices } from "./mod.ts";
 
 const shillings = (whole: number): NewProduct["price"] => ({ currency: "TZS", minor: whole * 100 });
 
@@ -58,7 +58,7 @@ const CATALOGUE: readonly NewProduct[] = [
 ];
 
 /** Puts products into an empty catalogue; leaves any other alone. */
-export async function seedCatalogue(services: Services): Promise<void> {
+export async function seedCatalogue(services: ProductServices): Promise<void> {
   const all = { status: "all", category: null } as const;
   const { data } = await listProducts(services, all, { limit: 1, cursor: null });
   if (data.length > 0) return;

@@ -8,7 +8,6 @@
  *
  * @module
  */
-import { LRUCache } from "lru-cache";
 import { expectRevision, newEntity, putChange } from "../entities/audit.ts";
 import { AppError, invalidField } from "../errors.ts";
 import { isId, newId } from "../ids.ts";
@@ -18,17 +17,21 @@ import { transact } from "../kv/transact.ts";
 import type { Money } from "../money.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { listEntities, type Page, type PageRequest } from "../entities/page.ts";
-import type { Services } from "../app/open.ts";
+import type { StoreServices } from "../kv/store.ts";
+import type { Catalogue } from "./catalogue.ts";
 import { sanitizeHtml } from "../text.ts";
 import { type Clock, MINUTE_MS } from "../time.ts";
 
+/** What the catalogue needs. */
+export interface ProductServices extends StoreServices {
+  /** What this instance remembers of the products. */
+  readonly catalogue: Catalogue;
+}
+
 export type { Product, ProductCategory } from "../kv/records.ts";
 
-/** How long an instance believes what it read. */
-const CATALOGUE_MS = 4 * MINUTE_MS;
 /** How long a browser may, in seconds; with the above, five minutes. */
 export const CATALOGUE_MAX_AGE_S = 60;
-const CACHED_MAX = 500;
 
 /** What a new product is made of. */
 export interface NewProduct {
@@ -63,46 +66,9 @@ export interface ProductFilter {
   status: "active" | "inactive" | "all";
 }
 
-/** What this instance remembers of the catalogue. */
-export class Catalogue {
-  #generation = 0;
-  readonly #answers: LRUCache<string, Page<Product> | Product>;
-
-  /** Remembers by the given clock. */
-  constructor(clock: Clock) {
-    // Without a resolution it asks the clock each time, and leaves no timers behind.
-    this.#answers = new LRUCache({
-      max: CACHED_MAX,
-      ttl: CATALOGUE_MS,
-      ttlResolution: 0,
-      perf: { now: clock },
-    });
-  }
-
-  /** What is remembered under `name`, or else what `read` finds. */
-  async recall<T extends Page<Product> | Product>(
-    name: string,
-    read: () => Promise<T>,
-  ): Promise<T> {
-    const known = this.#answers.get(name);
-    if (known) return known as T; // each name is used for one kind of answer
-    const generation = this.#generation;
-    const found = await read();
-    // Read before a change and stored after it, it would be stale for minutes.
-    if (generation === this.#generation) this.#answers.set(name, found);
-    return found;
-  }
-
-  /** Forgets everything, because something changed. */
-  forget(): void {
-    this.#generation++;
-    this.#answers.clear();
-  }
-}
-
 /** A page of products, newest first; what visitors see comes from memory. */
 export function listProducts(
-  services: Services,
+  services: ProductServices,
   filter: ProductFilter,
   page: PageRequest,
 ): Promise<Page<Product>> {
@@ -127,7 +93,10 @@ export function listProducts(
  *
  * @throws {AppError} `not_found`, for an inactive one too.
  */
-export async function getProductOnSale(services: Services, idOrSlug: string): Promise<Product> {
+export async function getProductOnSale(
+  services: ProductServices,
+  idOrSlug: string,
+): Promise<Product> {
   const product = await services.catalogue.recall(
     `product/${idOrSlug}`,
     () => getProduct(services, idOrSlug),
@@ -137,7 +106,7 @@ export async function getProductOnSale(services: Services, idOrSlug: string): Pr
 }
 
 /** A product by id or slug as it is stored now. @throws {AppError} `not_found` */
-export async function getProduct({ store }: Services, idOrSlug: string): Promise<Product> {
+export async function getProduct({ store }: ProductServices, idOrSlug: string): Promise<Product> {
   const id = isId(idOrSlug) ? idOrSlug : await store.get(keys.productBySlug(idOrSlug));
   const product = id === null ? null : await store.get(keys.product(id));
   if (!product) throw unknownProduct();
@@ -146,7 +115,7 @@ export async function getProduct({ store }: Services, idOrSlug: string): Promise
 
 /** Adds a product. @throws {AppError} `conflict` if the slug is taken */
 export async function createProduct(
-  services: Services,
+  services: ProductServices,
   input: NewProduct,
   by: Caller,
 ): Promise<Product> {
@@ -176,7 +145,7 @@ export async function createProduct(
  * @throws {AppError} `not_found`, `stale_revision`, or `conflict` if the slug is taken
  */
 export async function changeProduct(
-  services: Services,
+  services: ProductServices,
   id: string,
   change: ProductChange,
   { by, revision = null, action = "product.change" }: {
@@ -210,7 +179,7 @@ export async function changeProduct(
 
 /** Takes a product off sale; invoices keep what they say. @throws as {@linkcode changeProduct} */
 export function archiveProduct(
-  services: Services,
+  services: ProductServices,
   id: string,
   options: { by: Caller; revision?: number | null },
 ): Promise<Product> {

@@ -10,7 +10,8 @@
 import { ConfigError, environment, readConfig } from "../config/mod.ts";
 import { AppError } from "../errors.ts";
 import { openLog } from "../telemetry/log.ts";
-import { openServices, type Services } from "../app/open.ts";
+import { openServices } from "../app/open.ts";
+import type { Services } from "../app/services.ts";
 import { systemClock } from "../time.ts";
 
 /** The arguments, or what they ask for, cannot be accepted; the message says why in one line. */

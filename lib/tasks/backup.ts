@@ -17,7 +17,7 @@ import {
   verifyBackup,
 } from "../backup/mod.ts";
 import { backups } from "../kv/keys.ts";
-import type { Services } from "../app/open.ts";
+import type { Services } from "../app/services.ts";
 import { grouped, openProgressBar, type ProgressBar } from "./_progress.ts";
 import { runTask, TaskError } from "./_task.ts";
 

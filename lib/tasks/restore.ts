@@ -5,7 +5,7 @@
  */
 import { parseArgs } from "node:util";
 import { hasBackups, restore, type RestoreStep } from "../backup/mod.ts";
-import type { Services } from "../app/open.ts";
+import type { Services } from "../app/services.ts";
 import { grouped, openProgressBar } from "./_progress.ts";
 import { runTask, TaskError } from "./_task.ts";
 

@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { newId } from "../ids.ts";
 import { FINDINGS_MAX, sweep, type SweepProgress, type SweepReport } from "../integrity/sweep.ts";
 import { repair } from "../integrity/repair.ts";
-import type { Services } from "../app/open.ts";
+import type { Services } from "../app/services.ts";
 import { runTask, TaskError } from "./_task.ts";
 
 const HELP = `Check every invariant of the store, and change nothing unless told to.

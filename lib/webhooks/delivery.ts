@@ -21,8 +21,8 @@ import type {
   WebhookSubscription,
 } from "../kv/webhook_records.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
-import type { DeliveryPolicy, Sender, Sent, Subscriber } from "../outbox/ports.ts";
-import type { Services } from "../app/open.ts";
+import type { DeliveryPolicy, NewMessage, Sender, Sent, Subscriber } from "../outbox/ports.ts";
+import type { WebhookServices } from "./needs.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../time.ts";
 import { WEBHOOK_TIMEOUT_MS, type WebhookAnswer } from "./sender.ts";
 import { disabledAlert, putDisabled } from "./endpoints.ts";
@@ -58,9 +58,10 @@ const RECEIPT_KEEP_MS = 10 * MINUTE_MS;
 const BY_OUTBOX: Caller = { actor: "job:outbox", requestId: "outbox", idempotencyKey: null };
 
 /** Asks for a webhook to each endpoint that wants an event. One read. */
-export const webhookSubscriber: Subscriber = {
-  name: "webhook",
-  async messagesOf({ store }, event) {
+export function newWebhookSubscriber({ store }: Pick<WebhookServices, "store">): Subscriber {
+  return { name: "webhook", messagesOf };
+
+  async function messagesOf(event: OutboxEvent): Promise<NewMessage[]> {
     const directory = await store.get(keys.webhookDirectory);
     if (!directory) return [];
     return directory.subscriptions.flatMap((subscription) =>
@@ -69,8 +70,8 @@ export const webhookSubscriber: Subscriber = {
         isOrdered: true,
       }))
     );
-  },
-};
+  }
+}
 
 /** A lead that became an invoice at once is one event, and two to those who are told. */
 function typesOf({ type, subject }: OutboxEvent): OutboxEvent["type"][] {
@@ -98,10 +99,11 @@ export function webhookBody({ type, at, subject, data }: OutboxMessage): string 
  * Sends a webhook. Two reads side by side; one read and one commit to note what came of it, in
  * the log of the endpoint's deliveries and, if it changed, in how the endpoint is.
  */
-export const webhookOutboxSender: Sender = {
-  policy: WEBHOOK_POLICY,
-  async send(services, message, signal) {
-    const { store, config, clock, webhookSender } = services;
+export function newWebhookMessageSender(services: WebhookServices): Sender {
+  const { store, config, clock, webhookSender } = services;
+  return { policy: WEBHOOK_POLICY, send };
+
+  async function send(message: OutboxMessage, signal: AbortSignal): Promise<Sent> {
     const id = message.to;
     const [found, kept] = await Promise.all([
       store.get(keys.webhook(id)),
@@ -141,8 +143,8 @@ export const webhookOutboxSender: Sender = {
     return message.type === PING && sent.state === "failed"
       ? { state: "moot", reason: sent.reason }
       : sent;
-  },
-};
+  }
+}
 
 /** What an endpoint answers to whatever it is sent. */
 const OF_ALL = new Set([401, 403, 404, 405, 410, 429, 502, 503, 504]);
@@ -162,7 +164,7 @@ function sentOf(answer: WebhookAnswer): Exclude<Sent, { state: "moot" | "refused
 
 /** Notes an attempt. @returns Whether it ended the endpoint's time */
 async function learn(
-  services: Services,
+  services: WebhookServices,
   message: OutboxMessage,
   attempt: WebhookAttempt,
 ): Promise<boolean> {
@@ -190,7 +192,7 @@ async function learn(
 
 /** @returns The endpoint if this attempt had it disabled */
 async function noteAttempt(
-  services: Services,
+  services: WebhookServices,
   message: OutboxMessage,
   attempt: WebhookAttempt,
 ): Promise<WebhookEndpoint | null> {
@@ -248,7 +250,7 @@ function withAttempt(
 }
 
 /** Seals an endpoint's secrets with the present key, before the one before it is forgotten. */
-async function reseal(services: Services, id: string, kept: WebhookSecrets): Promise<void> {
+async function reseal(services: WebhookServices, id: string, kept: WebhookSecrets): Promise<void> {
   const { config, clock, log } = services;
   const now = clock();
   try {

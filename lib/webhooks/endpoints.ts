@@ -18,7 +18,7 @@ import type {
 } from "../kv/webhook_records.ts";
 import { transact, type Writes } from "../kv/transact.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
-import type { Services } from "../app/open.ts";
+import type { WebhookServices } from "./needs.ts";
 import { HOUR_MS, isoTime } from "../time.ts";
 import { parseTarget, type TargetProblem, type TargetRules } from "./target.ts";
 import { seal, unseal } from "../crypto/sealing.ts";
@@ -83,7 +83,7 @@ export interface RevealedWebhook {
 }
 
 /** All endpoints, newest first. Two reads. */
-export async function listWebhooks({ store }: Services): Promise<WebhookEndpoint[]> {
+export async function listWebhooks({ store }: WebhookServices): Promise<WebhookEndpoint[]> {
   const { subscriptions } = await store.get(keys.webhookDirectory) ?? EMPTY;
   const found = await store.getMany(subscriptions.map(({ id }) => keys.webhook(id)));
   return found.filter((endpoint) => endpoint !== null && endpoint.deletedAt === null)
@@ -91,7 +91,7 @@ export async function listWebhooks({ store }: Services): Promise<WebhookEndpoint
 }
 
 /** An endpoint. @throws {AppError} `not_found` */
-export async function getWebhook({ store }: Services, id: string): Promise<WebhookEndpoint> {
+export async function getWebhook({ store }: WebhookServices, id: string): Promise<WebhookEndpoint> {
   return expectKnown(await store.get(keys.webhook(id)));
 }
 
@@ -103,7 +103,7 @@ export async function getWebhook({ store }: Services, id: string): Promise<Webho
  * when there are as many as there can be
  */
 export async function createWebhook(
-  services: Services,
+  services: WebhookServices,
   input: NewWebhook,
   by: Caller,
 ): Promise<RevealedWebhook> {
@@ -140,7 +140,7 @@ export async function createWebhook(
  * @throws {AppError} `not_found`, `stale_revision`, `invalid_input`
  */
 export async function changeWebhook(
-  services: Services,
+  services: WebhookServices,
   id: string,
   change: WebhookChange,
   { by, revision = null }: { by: Caller; revision?: number | null },
@@ -170,7 +170,7 @@ export async function changeWebhook(
  * @throws {AppError} `not_found`, `stale_revision`
  */
 export async function removeWebhook(
-  services: Services,
+  services: WebhookServices,
   id: string,
   { by, revision = null }: { by: Caller; revision?: number | null },
 ): Promise<void> {
@@ -203,7 +203,7 @@ export async function removeWebhook(
  * @throws {AppError} `not_found`, or `conflict` if it was done too often of late
  */
 export async function rotateWebhookSecret(
-  services: Services,
+  services: WebhookServices,
   id: string,
   by: Caller,
 ): Promise<RevealedWebhook> {
@@ -246,7 +246,7 @@ export function disabledAlert(id: string): string {
 }
 
 /** Where webhooks may go in this environment. */
-export function targetRules({ config }: Pick<Services, "config">): TargetRules {
+export function targetRules({ config }: WebhookServices): TargetRules {
   return { isPublicOnly: config.appEnv === "production" };
 }
 
@@ -299,7 +299,7 @@ const TARGET_PROBLEMS: Record<TargetProblem, string> = {
 
 /** One spelling of the URL, and each event type once. @throws {AppError} `invalid_input` */
 function checked(
-  services: Services,
+  services: WebhookServices,
   { url, description, eventTypes, isEnabled }: NewWebhook,
 ): Pick<WebhookEndpoint, keyof NewWebhook> {
   const target = parseTarget(url, targetRules(services));
@@ -313,12 +313,12 @@ function checked(
   };
 }
 
-async function newSealed({ config }: Services, id: string): Promise<WebhookSecret> {
+async function newSealed({ config }: WebhookServices, id: string): Promise<WebhookSecret> {
   return { sealed: await seal(config, placeOf(id), newWebhookSecret()), until: null };
 }
 
 async function reveal(
-  { config }: Services,
+  { config }: WebhookServices,
   { endpoint, sealed }: { endpoint: WebhookEndpoint; sealed: string },
 ): Promise<RevealedWebhook> {
   const opened = await unseal(config, placeOf(endpoint.id), sealed);

@@ -13,7 +13,7 @@ import { type Caller, operationOf } from "../entities/caller.ts";
 import { getMessage, retryMessage } from "../outbox/admin.ts";
 import { putMessage } from "../outbox/states.ts";
 import { listEntities, type Page, type PageRequest } from "../entities/page.ts";
-import type { Services } from "../app/open.ts";
+import type { WebhookServices } from "./needs.ts";
 import { isoTime } from "../time.ts";
 import { expectKnown, getWebhook } from "./endpoints.ts";
 import { PING } from "./delivery.ts";
@@ -45,7 +45,7 @@ export interface Delivery {
  * @throws {AppError} `not_found`; `malformed` on a cursor that is not of this list
  */
 export async function listDeliveries(
-  services: Services,
+  services: WebhookServices,
   id: string,
   page: PageRequest,
 ): Promise<Page<Delivery>> {
@@ -73,7 +73,7 @@ export async function listDeliveries(
  * endpoint is disabled
  */
 export async function redeliver(
-  services: Services,
+  services: WebhookServices,
   { id, messageId }: { id: string; messageId: string },
   by: Caller,
 ): Promise<Delivery> {
@@ -92,7 +92,11 @@ export async function redeliver(
  *
  * @throws {AppError} `not_found`
  */
-export async function pingWebhook(services: Services, id: string, by: Caller): Promise<Delivery> {
+export async function pingWebhook(
+  services: WebhookServices,
+  id: string,
+  by: Caller,
+): Promise<Delivery> {
   const now = services.clock();
   const origin = { id: newId(now), at: isoTime(now), subject: { webhookId: id }, data: {} };
   const reads = { endpoint: keys.webhook(id) };
@@ -100,7 +104,6 @@ export async function pingWebhook(services: Services, id: string, by: Caller): P
     expectKnown(endpoint);
     return putMessage(writes, origin, { kind: "webhook", type: PING, to: id, lane: id }, now);
   }, { operation: operationOf(by, "webhook.ping", id, { now }) });
-  services.outbox.wakeLane(message.lane);
   return deliveryOf(untried(message), message);
 }
 

@@ -21,7 +21,7 @@ import { getInvoice, type Invoice } from "../../lib/invoices/mod.ts";
 import { isLanguage, type Language, LANGUAGES } from "../../lib/languages.ts";
 import { passGuards } from "../../lib/entities/caller.ts";
 import { listPayments, startCheckout } from "../../lib/payments/checkout.ts";
-import type { Services } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import { businessDate, MINUTE_MS } from "../../lib/time.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf } from "../_http.ts";

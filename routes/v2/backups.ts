@@ -17,7 +17,7 @@ import {
   hasBackups,
   readBackupOverview,
 } from "../../lib/backup/job.ts";
-import type { Services } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf } from "../_http.ts";
 import {

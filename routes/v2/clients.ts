@@ -19,7 +19,7 @@ import {
   getClient,
   listClients,
 } from "../../lib/leads/clients.ts";
-import type { Services } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";
 import {

@@ -12,7 +12,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { PAYMENT_METHODS, recordPayment } from "../../lib/payments/operators.ts";
 import { type Payment, searchPayments, startCheckout } from "../../lib/payments/checkout.ts";
 import { refundPayment } from "../../lib/payments/refunds.ts";
-import type { Services } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf } from "../_http.ts";
 import {

@@ -23,7 +23,7 @@ import { isOverdue } from "../../lib/invoices/due.ts";
 import { sendInvoice } from "../../lib/invoices/sending.ts";
 import { LINES_MAX } from "../../lib/invoices/lines.ts";
 import { withdrawInvoice } from "../../lib/payments/operators.ts";
-import type { Services } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import { businessDate } from "../../lib/time.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";

@@ -12,7 +12,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { invoiceUrl } from "../../lib/invoices/links.ts";
 import { acceptLead, getLead, type Lead, listLeads, moveLead } from "../../lib/leads/mod.ts";
 import { LANGUAGES } from "../../lib/languages.ts";
-import type { Services } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import { dropLead, spamReason } from "../../lib/leads/spam.ts";
 import type { AppEnv } from "../_env.ts";
 import { allowScope } from "../_guards.ts";

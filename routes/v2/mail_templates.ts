@@ -25,7 +25,7 @@ import {
   TEMPLATE_MAX,
   type UsedTemplate,
 } from "../../lib/mail/templates.ts";
-import type { Services } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";
 import {

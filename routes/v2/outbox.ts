@@ -16,7 +16,7 @@ import {
   type OutboxMessage,
   retryMessage,
 } from "../../lib/outbox/admin.ts";
-import type { Services } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import { isoTime } from "../../lib/time.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf } from "../_http.ts";

@@ -13,7 +13,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { checkPayment, resolvePayment } from "../../lib/payments/operators.ts";
 import { getPayment, type Payment, searchPayments } from "../../lib/payments/checkout.ts";
 import { resolveRefund } from "../../lib/payments/refunds.ts";
-import type { Services } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf, revisionTag } from "../_http.ts";
 import {

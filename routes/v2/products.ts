@@ -24,7 +24,7 @@ import {
   listProducts,
   type Product,
 } from "../../lib/products/mod.ts";
-import type { Services } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import type { AppEnv } from "../_env.ts";
 import { allowScope } from "../_guards.ts";
 import { callerOf, revisionOf, revisionTag } from "../_http.ts";

@@ -12,7 +12,7 @@ import { type Incident, listIncidents } from "../../lib/alerts/mod.ts";
 import { type AuditEntry, listHistory } from "../../lib/entities/audit.ts";
 import { type JobRun, listJobRuns } from "../../lib/jobs/runs.ts";
 import { PAGE_MAX } from "../../lib/entities/page.ts";
-import type { Services } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import type { AppEnv } from "../_env.ts";
 import { Id, jsonAnswer, newRoutes, pageOf, problems, secured, Time } from "../_openapi.ts";
 

@@ -10,7 +10,8 @@
 import { readConfig } from "../../lib/config/mod.ts";
 import { openLog } from "../../lib/telemetry/log.ts";
 import { MAIL_POLICY } from "../../lib/mail/delivery.ts";
-import { openServices, type Services } from "../../lib/app/open.ts";
+import { openServices } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import { DAY_MS, HOUR_MS } from "../../lib/time.ts";
 import { happen, newOutbox, newPost, REFUSED, TAKEN } from "../support/program/outbox.ts";
 
@@ -50,6 +51,7 @@ const post = newPost();
 const policy = { ...MAIL_POLICY, timeoutMs: 5_000 };
 const newInstance = () =>
   newOutbox(
+    services,
     post,
     ({ type }) => [{ kind: "email", type, to: "client", lane: "" }],
     policy,
@@ -58,22 +60,22 @@ const newInstance = () =>
 console.log(`${count} messages, ${Deno.version.deno}, a destination that takes ${ANSWER_MS} ms`);
 await queueEvents();
 post.answer = slowly(() => TAKEN);
-await measured("handed on and sent", () => newInstance().run(services));
+await measured("handed on and sent", () => newInstance().run());
 
 await queueEvents();
 post.answer = slowly(() => REFUSED);
 post.got.length = 0;
-await measured("handed on and refused", () => newInstance().run(services));
+await measured("handed on and refused", () => newInstance().run());
 
 await queueEvents();
 post.answer = () => ({ state: "failed", reason: "no connection", isLaneDown: true });
-await measured("handed on to a server that is down", () => newInstance().run(services));
+await measured("handed on to a server that is down", () => newInstance().run());
 post.answer = slowly(() => TAKEN);
 later += HOUR_MS;
-await measured("sent when it is up again", () => newInstance().run(services));
+await measured("sent when it is up again", () => newInstance().run());
 
 later += DAY_MS;
-await measured("nothing to do", () => newInstance().run(services), 1);
+await measured("nothing to do", () => newInstance().run(), 1);
 await services.store.close();
 await Deno.remove(folder, { recursive: true });
 

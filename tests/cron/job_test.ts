@@ -18,7 +18,7 @@ import * as keys from "../../lib/kv/keys.ts";
 import { transact } from "../../lib/kv/transact.ts";
 import { currentContext } from "../../lib/telemetry/log.ts";
 import { type Caller, operationOf } from "../../lib/entities/caller.ts";
-import type { Services } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import { HOUR_MS, MINUTE_MS, SECOND_MS, sleep } from "../../lib/time.ts";
 import { START, startInstances } from "../support/processes/instances.ts";
 

@@ -1,47 +1,21 @@
 /**
- * Imports point one way: main → routes, cron → use cases → parts. Files stay short.
+ * The plan of the house: imports point one way, folders have no circles, files stay short.
+ * Type imports count like any other.
  */
 import { deepStrictEqual as deepEqual, ok } from "node:assert/strict";
 
 const ROOT = new URL("../../", import.meta.url);
 
-/** What business modules stand on, and what knows none of them. All else in lib/ is business. */
-const PARTS = new Set([
-  "endpoints",
-  "rate_limit",
-  "config",
-  "contact",
-  "digest",
-  "error_copy",
-  "error_tracking",
-  "errors",
-  "ids",
-  "kv",
-  "languages",
-  "log",
-  "money",
-  "redact",
-  "text",
-  "time",
-  "tracing",
-]);
+/** What speaks to the outside or to the store: routes and jobs reach them through use cases. */
+const BEHIND_USE_CASES = new Set(["kv", "storage", "mailer", "gateways", "outgoing"]);
 
-/** What speaks to the outside: only use cases call it. */
-const ADAPTERS = new Set([
-  "alert_channels",
-  "gateways",
-  "http_client",
-  "mail",
-  "mailer",
-  "storage",
-  "webhook_sender",
-  "webhook_sender_rules",
-]);
+/** Who may see the whole program at once. */
+const SEES_ALL = new Set(["main.ts", "routes", "cron", "lib/app", "lib/tasks"]);
 
 const LINES_MAX = 400;
 
 /** Where the program starts: at the server, or at a task for the command line. */
-const ROOTS = /^(?:main\.ts|lib\/tasks\/(?!_)\w+\.ts)$/;
+const ENTRIES = /^(?:main\.ts|lib\/tasks\/(?!_)\w+\.ts)$/;
 
 /**
  * Notes to self, in comments: in code three X are the currency that is none.
@@ -59,9 +33,9 @@ interface Import {
   to: string;
 }
 
-/** The subject of a file in lib/: `kv` of `lib/kv/keys.ts`, `leads` of `lib/leads/mod.ts`. */
-function subjectOf(path: string): string | undefined {
-  return /^lib\/(\w+)/.exec(path)?.[1];
+/** The folder that a file belongs to: `lib/kv`, `lib` for the files at its root, `routes`, `main.ts`. */
+function folderOf(path: string): string {
+  return /^(?:lib\/\w+(?=\/)|lib|routes|cron|tests)(?=\/)/.exec(path)?.[0] ?? path;
 }
 
 /** Why `from` must not import `to`, if it must not. */
@@ -76,37 +50,27 @@ function objection({ from, says, to }: Import, aliases: string[]): string | unde
   }
   if (/^\w+:/.test(to)) return "only npm: and node: come from outside of the project";
 
-  const [source, target] = [subjectOf(from), subjectOf(to)];
-  const isPart = source !== undefined && PARTS.has(source);
-  const isAdapter = source !== undefined && ADAPTERS.has(source);
+  const [source, target] = [folderOf(from), folderOf(to)];
   const folder = /^(.*\/)_\w+\.tsx?$/.exec(to)?.[1];
   if (folder !== undefined && !from.startsWith(folder)) return `it is private to ${folder}`;
-  if (ROOTS.test(to)) return "the program starts there";
-  if (to.startsWith("tests/")) return "the product does not need its tests";
-  if (ROOTS.test(from)) return undefined;
-  if (to.startsWith("routes/") && !from.startsWith("routes/")) {
-    return "only the roots import routes";
+  if (ENTRIES.test(to)) return "the program starts there";
+  if (target === "tests") return "the product does not need its tests";
+  if (target === "routes" && source !== "routes" && from !== "main.ts") {
+    return "only main.ts imports routes";
   }
-  if (to.startsWith("cron/") && !from.startsWith("cron/")) return "only the roots import cron";
-  if (source === undefined) {
-    if (target === "kv") return "routes and cron call use cases, not the store";
-    if (target !== undefined && ADAPTERS.has(target)) {
-      return "routes and cron call use cases, not adapters";
-    }
-    return undefined;
+  if (target === "cron" && source !== "cron" && from !== "main.ts") {
+    return "only main.ts imports cron";
   }
-  if (
-    (isPart || isAdapter) && target !== undefined && !PARTS.has(target) && !ADAPTERS.has(target)
-  ) {
-    return "parts and adapters know no business module";
+  if (target === "lib/app" && !SEES_ALL.has(source)) return "a room states what it needs itself";
+  if (source === "lib" && target !== "lib") return "the ground stands on nothing";
+  if ((source === "routes" || source === "cron") && BEHIND_USE_CASES.has(to.split("/")[1] ?? "")) {
+    return "routes and jobs call use cases";
   }
-  return isPart && target !== undefined && ADAPTERS.has(target)
-    ? "parts do not reach the outside"
-    : undefined;
+  return undefined;
 }
 
 /** A round of imports, if there is one: its stations, the first again at the end. */
-function cycleOf(imports: Import[]): string[] | undefined {
+function cycleOf(imports: Pick<Import, "from" | "to">[]): string[] | undefined {
   const next = Map.groupBy(imports, ({ from }) => from);
   const done = new Set<string>();
   const walk = (file: string, path: string[]): string[] | undefined => {
@@ -122,6 +86,30 @@ function cycleOf(imports: Import[]): string[] | undefined {
     const found = walk(file, []);
     if (found) return found;
   }
+}
+
+/** The imports between folders. */
+function betweenFolders(imports: Import[]): Pick<Import, "from" | "to">[] {
+  return imports
+    .filter(({ to }) => !/^\w+:/.test(to))
+    .map(({ from, to }) => ({ from: folderOf(from), to: folderOf(to) }))
+    .filter(({ from, to }) => from !== to);
+}
+
+/** How many floors lie under each folder; there must be no circle. */
+function levelsOf(imports: Pick<Import, "from" | "to">[]): Map<string, number> {
+  const next = Map.groupBy(imports, ({ from }) => from);
+  const levels = new Map<string, number>();
+  const level = (folder: string): number => {
+    const known = levels.get(folder);
+    if (known !== undefined) return known;
+    const below = (next.get(folder) ?? []).map(({ to }) => level(to));
+    const found = 1 + Math.max(0, ...below);
+    levels.set(folder, found);
+    return found;
+  };
+  for (const { from } of imports) level(from);
+  return levels;
 }
 
 /** Every file of TypeScript below `folder`, as paths from the root. */
@@ -200,21 +188,40 @@ Deno.test("every import of the product points the right way", async () => {
   deepEqual(wrong, []);
 });
 
-Deno.test("no subject of lib/ imports itself by way of another", async () => {
-  const imports = (await productImports()).flatMap(({ from, says, to }) => {
-    const [source, target] = [subjectOf(from), subjectOf(to)];
-    // Files of one subject may know each other, and Services is what all are handed.
-    if (!source || !target || source === target || target === "services") return [];
-    return [{ from: source, says, to: target }];
-  });
+Deno.test("no folder reaches itself through another, and the plan is printed", async () => {
+  const imports = betweenFolders(await productImports());
 
   deepEqual(cycleOf(imports), undefined);
+  const levels = levelsOf(imports);
+  const floors = Map.groupBy(levels.keys(), (folder) => levels.get(folder)!);
+  const ground = (await filesBelow("lib/")).filter((file) => folderOf(file) === "lib");
+  console.log(
+    `${levels.size} folders on ${floors.size} levels, no circles; ${ground.length} files at the root of lib/`,
+  );
+  for (const [level, folders] of [...floors].sort(([a], [b]) => a - b)) {
+    console.log(`${String(level).padStart(3)}  ${folders.sort().join("  ")}`);
+  }
+});
+
+Deno.test("no file reaches itself through others of its folder", async () => {
+  const inside = (await productImports()).filter(({ from, to }) => folderOf(from) === folderOf(to));
+
+  deepEqual(cycleOf(inside), undefined);
+});
+
+Deno.test("every folder of lib/ has a door", async () => {
+  const files = await filesBelow("lib/");
+  const folders = new Set(files.map(folderOf).filter((folder) => folder !== "lib"));
+  // Each file of tasks is a program.
+  folders.delete("lib/tasks");
+
+  deepEqual([...folders].filter((folder) => !files.includes(`${folder}/mod.ts`)), []);
 });
 
 Deno.test("every file of the product is reached from where it starts", async () => {
   const imports = await productImports();
   const files = await productFiles();
-  const reached = new Set(files.filter((file) => ROOTS.test(file)));
+  const reached = new Set(files.filter((file) => ENTRIES.test(file)));
   for (const file of reached) {
     for (const { from, to } of imports) if (from === file) reached.add(to);
   }
@@ -247,20 +254,21 @@ Deno.test("nothing is left for later in the product or its tests", async () => {
 Deno.test("objection() refuses each import that would point the wrong way", () => {
   const wrong = [
     "routes/v2/leads.ts -> lib/kv/keys.ts",
-    "cron/outbox.ts -> lib/kv/transact.ts",
+    "cron/mod.ts -> lib/kv/transact.ts",
     "routes/callbacks.ts -> lib/gateways/pesapal.ts",
-    "cron/backup.ts -> lib/storage/s3.ts",
+    "cron/mod.ts -> lib/storage/s3.ts",
     "routes/mod.ts -> cron/mod.ts",
     "cron/mod.ts -> routes/mod.ts",
     "lib/leads/mod.ts -> routes/_http.ts",
     "lib/leads/mod.ts -> cron/mod.ts",
     "lib/leads/mod.ts -> main.ts",
     "lib/leads/mod.ts -> lib/tasks/keys.ts",
+    "lib/leads/mod.ts -> lib/app/services.ts",
+    "lib/health/mod.ts -> lib/app/open.ts",
     "lib/leads/mod.ts -> tests/support/program/app.ts",
-    "lib/kv/transact.ts -> lib/app/open.ts",
     "lib/money.ts -> lib/invoices/mod.ts",
-    "lib/gateways/pesapal.ts -> lib/payments.ts",
-    "lib/kv/keys.ts -> lib/storage/mod.ts",
+    "lib/text.ts -> lib/telemetry/log.ts",
+    "lib/leads/mod.ts -> lib/mail/_parts.ts",
     "main.ts -> routes/_problem.ts",
     "main.ts -> file:///elsewhere/x.ts",
     "main.ts -> https://deno.land/x/mod.ts",
@@ -270,16 +278,19 @@ Deno.test("objection() refuses each import that would point the wrong way", () =
   const right = [
     "main.ts -> routes/mod.ts",
     "main.ts -> cron/mod.ts",
-    "lib/tasks/keys.ts -> lib/kv/scan.ts",
-    "lib/tasks/keys.ts -> lib/tasks/_task.ts",
+    "main.ts -> lib/app/open.ts",
     "main.ts -> lib/kv/store.ts",
+    "lib/tasks/keys.ts -> lib/kv/keys.ts",
+    "lib/tasks/keys.ts -> lib/tasks/_task.ts",
+    "lib/tasks/keys.ts -> lib/app/services.ts",
     "routes/v2/leads.ts -> routes/_http.ts",
     "routes/v2/leads.ts -> lib/leads/mod.ts",
-    "cron/outbox.ts -> lib/outbox/dispatcher.ts",
+    "routes/v2/leads.ts -> lib/app/services.ts",
+    "cron/mod.ts -> lib/outbox/admin.ts",
     "lib/leads/mod.ts -> lib/invoices/mod.ts",
     "lib/leads/mod.ts -> lib/kv/keys.ts",
     "lib/kv/records.ts -> lib/money.ts",
-    "lib/payments.ts -> lib/gateways/mod.ts",
+    "lib/money.ts -> lib/errors.ts",
     "lib/telemetry/log.ts -> node:async_hooks",
   ];
   const refused = (arrow: string) => {

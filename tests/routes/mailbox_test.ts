@@ -23,7 +23,7 @@ Deno.test("GET /dev/mailbox shows the mails that were not sent, and what is in t
     message: "</iframe><b>",
     productId: product.id,
   });
-  await app.services.outbox.run(app.services);
+  await app.services.outbox.run();
 
   const list = await app.get("/dev/mailbox");
   const numbers = Array.from(list.text.matchAll(/href="\/dev\/mailbox\/(\d+)"/g), ([, n]) => n);

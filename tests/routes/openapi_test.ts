@@ -156,8 +156,12 @@ const aMessage = async (app: TestShop, isSent = false) => {
   const post = newPost();
   post.answer = () => isSent ? TAKEN : BUSY;
   await happen(app.services);
-  await newOutbox(post, ({ type }) => [{ kind: "email", type, to: "client", lane: "" }])
-    .run(app.services);
+  await newOutbox(
+    app.services,
+    post,
+    ({ type }) => [{ kind: "email", type, to: "client", lane: "" }],
+  )
+    .run();
   return post.got[0]!.id;
 };
 

@@ -29,12 +29,12 @@ async function someMessages(app: TestApp): Promise<{ post: Post; ids: Record<str
     gone: { state: "moot", reason: "none" } as const,
   };
   post.answer = ({ to }) => Reflect.get(answers, to) ?? { state: "sent" };
-  const outbox = newOutbox(post, (event) => [
+  const outbox = newOutbox(app.services, post, (event) => [
     ...["waiting", "dead", "gone"].map((to) => ({ ...hook(to)(event), isOrdered: false })),
     { kind: "email", type: "lead.created", to: "sent", lane: "" },
   ]);
   await happen(app.services, { subject: { invoiceId: newId(1) } });
-  await outbox.run(app.services);
+  await outbox.run();
   await app.services.alerts.close();
   return { post, ids: Object.fromEntries(post.got.map(({ to, id }) => [to, id])) };
 }
@@ -72,7 +72,7 @@ Deno.test("GET /api/v2/outbox gives pages, and no message that is none", async (
   const post = newPost();
   post.answer = () => BUSY;
   await Promise.all(Array.from({ length: 5 }, () => happen(app.services)));
-  await newOutbox(post).run(app.services);
+  await newOutbox(app.services, post).run();
 
   const seen: string[] = [];
   let cursor = "";
@@ -97,7 +97,7 @@ Deno.test("POST /api/v2/outbox/:id/retry has a message sent that waits, is dead 
     const { status, body } = await asAdmin(app, "POST", `/api/v2/outbox/${ids[to]}/retry`);
     deepEqual([status, body.status, body.endedAt], [200, "pending", null]);
   }
-  const tally = await newOutbox(post).run(app.services);
+  const tally = await newOutbox(app.services, post).run();
 
   equal(tally.sent, 3);
   // Under the ids that they had, so that a repeat is known for one.
@@ -112,12 +112,12 @@ Deno.test("POST /api/v2/outbox/:id/retry gives a dead message all its attempts a
   const { post, ids } = await someMessages(app);
   post.answer = () => BUSY;
   await asAdmin(app, "POST", `/api/v2/outbox/${ids.dead}/retry`);
-  const outbox = newOutbox(post);
+  const outbox = newOutbox(app.services, post);
   const before = post.got.length;
 
-  await outbox.run(app.services);
+  await outbox.run();
   app.advance(2 * MINUTE_MS);
-  await outbox.run(app.services);
+  await outbox.run();
 
   ok(post.got.slice(before).filter(({ to }) => to === "dead").length === 2);
   const { body } = await asAdmin(app, "GET", `/api/v2/outbox/${ids.dead}`);
@@ -141,14 +141,14 @@ Deno.test("POST /api/v2/outbox/:id/retry keeps a message behind those of its ord
   post.answer = ({ type }) => type === "invoice.issued" ? REFUSED : BUSY;
   await happen(app.services, { type: "invoice.issued", subject });
   await happen(app.services, { type: "invoice.paid", subject });
-  const outbox = newOutbox(post);
-  await outbox.run(app.services);
+  const outbox = newOutbox(app.services, post);
+  await outbox.run();
   const dead = post.got.find(({ type }) => type === "invoice.issued")!;
 
   await asAdmin(app, "POST", `/api/v2/outbox/${dead.id}/retry`);
   post.answer = () => ({ state: "sent" });
   app.advance(2 * MINUTE_MS);
-  await outbox.run(app.services);
+  await outbox.run();
 
   deepEqual(post.got.slice(2).map(({ type }) => type), ["invoice.paid", "invoice.issued"]);
   equal(await app.count(["message_order"]), 0);
@@ -162,13 +162,13 @@ Deno.test("POST /api/v2/outbox/:id/cancel has a message not sent, and lets those
   post.answer = ({ type }) => type === "invoice.issued" ? BUSY : { state: "sent" };
   await happen(app.services, { type: "invoice.issued", subject });
   await happen(app.services, { type: "invoice.paid", subject });
-  const outbox = newOutbox(post);
-  await outbox.run(app.services);
+  const outbox = newOutbox(app.services, post);
+  await outbox.run();
   const { id } = post.got[0]!;
 
   const first = await asAdmin(app, "POST", `/api/v2/outbox/${id}/cancel`);
   const second = await asAdmin(app, "POST", `/api/v2/outbox/${id}/cancel`);
-  await outbox.run(app.services);
+  await outbox.run();
 
   deepEqual([first.status, second.status, first.body.status], [200, 200, "cancelled"]);
   deepEqual(post.got.map(({ type }) => type), ["invoice.issued", "invoice.paid"]);
@@ -182,7 +182,7 @@ Deno.test("POST /api/v2/outbox/:id/{retry,cancel} leave alone what is being sent
   const { promise: released, resolve: release } = Promise.withResolvers<void>();
   post.answer = () => released.then(() => ({ state: "sent" }));
   await happen(app.services);
-  const running = newOutbox(post).run(app.services);
+  const running = newOutbox(app.services, post).run();
   await until(() => post.got.length > 0);
 
   for (const action of ["retry", "cancel"]) {
@@ -210,7 +210,7 @@ Deno.test("the outbox is for keys with system:read and system:write", async () =
 Deno.test("POST /api/v2/invoices/:id/send has the invoice sent to its buyer, once for each key", async () => {
   await using app = await startApp({ env: MAIL });
   const clientId = await newClient(app);
-  await app.services.outbox.run(app.services);
+  await app.services.outbox.run();
   const { body: invoice } = await asAdmin(app, "POST", "/api/v2/invoices", {
     body: { clientId, lines: [{ description: "Work", quantity: 1, unitMinor: 5_000 }] },
   });
@@ -220,7 +220,7 @@ Deno.test("POST /api/v2/invoices/:id/send has the invoice sent to its buyer, onc
     });
 
   const answers = [await send("one"), await send("one"), await send("two")];
-  const tally = await app.services.outbox.run(app.services);
+  const tally = await app.services.outbox.run();
 
   deepEqual(answers.map(({ status }) => status), [202, 202, 202]);
   equal(answers[0]!.body.revision, invoice.revision);
@@ -253,7 +253,7 @@ Deno.test("POST /api/v2/invoices/:id/send refuses drafts, void ones, and buyers 
 
 Deno.test("a request that has something told costs one read and one commit, whoever sends it meanwhile", async () => {
   await using app = await startShop({ env: { ...MAIL, SHOP_EMAIL: "owner@example.com" } });
-  app.services.outbox.start(app.services);
+  app.services.outbox.start();
   const product = await app.stockProduct();
 
   for (let i = 0; i < 5; i++) {

@@ -3,7 +3,7 @@
  */
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 import { type Job, runJob } from "../../cron/_job.ts";
-import type { Services } from "../../lib/app/open.ts";
+import type { Services } from "../../lib/app/services.ts";
 import { LEAD } from "../support/program/app.ts";
 import { startShop } from "../support/program/shop.ts";
 

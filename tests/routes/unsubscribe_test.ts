@@ -96,14 +96,14 @@ Deno.test("news go to who has agreed, with a way to end them that works", async 
   await using smtp = startMailTaker();
   await using app = await startApp({ env: { MAIL_URL: smtp.url, MAIL_FROM: "shop@example.com" } });
   const id = await newClient(app);
-  await app.services.outbox.run(app.services);
+  await app.services.outbox.run();
   smtp.taken.length = 0;
 
   const sent = await app.request("POST", `/api/v2/clients/${id}/news`, {
     key: app.adminKey,
     body: {},
   });
-  await app.services.outbox.run(app.services);
+  await app.services.outbox.run();
 
   equal(sent.status, 202);
   const [mail, ...others] = smtp.taken;
@@ -130,12 +130,12 @@ Deno.test("news that wait when the consent ends are not sent", async () => {
   await using smtp = startMailTaker();
   await using app = await startApp({ env: { MAIL_URL: smtp.url, MAIL_FROM: "shop@example.com" } });
   const id = await newClient(app);
-  await app.services.outbox.run(app.services);
+  await app.services.outbox.run();
   smtp.taken.length = 0;
   const { id: messageId } = await sendNews(app.services, id, TESTER);
   await changeClient(app.services, id, { marketingConsent: false }, { by: TESTER });
 
-  await app.services.outbox.run(app.services);
+  await app.services.outbox.run();
 
   deepEqual(smtp.taken, []);
   const message = await app.services.store.get(keys.messageDone(messageId));

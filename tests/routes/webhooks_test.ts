@@ -164,13 +164,13 @@ Deno.test("POST /api/v2/webhooks/:id/deliveries/:messageId/redeliver sends it ag
   await using receiver = startWebhookEndpoint();
   const { id } = await add(app, { url: receiver.url });
   await happen(app.services);
-  await app.services.outbox.run(app.services);
+  await app.services.outbox.run();
   const deliveries = async () => (await asAdmin(app, "GET", `${ROOT}/${id}/deliveries`)).body.data;
   const [sent] = await deliveries();
   const path = `${ROOT}/${id}/deliveries/${sent.messageId}/redeliver`;
 
   const { status, body } = await asAdmin(app, "POST", path);
-  await app.services.outbox.run(app.services);
+  await app.services.outbox.run();
 
   deepEqual([sent.status, sent.attempts, sent.lastStatus], ["sent", 1, 200]);
   deepEqual([status, body.status, body.messageId], [202, "pending", sent.messageId]);
@@ -191,7 +191,7 @@ Deno.test("GET /api/v2/webhooks/:id/deliveries gives pages", async () => {
   await using receiver = startWebhookEndpoint();
   const { id } = await add(app, { url: receiver.url });
   for (let i = 0; i < 5; i++) await happen(app.services);
-  await app.services.outbox.run(app.services);
+  await app.services.outbox.run();
 
   const seen: string[] = [];
   let cursor = "";

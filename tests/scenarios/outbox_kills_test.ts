@@ -81,7 +81,7 @@ Deno.test(`of every acknowledged enquiry the mail is sent, through ${CYCLES} rou
     clock: () => Date.now() + later,
     random: Math.random,
   });
-  for (; later < 2 * DAY_MS; later += 3 * HOUR_MS) await services.outbox.run(services);
+  for (; later < 2 * DAY_MS; later += 3 * HOUR_MS) await services.outbox.run();
 
   const { store } = services;
   const done = (await store.list(keys.messagesDone, { limit: 100_000 })).map(({ value }) => value);

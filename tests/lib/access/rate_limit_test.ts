@@ -8,15 +8,8 @@ import { AppError } from "../../../lib/errors.ts";
 import { encode } from "../../../lib/kv/codec.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { RateWindow } from "../../../lib/kv/records.ts";
-import {
-  LOG_MAX,
-  parseRules,
-  RATE_RULES,
-  type RateGuard,
-  RateLimiter,
-  type RateRule,
-  takeOne,
-} from "../../../lib/access/rate_limit.ts";
+import { LOG_MAX, type RateGuard, RateLimiter, takeOne } from "../../../lib/access/rate_limit.ts";
+import { parseRules, RATE_RULES, type RateRule } from "../../../lib/config/rate_rules.ts";
 
 const START = Date.UTC(2026, 5, 15, 9, 0, 0);
 const RULE: RateRule = { name: "lead_post", limit: 10, windowMs: 60_000 };

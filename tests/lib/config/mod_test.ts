@@ -17,7 +17,7 @@ import {
   environment,
   readConfig,
 } from "../../../lib/config/mod.ts";
-import { RATE_RULES } from "../../../lib/access/rate_limit.ts";
+import { RATE_RULES } from "../../../lib/config/rate_rules.ts";
 
 type Env = Record<string, string | undefined>;
 

@@ -7,7 +7,8 @@ import type { AlertChannel, Notice } from "../../../lib/alerts/channels.ts";
 import type { ErrorContext, ErrorTracker } from "../../../lib/telemetry/error_tracking.ts";
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from "../../../lib/time.ts";
 import type { DueJob } from "../../../lib/jobs/timetable.ts";
-import { ErrorRate, noteUnexpected, watch } from "../../../lib/health/watch.ts";
+import { noteUnexpected, watch } from "../../../lib/health/watch.ts";
+import { ErrorRate } from "../../../lib/telemetry/error_rate.ts";
 import { type Instances, START, startInstances } from "../../support/processes/instances.ts";
 
 /** Keeps what it is told. */

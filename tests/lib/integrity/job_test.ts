@@ -17,7 +17,7 @@ import * as keys from "../../../lib/kv/keys.ts";
 import { type Deadlines, Store } from "../../../lib/kv/store.ts";
 import type { SweepRecord } from "../../../lib/kv/sweep_records.ts";
 import { acceptLead } from "../../../lib/leads/mod.ts";
-import type { Services } from "../../../lib/app/open.ts";
+import type { Services } from "../../../lib/app/services.ts";
 import {
   askForSweep,
   getSweep,

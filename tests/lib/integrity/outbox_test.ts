@@ -31,7 +31,7 @@ async function fillOutbox({ services, get }: Books): Promise<Messages> {
   ids.push(await happen(services, { type: "invoice.issued", subject }));
   ids.push(await happen(services, { type: "invoice.paid", subject }));
   ids.push(await happen(services, { type: "invoice.voided" }));
-  await newOutbox(post).run(services);
+  await newOutbox(services, post).run();
   await services.alerts.close();
   const all = await services.store.list(keys.messages, { limit: 10 });
   const [first, second, dead] = await Promise.all(
@@ -98,7 +98,7 @@ for (const [name, damage] of Object.entries(DAMAGE)) {
     const post = newPost();
     post.answer = () => TAKEN;
     books.advance(DAY_MS);
-    equal((await newOutbox(post).run(services)).sent, 2);
+    equal((await newOutbox(services, post).run()).sent, 2);
     deepEqual((await sweep(services)).findings, []);
   });
 }

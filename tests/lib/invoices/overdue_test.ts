@@ -211,11 +211,11 @@ Deno.test("a reminder goes to the buyer by mail, unless the invoice is paid befo
   const { id } = await app.bill({ dueOn: DUE });
   const paid = await app.bill({ dueOn: DUE });
   goTo(app, "2026-06-27T05:00:00Z");
-  await app.services.outbox.run(app.services); // what was before
+  await app.services.outbox.run(); // what was before
 
   await walk(app);
   await app.payByHand(paid, TOTAL);
-  await app.services.outbox.run(app.services);
+  await app.services.outbox.run();
 
   const done = await app.services.store.list(keys.messagesDone, { limit: 100 });
   const reminders = done.map(({ value }) => value).filter(({ type }) =>

@@ -47,7 +47,7 @@ async function startShop(env: Record<string, string> = {}) {
 /** Sends what is to be sent. @returns It, as a mail program reads it */
 async function sent(app: TestApp, smtp: MailTaker): Promise<Email[]> {
   smtp.taken.length = 0;
-  await app.services.outbox.run(app.services);
+  await app.services.outbox.run();
   return await Promise.all(smtp.taken.map(({ raw }) => readMail(raw)));
 }
 
@@ -292,7 +292,7 @@ Deno.test("a recipient that is refused is dead at once, and a server that lets n
     smtp.replies = replies;
     await app.post("/api/v2/leads", { ...LEAD, phone: "0754000111" });
 
-    await app.services.outbox.run(app.services);
+    await app.services.outbox.run();
 
     const messages = (await app.services.store.list(keys.messages, { limit: 9 }))
       .map(({ value }) => value).filter(({ attempts }) => attempts > 0);

@@ -7,8 +7,11 @@ import { eraseClient } from "../../../lib/leads/clients.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import { Outbox } from "../../../lib/outbox/dispatcher.ts";
 import { listMessages, type OutboxMessage } from "../../../lib/outbox/admin.ts";
-import { MAIL_POLICY, mailSubscriber, newMailSender } from "../../../lib/mail/delivery.ts";
-import { SENDERS } from "../../../lib/app/outbox_table.ts";
+import { MAIL_POLICY, newMailSender, newMailSubscriber } from "../../../lib/mail/delivery.ts";
+import { newAlertSender } from "../../../lib/alerts/delivery.ts";
+import { raiseDeadLetter } from "../../../lib/app/open.ts";
+import type { Services } from "../../../lib/app/services.ts";
+import { newWebhookMessageSender } from "../../../lib/webhooks/delivery.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../../lib/time.ts";
 import { LEAD, startApp, type TestApp, TESTER } from "../../support/program/app.ts";
 import { type MoodySmtp, startMoodySmtp } from "../../support/servers/moody_smtp.ts";
@@ -23,11 +26,22 @@ function mailEnv(port: number): Record<string, string> {
 }
 
 /** Sends mail and waits no longer than a test should. */
-function newMailOutbox(timeoutMs = 5_000): Outbox {
+function newMailOutbox(services: Services, timeoutMs = 5_000): Outbox {
+  const { store, clock, log, metrics, errorTracker } = services;
   return new Outbox({
-    subscribers: [mailSubscriber],
-    senders: { ...SENDERS, email: newMailSender({ ...MAIL_POLICY, timeoutMs }) },
+    store,
+    clock,
+    log,
+    metrics,
+    errorTracker,
+    subscribers: [newMailSubscriber(services)],
+    senders: {
+      email: newMailSender(services, { ...MAIL_POLICY, timeoutMs }),
+      webhook: newWebhookMessageSender(services),
+      alert: newAlertSender(services),
+    },
     random: () => 0.5,
+    onDead: (message) => raiseDeadLetter(services, message),
   });
 }
 
@@ -54,7 +68,7 @@ Deno.test({
     const product = await app.stockProduct();
     await app.post("/api/v2/leads", { ...LEAD, productId: product.id });
 
-    const tally = await app.services.outbox.run(app.services);
+    const tally = await app.services.outbox.run();
 
     equal(tally.sent, 2);
     const mails = await server.stop();
@@ -87,9 +101,9 @@ for (
     await using app = await startMailing(smtp);
     smtp.mood = mood;
     await app.post("/api/v2/leads", LEAD);
-    const outbox = newMailOutbox(mood === "hang" ? 300 : 5_000);
+    const outbox = newMailOutbox(app.services, mood === "hang" ? 300 : 5_000);
 
-    await outbox.run(app.services);
+    await outbox.run();
 
     const [message] = await allMessages(app);
     equal(message!.status, state);
@@ -98,7 +112,7 @@ for (
 
     smtp.mood = "take";
     app.advance(10 * MINUTE_MS);
-    await outbox.run(app.services);
+    await outbox.run();
 
     const isSent = state === "pending";
     equal((await allMessages(app))[0]!.status, isSent ? "sent" : "dead");
@@ -112,20 +126,20 @@ for (
 Deno.test("mail to a server that is down for an hour is all sent afterwards, once", async () => {
   await using smtp = startMoodySmtp();
   await using app = await startMailing(smtp);
-  const outbox = newMailOutbox();
+  const outbox = newMailOutbox(app.services);
   await smtp.down();
   for (let i = 0; i < 30; i++) {
     await app.post("/api/v2/leads", { ...LEAD, email: `visitor${i}@example.com` });
   }
 
   for (let minutes = 0; minutes < 60; minutes++) {
-    await outbox.run(app.services);
+    await outbox.run();
     app.advance(MINUTE_MS);
   }
   equal(smtp.taken.length, 0);
   smtp.up();
   for (let minutes = 0; minutes < 6 * 60; minutes += 5) {
-    await outbox.run(app.services);
+    await outbox.run();
     app.advance(5 * MINUTE_MS);
   }
 
@@ -139,14 +153,14 @@ Deno.test("mail to a server that is down for an hour is all sent afterwards, onc
 Deno.test("mail to a server that is never up again is dead after a day, and can be tried anew", async () => {
   await using smtp = startMoodySmtp();
   await using app = await startMailing(smtp);
-  const outbox = newMailOutbox();
+  const outbox = newMailOutbox(app.services);
   await smtp.down();
   for (let i = 0; i < 10; i++) {
     await app.post("/api/v2/leads", { ...LEAD, email: `visitor${i}@example.com` });
   }
 
   for (let minutes = 0; minutes < 25 * 60; minutes += 5) {
-    await outbox.run(app.services);
+    await outbox.run();
     app.advance(5 * MINUTE_MS);
   }
 
@@ -160,7 +174,7 @@ Deno.test("mail to a server that is never up again is dead after a day, and can 
     equal(status, 200);
   }
   app.advance(HOUR_MS);
-  await outbox.run(app.services);
+  await outbox.run();
   equal(smtp.taken.length, 10);
   await app.services.alerts.close();
 });
@@ -170,14 +184,14 @@ Deno.test("nothing is told to a client whose data was erased before the mail was
   await using app = await startMailing(smtp);
   await smtp.down();
   const { body } = await app.post("/api/v2/leads", LEAD);
-  const outbox = newMailOutbox();
-  await outbox.run(app.services);
+  const outbox = newMailOutbox(app.services);
+  await outbox.run();
   equal((await allMessages(app))[0]!.status, "pending");
   smtp.up();
 
   await eraseClient(app.services, body.client.id, TESTER);
   app.advance(DAY_MS);
-  await outbox.run(app.services);
+  await outbox.run();
 
   const [message] = await allMessages(app);
   deepEqual([message!.status, message!.lastError], ["cancelled", "no address"]);
@@ -194,7 +208,7 @@ Deno.test("without a mail server, or an address, there is no mail and nothing wa
   await mailing.post("/api/v2/leads", { name: "Juma", phone: "0754000111" });
 
   for (const { services } of [app, mailing]) {
-    const tally = await services.outbox.run(services);
+    const tally = await services.outbox.run();
     deepEqual(tally, { events: 1, sent: 0, failed: 0, dead: 0, cancelled: 0 });
   }
 

@@ -53,10 +53,10 @@ function theMessage(app: TestApp): Promise<OutboxMessage> {
 Deno.test("run() tells every destination of an event once, and leaves nothing to be done", async () => {
   await using app = await startApp();
   const post = newPost();
-  const outbox = newOutbox(post, (event) => [hook("a")(event), hook("b")(event)]);
+  const outbox = newOutbox(app.services, post, (event) => [hook("a")(event), hook("b")(event)]);
   const id = await happen(app.services, { subject: { invoiceId: newId(1) } });
 
-  const tally = await outbox.run(app.services);
+  const tally = await outbox.run();
 
   deepEqual(tally, { events: 1, sent: 2, failed: 0, dead: 0, cancelled: 0 });
   deepEqual(post.got.map(({ to }) => to).sort(), ["a", "b"]);
@@ -72,9 +72,9 @@ Deno.test("run() does nothing a second time", async () => {
   await using app = await startApp();
   const post = newPost();
   await happen(app.services);
-  await newOutbox(post).run(app.services);
+  await newOutbox(app.services, post).run();
 
-  const tally = await newOutbox(post).run(app.services);
+  const tally = await newOutbox(app.services, post).run();
 
   deepEqual(tally, { events: 0, sent: 0, failed: 0, dead: 0, cancelled: 0 });
   equal(post.got.length, 1);
@@ -84,7 +84,7 @@ Deno.test("run() deletes an event that nobody wants to hear of", async () => {
   await using app = await startApp();
   await happen(app.services);
 
-  const tally = await newOutbox(newPost(), () => []).run(app.services);
+  const tally = await newOutbox(app.services, newPost(), () => []).run();
 
   equal(tally.events, 1);
   deepEqual(await left(app), NOTHING);
@@ -97,10 +97,10 @@ Deno.test("run() by many instances at once sends each message once", async () =>
     await new Promise((done) => setTimeout(done, Math.random() * 5));
     return TAKEN;
   };
-  const outboxes = Array.from({ length: 4 }, () => newOutbox(post));
+  const outboxes = Array.from({ length: 4 }, () => newOutbox(app.services, post));
   await Promise.all(Array.from({ length: 60 }, () => happen(app.services)));
 
-  await Promise.all(outboxes.map((outbox) => outbox.run(app.services)));
+  await Promise.all(outboxes.map((outbox) => outbox.run()));
 
   equal(post.got.length, 60);
   equal(new Set(post.got.map(({ id }) => id)).size, 60);
@@ -111,11 +111,11 @@ Deno.test("run() tries a message that is not taken again when its wait is over, 
   await using app = await startApp();
   const post = newPost();
   post.answer = () => BUSY;
-  const outbox = newOutbox(post);
+  const outbox = newOutbox(app.services, post);
   await happen(app.services);
   const attemptsAfter = async (ms: number) => {
     app.advance(ms);
-    await outbox.run(app.services);
+    await outbox.run();
     return post.got.length;
   };
 
@@ -136,11 +136,11 @@ Deno.test("run() gives a message up when its attempts are spent, and tells an op
   await using app = await startApp();
   const post = newPost();
   post.answer = () => BUSY;
-  const outbox = newOutbox(post);
+  const outbox = newOutbox(app.services, post);
   await happen(app.services);
 
   for (let i = 0; i < 6; i++) {
-    await outbox.run(app.services);
+    await outbox.run();
     app.advance(61 * MINUTE_MS);
   }
 
@@ -157,10 +157,10 @@ Deno.test("run() gives a message up at once that is refused, and cancels one tha
   await using app = await startApp();
   const post = newPost();
   post.answer = ({ to }) => to === "a" ? REFUSED : { state: "moot", reason: "erased" };
-  const outbox = newOutbox(post, (event) => [hook("a")(event), hook("b")(event)]);
+  const outbox = newOutbox(app.services, post, (event) => [hook("a")(event), hook("b")(event)]);
   await happen(app.services);
 
-  const tally = await outbox.run(app.services);
+  const tally = await outbox.run();
 
   deepEqual(tally, { events: 1, sent: 0, failed: 0, dead: 1, cancelled: 1 });
   await isSound(app);
@@ -174,14 +174,14 @@ Deno.test("run() keeps the order of each invoice's messages to one endpoint, and
   let isUp = false;
   post.answer = ({ subject, type }) =>
     !isUp && subject.invoiceId === one && type === "invoice.issued" ? BUSY : TAKEN;
-  const outbox = newOutbox(post);
+  const outbox = newOutbox(app.services, post);
   for (const type of ["invoice.issued", "invoice.sent", "invoice.paid"] as const) {
     for (const invoiceId of [one, two]) {
       await happen(app.services, { type, subject: { invoiceId } });
     }
   }
 
-  await outbox.run(app.services);
+  await outbox.run();
 
   const typesOf = (id: string) =>
     post.got.filter(({ subject }) => subject.invoiceId === id).map(({ type }) => type);
@@ -191,7 +191,7 @@ Deno.test("run() keeps the order of each invoice's messages to one endpoint, and
 
   isUp = true;
   app.advance(2 * MINUTE_MS);
-  await outbox.run(app.services);
+  await outbox.run();
 
   deepEqual(typesOf(one), ["invoice.issued", "invoice.issued", "invoice.sent", "invoice.paid"]);
   deepEqual(await left(app), NOTHING);
@@ -205,7 +205,7 @@ Deno.test("run() goes on with an order when its first message is dead", async ()
   await happen(app.services, { type: "invoice.issued", subject });
   await happen(app.services, { type: "invoice.paid", subject });
 
-  await newOutbox(post).run(app.services);
+  await newOutbox(app.services, post).run();
 
   deepEqual(post.got.map(({ type }) => type), ["invoice.issued", "invoice.paid"]);
   deepEqual(await left(app), { ...NOTHING, messages: 1 });
@@ -223,10 +223,14 @@ Deno.test("run() does not let a slow lane hold up another, nor more than its sha
     else if (++fast === 50) onFastDone();
     return TAKEN;
   };
-  const outbox = newOutbox(post, (event) => [hook("slow")(event), hook("fast")(event)]);
+  const outbox = newOutbox(
+    app.services,
+    post,
+    (event) => [hook("slow")(event), hook("fast")(event)],
+  );
   await Promise.all(Array.from({ length: 50 }, () => happen(app.services)));
 
-  const running = outbox.run(app.services);
+  const running = outbox.run();
   await fastDone;
 
   equal(post.got.filter(({ lane }) => lane === "webhook:slow").length, POLICY.atOnce);
@@ -240,22 +244,22 @@ Deno.test("run() leaves a lane alone that is down, tries it with one message, an
   await using app = await startApp();
   const post = newPost();
   post.answer = ({ lane }) => lane === "webhook:down" ? DOWN : TAKEN;
-  const outbox = newOutbox(post, (event) => [hook("down")(event), hook("up")(event)]);
+  const outbox = newOutbox(app.services, post, (event) => [hook("down")(event), hook("up")(event)]);
   await Promise.all(Array.from({ length: 40 }, () => happen(app.services)));
   const tried = () => post.got.filter(({ lane }) => lane === "webhook:down").length;
 
-  await outbox.run(app.services);
+  await outbox.run();
   const first = tried();
   ok(first <= 5, `${first} were tried`);
-  await outbox.run(app.services);
+  await outbox.run();
   equal(tried(), first);
   app.advance(MINUTE_MS);
-  await outbox.run(app.services);
+  await outbox.run();
   equal(tried(), first + 1);
 
   post.answer = () => TAKEN;
   app.advance(10 * MINUTE_MS);
-  await outbox.run(app.services);
+  await outbox.run();
   deepEqual(await left(app), NOTHING);
   const taken = await listMessages(
     app.services,
@@ -269,11 +273,11 @@ Deno.test("run() lets messages die whose lane was down for as long as they are w
   await using app = await startApp();
   const post = newPost();
   post.answer = () => DOWN;
-  const outbox = newOutbox(post);
+  const outbox = newOutbox(app.services, post);
   await Promise.all(Array.from({ length: 300 }, () => happen(app.services)));
 
   for (let minutes = 0; minutes < 270; minutes += 5) {
-    await outbox.run(app.services);
+    await outbox.run();
     app.advance(5 * MINUTE_MS);
   }
 
@@ -293,13 +297,13 @@ Deno.test("run() sends again what an instance had that is gone, when its lease i
     return BUSY;
   };
   await happen(app.services);
-  const goneRun = newOutbox(gone).run(app.services);
+  const goneRun = newOutbox(app.services, gone).run();
   await until(() => gone.got.length > 0);
 
-  await newOutbox(post).run(app.services);
+  await newOutbox(app.services, post).run();
   equal(post.got.length, 0);
   app.advance(POLICY.timeoutMs + 31_000);
-  await newOutbox(post).run(app.services);
+  await newOutbox(app.services, post).run();
 
   deepEqual(post.got.map(({ id, attempts }) => [id, attempts]), [[gone.got[0]!.id, 2]]);
   answerLate();
@@ -319,12 +323,12 @@ Deno.test("run() gives up a message that takes every instance with it", async ()
   await happen(app.services);
   const runs = [];
   for (let i = 0; i <= POLICY.backoffMs.length; i++) {
-    runs.push(newOutbox(post).run(app.services));
+    runs.push(newOutbox(app.services, post).run());
     await until(() => post.got.length > i);
     app.advance(HOUR_MS);
   }
 
-  await newOutbox(post).run(app.services);
+  await newOutbox(app.services, post).run();
 
   equal(post.got.length, POLICY.backoffMs.length + 1);
   equal((await theMessage(app)).status, "dead");
@@ -340,7 +344,7 @@ Deno.test("run() ends an attempt that does not end by itself", async () => {
   post.answer = () => never.then(() => TAKEN);
   await happen(app.services);
 
-  const tally = await newOutbox(post, undefined, { ...POLICY, timeoutMs: 50 }).run(app.services);
+  const tally = await newOutbox(app.services, post, undefined, { ...POLICY, timeoutMs: 50 }).run();
 
   deepEqual(tally, { events: 1, sent: 0, failed: 1, dead: 0, cancelled: 0 });
   equal((await theMessage(app)).lastError, "no answer in 50 ms");
@@ -352,17 +356,17 @@ Deno.test("run() keeps an event whose messages cannot be told, and those after i
   const post = newPost();
   const [one, two] = [newId(1), newId(1)];
   let isBroken = true;
-  const outbox = newOutbox(post, (event) => {
+  const outbox = newOutbox(app.services, post, (event) => {
     if (isBroken && event.subject.invoiceId === one) throw new Error("broken");
     return [hook("a")(event)];
   });
   for (const invoiceId of [one, one, two]) await happen(app.services, { subject: { invoiceId } });
 
-  await outbox.run(app.services);
+  await outbox.run();
   deepEqual(post.got.map(({ subject }) => subject.invoiceId), [two]);
   equal(await app.count(keys.outboxEvents), 2);
   isBroken = false;
-  await outbox.run(app.services);
+  await outbox.run();
 
   equal(post.got.length, 3);
   deepEqual(await left(app), NOTHING);
@@ -373,10 +377,9 @@ Deno.test("stop() gives back what was not begun, and waits for what is under way
   const post = newPost();
   const { promise: released, resolve: release } = Promise.withResolvers<void>();
   post.answer = () => released.then(() => TAKEN);
-  const outbox = newOutbox(post);
-  outbox.start(app.services);
+  const outbox = newOutbox(app.services, post);
+  outbox.start();
   await Promise.all(Array.from({ length: 10 }, () => happen(app.services)));
-  outbox.wake();
   await until(() => post.got.length >= POLICY.atOnce);
 
   const stopping = outbox.stop(5_000);
@@ -385,23 +388,22 @@ Deno.test("stop() gives back what was not begun, and waits for what is under way
 
   equal(await app.count(keys.messagesDone), POLICY.atOnce);
   equal(await app.count(keys.outboxDues), 10 - POLICY.atOnce);
-  outbox.wake();
-  await newOutbox(newPost()).run(app.services);
+  await newOutbox(app.services, newPost()).run();
   deepEqual(await left(app), NOTHING);
 });
 
-Deno.test("wake() hands on at once what was just committed, and nothing before start()", async () => {
+Deno.test("a commit that writes an event wakes a started outbox of its process, and no other", async () => {
   await using app = await startApp();
   const post = newPost();
-  const outbox = newOutbox(post);
+  const outbox = newOutbox(app.services, post);
   await happen(app.services);
-  outbox.wake();
   equal(await app.count(keys.outboxEvents), 1);
-  outbox.start(app.services);
+  outbox.start();
+  equal(post.got.length, 0);
 
-  outbox.wake();
+  await happen(app.services);
 
-  await until(async () => await app.count(keys.messagesDone) > 0);
+  await until(async () => await app.count(keys.messagesDone) === 2);
   await outbox.stop(5_000);
   deepEqual(await left(app), NOTHING);
 });
@@ -462,9 +464,9 @@ Deno.test("deliverOutbox() says what is left, and forgets what was dead for 90 d
   const post = newPost();
   post.answer = ({ to }) => to === "a" ? REFUSED : BUSY;
   await happen(app.services);
-  const outbox = newOutbox(post, (event) => [hook("a")(event), hook("b")(event)]);
+  const outbox = newOutbox(app.services, post, (event) => [hook("a")(event), hook("b")(event)]);
   const services = { ...app.services, outbox };
-  await outbox.run(services);
+  await outbox.run();
   app.advance(5 * MINUTE_MS);
 
   deepEqual(await measureOutbox(app.services), { waiting: 1, overdueMs: 240_030, dead: 1 });

@@ -7,6 +7,7 @@ import { sweep } from "../../../lib/integrity/sweep.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { Outbox } from "../../../lib/outbox/dispatcher.ts";
 import { MINUTE_MS } from "../../../lib/time.ts";
+import { until } from "../../support/program/until.ts";
 import { startApp, type TestApp } from "../../support/program/app.ts";
 import {
   bySchedule,
@@ -45,7 +46,7 @@ async function startFaulty(): Promise<{ app: TestApp; kv: FaultyKv }> {
 /** Runs until nothing is to be sent any more, or `rounds` minutes have gone by. */
 async function runOut(app: TestApp, outboxes: Outbox[], rounds = 400): Promise<void> {
   for (let round = 0; round < rounds; round++) {
-    await Promise.allSettled(outboxes.map((outbox) => outbox.run(app.services)));
+    await Promise.allSettled(outboxes.map((outbox) => outbox.run()));
     const left = await app.services.store.list(keys.outboxDues, { limit: 1 }).catch(() => null);
     const news = await app.services.store.list(keys.outboxEvents, { limit: 1 }).catch(() => null);
     if (left?.length === 0 && news?.length === 0) return;
@@ -64,7 +65,7 @@ Deno.test("run() loses no message and sends none twice while a quarter of all co
   for (let i = 0; i < 60; i++) {
     await happen(app.services, { subject: { invoiceId: invoices[i % 10]! }, data: { i } });
   }
-  const outboxes = [newOutbox(post), newOutbox(post)];
+  const outboxes = [newOutbox(app.services, post), newOutbox(app.services, post)];
   const before = kv.commits.length;
 
   kv.commitFault = bySchedule(FAULTS, { share: 0.25, random });
@@ -93,7 +94,9 @@ Deno.test("run() brings every message to its end, whatever destinations and the 
   const moods = [TAKEN, BUSY, REFUSED, { state: "moot", reason: "none" } as const];
   post.answer = () => moods[Math.floor(random() * moods.length)]!;
   const wants = [hook("a"), hook("b")];
-  const outboxes = [0, 1].map(() => newOutbox(post, (event) => wants.map((want) => want(event))));
+  const outboxes = [0, 1].map(() =>
+    newOutbox(app.services, post, (event) => wants.map((want) => want(event)))
+  );
   const invoices = Array.from({ length: 5 }, () => newId(1));
   for (let i = 0; i < 40; i++) {
     await happen(app.services, { subject: { invoiceId: invoices[i % 5]! } });
@@ -123,9 +126,29 @@ Deno.test("an attempt that the store could not be told of is told when it answer
     return TAKEN;
   };
 
-  const tally = await newOutbox(post).run(app.services);
+  const tally = await newOutbox(app.services, post).run();
 
   equal(tally.sent, 1);
   equal(post.got.length, 1);
   equal(await app.count(keys.messagesDone), 1);
+});
+
+Deno.test("an event whose commit was applied without an answer wakes the outbox too", async () => {
+  const { app: started, kv } = await startFaulty();
+  await using app = started;
+  const post = newPost();
+  const outbox = newOutbox(app.services, post);
+  outbox.start();
+  let hasFailed = false;
+  kv.commitFault = () => {
+    if (hasFailed) return "ok";
+    hasFailed = true;
+    return "lost-after";
+  };
+
+  await happen(app.services);
+
+  await until(async () => await app.count(keys.messagesDone) === 1);
+  await outbox.stop(5_000);
+  equal(post.got.length, 1);
 });

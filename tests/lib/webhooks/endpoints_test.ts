@@ -42,7 +42,7 @@ const PRODUCTION = {
 };
 
 function run({ services }: TestApp) {
-  return services.outbox.run(services);
+  return services.outbox.run();
 }
 
 /** As long as an attempt may have to be waited for. */

@@ -13,7 +13,8 @@ import type {
 } from "../../../lib/gateways/mod.ts";
 import { newId } from "../../../lib/ids.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
-import { openServices, type Services } from "../../../lib/app/open.ts";
+import { openServices } from "../../../lib/app/open.ts";
+import type { Services } from "../../../lib/app/services.ts";
 import { AZAMPAY_ACCOUNT, AzamPaySimulator, type Push } from "./azampay_simulator.ts";
 
 /** Variables of the environment with which AzamPay is offered. */

@@ -7,7 +7,8 @@ import { readConfig } from "../../../lib/config/mod.ts";
 import type { Gateway, GatewayName, GatewayOptions } from "../../../lib/gateways/mod.ts";
 import type { Deadlines, KvPort } from "../../../lib/kv/store.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
-import { openServices, type Services } from "../../../lib/app/open.ts";
+import { openServices } from "../../../lib/app/open.ts";
+import type { Services } from "../../../lib/app/services.ts";
 import { TEST_START } from "../program/app.ts";
 
 /** How they are opened. */

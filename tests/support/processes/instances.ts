@@ -5,13 +5,13 @@
  * @module
  */
 import type { AlertChannel } from "../../../lib/alerts/channels.ts";
-import { AlertDesk } from "../../../lib/alerts/notifier.ts";
 import { readConfig } from "../../../lib/config/mod.ts";
 import type { ErrorTracker } from "../../../lib/telemetry/error_tracking.ts";
 import { HealthMonitor } from "../../../lib/health/mod.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
-import { openServices, type Services } from "../../../lib/app/open.ts";
-import { ErrorRate, type WatchServices } from "../../../lib/health/watch.ts";
+import { openServices } from "../../../lib/app/open.ts";
+import type { Services } from "../../../lib/app/services.ts";
+import type { WatchServices } from "../../../lib/health/watch.ts";
 import { FaultyKv } from "../store/faulty_kv.ts";
 
 /** How the instances are. */
@@ -82,21 +82,16 @@ export async function startInstances(options: InstancesOptions = {}): Promise<In
   const all: Instance[] = [];
   for (let i = 0; i < count; i++) {
     let kv: FaultyKv | undefined;
-    const services = await openServices(config, {
+    const services = await openServices({ ...config, errorsMax }, {
       log,
       clock,
       random: Math.random,
       wrapKv: (opened) => kv = new FaultyKv(opened),
       deadlines: DEADLINES,
+      channels,
+      alertPolicy: { timeoutMs, backoffMs: 1 },
     });
-    const alerts = new AlertDesk({ channels, log, random: Math.random, timeoutMs, backoffMs: 1 });
-    const whole = {
-      ...services,
-      config: { ...config, errorsMax },
-      alerts,
-      errorTracker,
-      errorRate: new ErrorRate(clock),
-    };
+    const whole = { ...services, errorTracker };
     all.push({ services: whole, monitor: new HealthMonitor(whole), kv: kv! });
   }
   const told = async () => {
@@ -114,7 +109,7 @@ export async function startInstances(options: InstancesOptions = {}): Promise<In
     },
     told,
     async deliver() {
-      for (const { services } of all) await services.outbox.run(services);
+      for (const { services } of all) await services.outbox.run();
     },
     async [Symbol.asyncDispose]() {
       await told();

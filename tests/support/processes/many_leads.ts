@@ -9,7 +9,7 @@ import { AppError, type ErrorKind } from "../../../lib/errors.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import { type AcceptedLead, acceptLead } from "../../../lib/leads/mod.ts";
 import type { Product } from "../../../lib/products/mod.ts";
-import type { Services } from "../../../lib/app/open.ts";
+import type { Services } from "../../../lib/app/services.ts";
 
 /** Where leads go. */
 export interface Shop {

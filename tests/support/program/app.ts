@@ -11,7 +11,8 @@ import type { Prefix } from "../../../lib/kv/keys.ts";
 import type { Deadlines, KvPort } from "../../../lib/kv/store.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { createProduct, type NewProduct, type Product } from "../../../lib/products/mod.ts";
-import { openServices, type ServiceOptions, type Services } from "../../../lib/app/open.ts";
+import { openServices, type ServiceOptions } from "../../../lib/app/open.ts";
+import type { Services } from "../../../lib/app/services.ts";
 import { createApp } from "../../../routes/mod.ts";
 
 /** When tests begin: a moment in the middle of a year. */

@@ -21,7 +21,8 @@ import type { Deadlines, KvPort } from "../../../lib/kv/store.ts";
 import { type AcceptedLead, acceptLead, moveLead, type NewLead } from "../../../lib/leads/mod.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { changeProduct, createProduct } from "../../../lib/products/mod.ts";
-import { openServices, type Services } from "../../../lib/app/open.ts";
+import { openServices } from "../../../lib/app/open.ts";
+import type { Services } from "../../../lib/app/services.ts";
 import { PRODUCT, TEST_START, TESTER } from "./app.ts";
 
 /** An open store on the test's clock, and the KV beneath it. */

@@ -17,7 +17,8 @@ import type {
   Sent,
 } from "../../../lib/outbox/ports.ts";
 import { putEvent } from "../../../lib/outbox/events.ts";
-import type { Services } from "../../../lib/app/open.ts";
+import { raiseDeadLetter } from "../../../lib/app/open.ts";
+import type { Services } from "../../../lib/app/services.ts";
 import { MINUTE_MS, SECOND_MS } from "../../../lib/time.ts";
 import { TESTER } from "./app.ts";
 
@@ -63,6 +64,7 @@ export function hook(to: string): (event: OutboxEvent) => NewMessage {
 
 /** An instance's outbox that sends to `post`. */
 export function newOutbox(
+  services: Services,
   post: Post,
   wants: Wants = (event) => [hook("a")(event)],
   policy: DeliveryPolicy = POLICY,
@@ -70,7 +72,7 @@ export function newOutbox(
   const underWay = new Map<string, number>();
   const sender: Sender = {
     policy,
-    async send(_, message) {
+    async send(message) {
       const { lane } = message;
       const count = (underWay.get(lane) ?? 0) + 1;
       underWay.set(lane, count);
@@ -83,10 +85,17 @@ export function newOutbox(
       }
     },
   };
+  const { store, clock, log, metrics, errorTracker } = services;
   return new Outbox({
-    subscribers: [{ name: "test", messagesOf: (_, event) => wants(event) }],
+    store,
+    clock,
+    log,
+    metrics,
+    errorTracker,
+    subscribers: [{ name: "test", messagesOf: wants }],
     senders: { email: sender, webhook: sender, alert: sender },
     random: () => 0.999,
+    onDead: (message) => raiseDeadLetter(services, message),
   });
 }
 

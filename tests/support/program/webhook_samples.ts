@@ -30,7 +30,7 @@ async function aWebhook(app: TestShop): Promise<string> {
 async function aDelivery(app: TestShop): Promise<{ webhook: string; delivery: string }> {
   const webhook = await aWebhook(app);
   const { body } = await asAdmin(app, "POST", `${webhook}/test`);
-  await app.services.outbox.run(app.services);
+  await app.services.outbox.run();
   return { webhook, delivery: `${webhook}/deliveries/${body.messageId}` };
 }
 
