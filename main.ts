@@ -1,10 +1,11 @@
 /**
- * The only composition root: configuration → services → jobs → app → serve → stop.
+ * The server: reads the configuration, opens the services, registers the jobs, serves
+ * HTTP, and shuts down on SIGINT or SIGTERM.
  *
  * @module
  */
 import { registerJobs } from "./cron/mod.ts";
-import { isRestoring } from "./lib/backup/mod.ts";
+import { isRestoring } from "./lib/backup/restore.ts";
 import { type Config, ConfigError, environment, readConfig } from "./lib/config/mod.ts";
 import { loadPhones } from "./lib/contact.ts";
 import { seedCatalogue } from "./lib/products/demo.ts";
@@ -15,11 +16,11 @@ import { sleep, systemClock } from "./lib/time.ts";
 import { startTracing } from "./lib/telemetry/tracing.ts";
 import { createApp } from "./routes/mod.ts";
 
-/** The platform kills five seconds after asking; be gone before. In milliseconds. */
+/** Upper bound of a shutdown: platforms kill five seconds after the signal. In milliseconds. */
 const STOP_MS = 4_000;
-/** How long senders have to finish what they began. In milliseconds. */
+/** Time for requests, jobs and deliveries in progress to finish. In milliseconds. */
 const DRAIN_MS = 2_500;
-/** How long what is being told has to arrive. In milliseconds. */
+/** Time to deliver pending error reports and alerts. In milliseconds. */
 const FLUSH_MS = 500;
 
 const config = configOrExit();
@@ -30,7 +31,9 @@ const log = openLog({
 });
 const services = await openServices(config, { log, clock: systemClock, random: Math.random });
 if (await isRestoring(services)) {
-  console.error("A restore of this store was not finished: give deno task restore once more");
+  console.error(
+    "A restore of this store has not finished. Run the same deno task restore command again",
+  );
   Deno.exit(1);
 }
 const monitor = new HealthMonitor(services);
@@ -45,7 +48,7 @@ globalThis.addEventListener("unhandledrejection", crash);
 for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stop);
 services.errorTracker.start();
 services.outbox.start();
-await loadPhones(); // now, and not while the first visitor waits
+await loadPhones(); // now, so that the first visitor does not wait
 
 function configOrExit(): Config {
   try {
@@ -57,7 +60,7 @@ function configOrExit(): Config {
   }
 }
 
-/** What a laptop has not yet: products, and a folder for backups. Elsewhere none is made: it may not be mounted. */
+/** For development: creates demo products and the backup folder. Elsewhere a missing folder may be an unmounted one. */
 async function prepareLaptop({ storageUrl = "" }: Config): Promise<void> {
   const folder = /^file:(?!\/\/)(.+)/.exec(storageUrl)?.[1];
   if (folder) await Deno.mkdir(folder, { recursive: true });
@@ -80,16 +83,16 @@ function announce({ appEnv, appVersion, publicUrl, bootstrapApiKey }: Config, po
   log.info("server.started", { port, appEnv, version: appVersion });
   if (appEnv !== "development") return;
   console.log(`
-  WeTech Edge is at ${publicUrl}
+  WeTech Edge runs at ${publicUrl}
     catalogue     ${publicUrl}/api/v2/products
     API reader    ${publicUrl}/docs
     health        ${publicUrl}/health
-    mailbox       ${services.mailbox ? `${publicUrl}/dev/mailbox` : "none: MAIL_URL sends"}
+    mailbox       ${services.mailbox ? `${publicUrl}/dev/mailbox` : "none: MAIL_URL sends mail"}
     API key       ${bootstrapApiKey} (development only)
 `);
 }
 
-/** A defect that nothing caught: told like any other, and then the supervisor starts anew. */
+/** Reports an uncaught error as any other, then exits: the supervisor restarts the process. */
 async function crash(event: PromiseRejectionEvent): Promise<void> {
   event.preventDefault();
   log.error("server.crashed", { error: event.reason });
@@ -98,14 +101,14 @@ async function crash(event: PromiseRejectionEvent): Promise<void> {
   Deno.exit(1);
 }
 
-/** Finishes what is under way, then ends. */
+/** Finishes what is in progress, then exits. */
 async function stop(): Promise<void> {
   if (monitor.isStopping) return;
   monitor.stop();
   stopping.abort();
   log.info("server.stopping");
   setTimeout(() => Deno.exit(1), STOP_MS);
-  // A connection whose sender is silent would be waited for without end.
+  // An idle connection would otherwise delay the shutdown without bound.
   const ended = [server.shutdown(), jobsEnded, services.outbox.stop(DRAIN_MS)];
   await Promise.race([Promise.all(ended), sleep(DRAIN_MS)]);
   await Promise.all([services.errorTracker.flush(FLUSH_MS), services.alerts.flush(FLUSH_MS)]);

@@ -1,7 +1,6 @@
 /**
- * What every job has in common: one instance runs it, within its time, and what
- * became of it is known: in the log, in the store, to the error tracker, and to
- * people when it fails.
+ * Runs jobs: each by one instance, within its time limit. The result goes to the
+ * log, the store and the error tracker; a failure raises an alert.
  *
  * @module
  */
@@ -18,7 +17,7 @@ import {
   finishJob,
   type JobRun,
   type JobRunStatus,
-} from "../lib/jobs/runs.ts";
+} from "../lib/jobs/mod.ts";
 import { type Meter, newMeter, withContext } from "../lib/telemetry/log.ts";
 import type { Caller } from "../lib/entities/caller.ts";
 import { MINUTE_MS, SECOND_MS } from "../lib/time.ts";
@@ -27,18 +26,18 @@ import { traced } from "../lib/telemetry/tracing.ts";
 import { jobFailed, jobFailedName } from "../lib/health/watch.ts";
 
 /**
- * What a run did, in counts and words of its own: for the log and the operators.
- * One that leaves the rest of its work to the next run says `isMore: true`.
+ * What a run did, in counts and words of its own, for the log and operators. A run
+ * that leaves work for the next one sets `isMore: true`.
  */
 export type JobOutcome = JobRun["outcome"];
 
-/** What the wrapper needs of Services. */
+/** What {@linkcode runJob} needs. */
 export type JobServices = AlertServices & HeartbeatServices & {
-  /** Is told when a run starts, and how it ended. */
+  /** Receives the start and the result of each run. */
   readonly errorTracker: ErrorTracker;
 };
 
-/** Something that happens by itself. */
+/** A scheduled job. */
 export interface Job<S extends JobServices = JobServices> {
   /** Letters, digits, hyphens and underscores, up to 50: for Deno, the log and the monitors. */
   readonly name: string;
@@ -47,54 +46,53 @@ export interface Job<S extends JobServices = JobServices> {
   /** How long a run may take; less than the time between two. */
   readonly timeLimitMs: number;
   /**
-   * When its work is due, and how long after that it has to be done, if it looks
-   * for work more often than there is any; else each run is due.
+   * When its work is due, and how long after that it must have finished, for a job
+   * that checks for work more often than that; by default each run is due.
    */
   readonly due?: Omit<DueJob, "name">;
-  /**
-   * Whether there is anything to do; if not, no run is begun, which then costs
-   * nothing but this. At most one read.
-   */
+  /** Whether there is work; if not, no run starts and nothing is recorded. At most one read. */
   isDue?(services: S): Promise<boolean>;
-  /** Every instance runs it, without a lease, since it is about the instance. */
+  /** Every instance runs it, without a lease. */
   readonly isEverywhere?: true;
   /**
-   * One run. When `signal` is aborted it should end soon, and leave the rest to
-   * the next one.
+   * One run. After `signal` is aborted it should end soon, and leave the rest to the
+   * next run.
    *
-   * @param caller For all that it writes: nothing is stored after another run
-   * has taken over.
+   * @param caller For all its writes: they are refused once another run has taken over.
    */
   run(services: S, signal: AbortSignal, caller: Caller): Promise<JobOutcome>;
 }
 
-/** How {@linkcode runJob} ended; `skipped` when it was not this instance's to run. */
+/**
+ * How {@linkcode runJob} ended: `skipped` when this instance did not run the job,
+ * `lost` when another run has taken over.
+ */
 export type RunStatus = JobRunStatus | "skipped" | "lost";
 
 /** Options for {@linkcode runJob}. */
 export interface RunOptions {
-  /** The instance is to end: the run is told, and waited for a while. */
+  /** Aborted when the instance shuts down; the run then has five seconds to end. */
   signal?: AbortSignal;
-  /** Someone asked for it: it may run although this minute has had its run. */
+  /** Requested by a person: may run although this minute already had a run. */
   isByHand?: boolean;
 }
 
-/** A run may be late by so much, and its record as well, before it is missed. */
+/** Beyond its time limit, a run may start and be recorded this late before it is missed. */
 const SLACK_MS = 2 * MINUTE_MS;
 
-/** When a job has to have been done. */
+/** When a job is due and must have finished. */
 export function dueOf<S extends JobServices>({ name, schedule, timeLimitMs, due }: Job<S>): DueJob {
   return { name, ...due ?? { schedule, withinMs: timeLimitMs + SLACK_MS } };
 }
 
-/** What is told to end and does not is left alone after this time; the lease is longer. */
+/** A run that ignores its abort signal is abandoned after this; the lease is longer. */
 const ABANDON_MS = 5 * SECOND_MS;
-/** An instance may be gone as soon as the job has ended. */
+/** Time to flush the error tracker: the instance may be gone as soon as the job has ended. */
 const FLUSH_MS = 2 * SECOND_MS;
-/** Three attempts at a place that does not answer. */
+/** Time for three attempts at a channel that does not answer. */
 const ALERTS_FLUSH_MS = 20 * SECOND_MS;
 
-/** Runs a job, if it is this instance's turn, to its end. Never throws. */
+/** Runs a job if this instance acquires its lease. Never throws. */
 export async function runJob<S extends JobServices>(
   services: S,
   job: Job<S>,
@@ -107,13 +105,13 @@ export async function runJob<S extends JobServices>(
     if (!job.isEverywhere) {
       const options = { runId, timeLimitMs: job.timeLimitMs, isByHand };
       claim = await claimIfDue(services, job, options).catch((error) => {
-        // Whether the store is well is looked at elsewhere; the next minute tries again.
+        // Watch rules check the store; the next minute tries again.
         services.log.warn("job.not_claimed", { error });
         return null;
       });
       if (!claim) return "skipped";
     }
-    return await new Run(services, job, { runId, claim, meter, signal }).toItsEnd();
+    return await new Run(services, job, { runId, claim, meter, signal }).execute();
   });
 }
 
@@ -126,7 +124,7 @@ async function claimIfDue<S extends JobServices>(
   return isDue ? await claimJob(services, job.name, options) : null;
 }
 
-/** A run failed because its time was over. */
+/** A run exceeded its time limit. */
 class TimeLimitError extends Error {
   override readonly name = "TimeLimitError";
 }
@@ -138,7 +136,7 @@ interface RunParts {
   signal: AbortSignal | undefined;
 }
 
-type Ended = { status: JobRunStatus; outcome: JobOutcome; error: unknown };
+type RunEnd = { status: JobRunStatus; outcome: JobOutcome; error: unknown };
 
 class Run<S extends JobServices> {
   #isAbandoned = false;
@@ -149,16 +147,20 @@ class Run<S extends JobServices> {
     readonly parts: RunParts,
   ) {}
 
-  async toItsEnd(): Promise<RunStatus> {
+  async execute(): Promise<RunStatus> {
     const { services, job, parts } = this;
     const { clock, errorTracker, alerts } = services;
     const startedAt = clock();
     const startedMs = performance.now();
-    const ended = await this.#monitored();
-    const { status, outcome, error } = ended;
+    const end = await this.#runMonitored();
+    const { status, outcome, error } = end;
     const isFailure = status === "failed" || status === "timed_out";
     const result = {
-      ...{ job: job.name, runId: parts.runId, startedAt, status, outcome },
+      job: job.name,
+      runId: parts.runId,
+      startedAt,
+      status,
+      outcome,
       error: isFailure ? errorLine(error) : null,
       isStillRunning: this.#isAbandoned,
     };
@@ -168,8 +170,8 @@ class Run<S extends JobServices> {
     } catch (error) {
       services.log.warn("job.not_recorded", { error });
     }
-    this.#log(isLost ? "lost" : status, ended, performance.now() - startedMs);
-    // Whoever has the lease now says how the job is.
+    this.#log(isLost ? "lost" : status, end, performance.now() - startedMs);
+    // After a lost lease, the run that has it reports the state of the job.
     if (isFailure && !isLost) await raiseAlert(services, jobFailed(job.name, error));
     if (status === "ok" && !isLost) await resolveAlert(services, jobFailedName(job.name));
     const isDone = status === "ok" && outcome.isMore !== true;
@@ -183,8 +185,8 @@ class Run<S extends JobServices> {
     return isLost ? "lost" : status;
   }
 
-  #monitored(): Promise<Ended> {
-    const failed = (error: unknown): Ended => ({
+  #runMonitored(): Promise<RunEnd> {
+    const failed = (error: unknown): RunEnd => ({
       status: error instanceof TimeLimitError ? "timed_out" : "failed",
       outcome: {},
       error,
@@ -194,16 +196,16 @@ class Run<S extends JobServices> {
     return errorTracker
       .monitored(
         { name, timeLimitMs, schedule: dueOf(job).schedule },
-        () => traced(`job ${job.name}`, {}, () => this.#inTime()),
+        () => traced(`job ${job.name}`, {}, () => this.#runWithinLimit()),
       )
       .catch(failed);
   }
 
-  /** What the job did. @throws what it threw, unless it was stopped; or that its time was up */
-  async #inTime(): Promise<Ended> {
+  /** Runs the job. @throws What it threw, unless it was stopped; {@linkcode TimeLimitError} */
+  async #runWithinLimit(): Promise<RunEnd> {
     const { services, job, parts } = this;
     const abort = new AbortController();
-    const stop = () => abort.abort(new Error("The instance is to end"));
+    const stop = () => abort.abort(new Error("The instance is shutting down"));
     if (parts.signal?.aborted) stop();
     parts.signal?.addEventListener("abort", stop);
     const timeUp = () =>
@@ -211,18 +213,18 @@ class Run<S extends JobServices> {
     const timer = setTimeout(timeUp, job.timeLimitMs);
     const caller = callerOf(job.name, parts.runId, parts.claim);
     try {
-      const outcome = await this.#orAbandoned(
+      const outcome = await this.#waitOrAbandon(
         abort.signal,
         async () => await job.run(services, abort.signal, caller),
       );
-      // Even if its time was up: it heard, and left the rest in good order.
+      // Also at its time limit: it obeyed the signal and left the rest to the next run.
       return { status: "ok", outcome, error: null };
     } catch (error) {
       if (abort.signal.reason instanceof TimeLimitError) {
         const { reason } = abort.signal;
         throw error === reason ? reason : new TimeLimitError(reason.message, { cause: error });
       }
-      // No failure, and none in the error tracker: the next run goes on.
+      // A shutdown is not a failure, also not in the error tracker: the next run continues.
       if (abort.signal.aborted) return { status: "stopped", outcome: {}, error: null };
       throw error;
     } finally {
@@ -231,7 +233,7 @@ class Run<S extends JobServices> {
     }
   }
 
-  #log(status: RunStatus, { outcome, error }: Ended, durationMs: number): void {
+  #log(status: RunStatus, { outcome, error }: RunEnd, durationMs: number): void {
     const { log } = this.services;
     const { kvReads, kvCommits, kvConflicts } = this.parts.meter;
     const fields = {
@@ -239,14 +241,16 @@ class Run<S extends JobServices> {
       status,
       outcome,
       durationMs: Math.round(durationMs),
-      ...{ kvReads, kvCommits, kvConflicts },
+      kvReads,
+      kvCommits,
+      kvConflicts,
     };
     if (error === null) log.info("job.ran", fields);
     else log.error("job.ran", { ...fields, error });
   }
 
-  /** Waits for `run`, and after `signal` is aborted only a while longer. @throws its reason then */
-  async #orAbandoned<T>(signal: AbortSignal, run: () => Promise<T>): Promise<T> {
+  /** Waits for `run`, up to five seconds after `signal` is aborted. @throws Its reason then. */
+  async #waitOrAbandon<T>(signal: AbortSignal, run: () => Promise<T>): Promise<T> {
     const { promise: abandoned, reject } = Promise.withResolvers<never>();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const abandon = () => {
@@ -257,7 +261,7 @@ class Run<S extends JobServices> {
     if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort);
     const running = run();
-    running.catch(() => {}); // it may fail long after anyone waits for it
+    running.catch(() => {}); // an abandoned run may still fail later
     try {
       return await Promise.race([running, abandoned]);
     } finally {

@@ -1,36 +1,34 @@
 /**
- * The timetable: everything that happens by itself, and when (UTC).
+ * The timetable: every scheduled job and its schedule (UTC).
  *
  * @module
  */
-import { type BackupServices, fencedBy, hasBackups, shipLog } from "../lib/backup/mod.ts";
 import {
   BACKUP_SCHEDULE,
   DRILL_SCHEDULE,
-  isBackupWanted,
-  isDrillWanted,
+  isBackupJobDue,
+  isDrillJobDue,
   runBackup,
   runDrill,
-} from "../lib/backup/job.ts";
+} from "../lib/backup/mod.ts";
+import { type BackupServices, fencedBy, hasBackups } from "../lib/backup/needs.ts";
+import { shipLog } from "../lib/backup/ship.ts";
 import type { HealthMonitor } from "../lib/health/mod.ts";
 import { deliverOutbox, OUTBOX_JOB } from "../lib/outbox/admin.ts";
 import {
-  isOverdueWanted,
+  isOverdueJobDue,
   OVERDUE_JOB,
   overdueSchedule,
   runOverdue,
 } from "../lib/invoices/overdue.ts";
 import { reconcile } from "../lib/payments/reconcile.ts";
 import type { Services } from "../lib/app/services.ts";
-import { isSweepWanted, runSweep, SWEEP_SCHEDULE } from "../lib/integrity/job.ts";
+import { isSweepJobDue, runSweep, SWEEP_SCHEDULE } from "../lib/integrity/job.ts";
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from "../lib/time.ts";
 import { watch } from "../lib/health/watch.ts";
 import { dueOf, type Job, runJob } from "./_job.ts";
 
-/**
- * Every job that there is something to do for. Deno Deploy registers ten on its
- * smallest plan.
- */
+/** The jobs that this configuration needs, at most ten: the limit of Deno Deploy's smallest plan. */
 export function jobsOf(services: Services, monitor: HealthMonitor): Job<Services>[] {
   const jobs: Job<Services>[] = [
     ...(hasBackups(services) ? backupJobs(services) : []),
@@ -45,7 +43,7 @@ export function jobsOf(services: Services, monitor: HealthMonitor): Job<Services
       name: OUTBOX_JOB,
       schedule: "* * * * *",
       timeLimitMs: 50 * SECOND_MS,
-      // Messages are claimed one by one: no two instances send the same.
+      // Messages are claimed one by one, so no two instances send the same one.
       isEverywhere: true,
       run: async (services, signal) => ({ ...await deliverOutbox(services, signal) }),
     },
@@ -54,7 +52,7 @@ export function jobsOf(services: Services, monitor: HealthMonitor): Job<Services
       name: "sweep",
       schedule: "*/5 * * * *",
       due: { schedule: SWEEP_SCHEDULE, withinMs: 3 * HOUR_MS },
-      isDue: isSweepWanted,
+      isDue: isSweepJobDue,
       timeLimitMs: 90 * SECOND_MS,
       run: (services, signal, by) => runSweep(services, { signal, by }),
     },
@@ -62,7 +60,7 @@ export function jobsOf(services: Services, monitor: HealthMonitor): Job<Services
       name: OVERDUE_JOB,
       schedule: "*/5 * * * *",
       due: { schedule: overdueSchedule(services.config.timeZone), withinMs: 3 * HOUR_MS },
-      isDue: isOverdueWanted,
+      isDue: isOverdueJobDue,
       timeLimitMs: 90 * SECOND_MS,
       run: (services, signal, by) => runOverdue(services, { signal, by }),
     },
@@ -71,9 +69,9 @@ export function jobsOf(services: Services, monitor: HealthMonitor): Job<Services
 }
 
 /**
- * Registers the jobs; to be called at module top level, before serving.
+ * Registers the jobs. To be called at module top level, before serving.
  *
- * @returns When `signal` is aborted and nothing of them runs any more.
+ * @returns Resolves when `signal` is aborted and no job is running.
  */
 export async function registerJobs(
   services: Services,
@@ -86,7 +84,7 @@ export async function registerJobs(
   }
   await Promise.all(
     jobs.map((job) =>
-      // Deno would repeat what failed on a schedule of its own; the next run is soon enough.
+      // Without Deno's own retries of failed runs: the next run is soon enough.
       Deno.cron(job.name, job.schedule, { backoffSchedule: [], signal }, async () => {
         const status = await runJob(services, job, { signal });
         services.metrics.jobs.add({ job: job.name, status });
@@ -95,7 +93,7 @@ export async function registerJobs(
   );
 }
 
-/** Asks gateways about payments: fresh ones are due after half a minute. */
+/** Checks payments with their gateways; a new one is due after half a minute. */
 const RECONCILE: Job<Services> = {
   name: "reconcile",
   schedule: "* * * * *",
@@ -105,7 +103,7 @@ const RECONCILE: Job<Services> = {
   }),
 };
 
-/** Backups, the log between them, and the proof that they can be restored. */
+/** Backups, the log between them, and restore drills. */
 function backupJobs(services: Services & BackupServices): Job<Services>[] {
   return [
     {
@@ -121,7 +119,7 @@ function backupJobs(services: Services & BackupServices): Job<Services>[] {
       name: "backup",
       schedule: "*/5 * * * *",
       due: { schedule: BACKUP_SCHEDULE, withinMs: 2 * HOUR_MS },
-      isDue: isBackupWanted,
+      isDue: isBackupJobDue,
       timeLimitMs: 4.5 * MINUTE_MS,
       run: (_, signal, by) => runBackup(services, { signal, by }),
     },
@@ -129,7 +127,7 @@ function backupJobs(services: Services & BackupServices): Job<Services>[] {
       name: "restore_drill",
       schedule: "*/5 * * * *",
       due: { schedule: DRILL_SCHEDULE, withinMs: 3 * HOUR_MS },
-      isDue: isDrillWanted,
+      isDue: isDrillJobDue,
       timeLimitMs: 60 * MINUTE_MS,
       run: (_, signal, by) => runDrill(services, { signal, by }),
     },

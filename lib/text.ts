@@ -1,73 +1,72 @@
 /**
- * Text from outside, and how little of it may be HTML.
+ * Validation of text from outside, and the HTML that it may contain.
  *
- * Text is stored as it was given, apart from white space around it, and escaped
- * where it is shown. What cannot be shown honestly (controls, halves of
- * characters, orders to turn the direction of writing) is refused, never mended.
- * In a schema that is `z.string().transform(cleanLine).refine(isLine)`.
+ * Text is stored as received, without surrounding white space, and escaped where it
+ * is shown. Text that cannot be shown faithfully (control characters, lone
+ * surrogates, direction overrides) is rejected, never repaired. In a schema:
+ * `z.string().transform(cleanLine).refine(isLine)`.
  *
  * @module
  */
 
 /**
- * What no text of ours holds: controls (C0, C1, DEL), lone surrogates,
- * noncharacters, the embeddings, overrides and isolates of the bidirectional
- * algorithm, separators of lines and paragraphs, and the byte order mark.
+ * Rejected in every text: controls (C0, C1, DEL), lone surrogates, noncharacters,
+ * bidirectional embeddings, overrides and isolates, line and paragraph separators,
+ * and the byte order mark.
  */
 const NOT_IN_LINE =
   /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}\u202A-\u202E\u2066-\u2069\u2028\u2029\uFEFF]/u;
 
-/** The tags that {@linkcode sanitizeHtml} keeps, apart from `br`, which holds nothing. */
+/** The tags that {@linkcode sanitizeHtml} keeps, apart from the empty `br`. */
 type Tag = "b" | "i" | "em" | "strong" | "p";
 
-/** A tag without attributes, a reference that {@linkcode escapeHtml} writes, or what it escapes. */
+/** A tag without attributes, an entity written by {@linkcode escapeHtml}, or a character it escapes. */
 const HTML_TOKEN = /<(\/?)([a-zA-Z]{1,6})[ \t\n\f\r]*(\/?)>|&(?:amp|lt|gt|quot|#39);|[&<>"']/g;
 
-/** Whether `text`, which may be empty, is fit for one line: nothing in it breaks or hides. */
+/** Whether `text` is valid as one line, without line breaks or hidden characters. May be empty. */
 export function isLine(text: string): boolean {
   return !NOT_IN_LINE.test(text);
 }
 
-/** As {@linkcode isLine}, but tabs and line ends (`\n` or `\r\n`) are allowed. */
+/** As {@linkcode isLine}, but allows tabs and line ends (`\n` or `\r\n`). */
 export function isMultiline(text: string): boolean {
   return isLine(text.replace(/\r\n|[\t\n]/g, " "));
 }
 
 /**
- * `text` without the white space around it: spaces of every kind, tabs, line ends
- * and byte order marks. Never throws, and does not make a line of what is none.
+ * Trims white space: spaces of every kind, tabs, line ends and byte order marks.
+ * Never throws; line breaks within the text stay.
  */
 export function cleanLine(text: string): string {
   return text.trim();
 }
 
-/** As {@linkcode cleanLine}, and every `\r\n` becomes `\n`. */
+/** As {@linkcode cleanLine}, and replaces every `\r\n` by `\n`. */
 export function cleanText(text: string): string {
-  // A pair after one more `\r` stays as it is, to be refused rather than made a line end.
+  // `\r\r\n` stays, so that it is rejected rather than made a line end.
   return text.replace(/(?<!\r)\r\n/g, "\n").trim();
 }
 
-/** `text` as HTML that shows it, within an element or a quoted attribute. */
+/** Escapes `text` for the content of an element or a quoted attribute. */
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, escapeChar);
 }
 
 /**
- * HTML of which only `b`, `i`, `em`, `strong`, `p` and `br` without attributes
- * are left as tags, in lower case and balanced. All else becomes text that looks
- * as it was typed: other tags, tags with attributes, comments, closing tags that
- * close nothing. Nothing is dropped, so what was refused can be seen.
+ * Keeps only the tags `b`, `i`, `em`, `strong`, `p` and `br` without attributes, in
+ * lower case and balanced. Everything else becomes text as typed: other tags, tags
+ * with attributes, comments, unmatched closing tags. Nothing is dropped, so rejected
+ * markup stays visible.
  *
  * The input is HTML: `&amp;`, `&lt;`, `&gt;`, `&quot;` and `&#39;` are kept, any
- * other `&` is text. So the result is a fixed point: sanitizing it again, after
- * it was stored and edited, changes nothing.
+ * other `&` is text. The result is a fixed point: sanitizing it again changes nothing.
  *
- * Takes time in proportion to the length and never throws. The result is safe as
- * the content of an element, not within an attribute, `script` or `style`.
+ * Linear time; never throws. The result is safe as the content of an element, not
+ * within an attribute, `script` or `style`.
  */
 export function sanitizeHtml(html: string): string {
   const open: Tag[] = [];
-  // Counted, since looking through `open` for each closing tag is quadratic.
+  // Counted, since searching `open` for each closing tag is quadratic.
   const isOpen = { b: 0, i: 0, em: 0, strong: 0, p: 0 };
 
   function closeThrough(tag: Tag): string {
@@ -89,7 +88,7 @@ export function sanitizeHtml(html: string): string {
       if (tag === "br" && !slash) return "<br>";
       if (!isTag(tag) || selfClosing) return escapeHtml(token);
       if (slash) return closeThrough(tag) || escapeHtml(token);
-      // A paragraph ends where the next begins: browsers nest them no deeper.
+      // A paragraph ends where the next begins: browsers do not nest them.
       const before = tag === "p" ? closeThrough("p") : "";
       open.push(tag);
       isOpen[tag]++;

@@ -1,11 +1,11 @@
 /**
- * Moments, days and years. A moment is a number of milliseconds since 1970 in
- * UTC; only the year and the date of a business depend on where it is.
+ * Moments, days and years; time limits and waits. A moment is a number of
+ * milliseconds since 1970 in UTC; only a business year and date have a time zone.
  *
  * @module
  */
 
-/** Tells the present moment, in milliseconds UTC; a test has its own. */
+/** Returns the present moment, in milliseconds UTC; tests have their own. */
 export type Clock = () => number;
 
 /** The machine's clock. It may stand still or go back. */
@@ -22,7 +22,7 @@ export const HOUR_MS = 60 * MINUTE_MS;
 /** A day of 24 hours in milliseconds. */
 export const DAY_MS = 24 * HOUR_MS;
 
-/** What a timer counts to; it fires at once when asked for more. */
+/** The longest timer; a longer one fires at once. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /**
@@ -35,8 +35,8 @@ export function isoTime(ms: number): string {
 }
 
 /**
- * The moment `days` times 24 hours after `ms`. Where clocks change for summer
- * that may be another time of day; in East Africa they do not.
+ * The moment `days` times 24 hours after `ms`: another time of day where clocks
+ * change for summer, which they do not in East Africa.
  */
 export function addDays(ms: number, days: number): number {
   return ms + days * DAY_MS;
@@ -63,14 +63,14 @@ export function businessDate(ms: number, timeZone: string): string {
 
 /**
  * Resolves after `ms` milliseconds, at most about 24.8 days. Rejects with the
- * signal's reason as soon as `signal` is aborted, and leaves no timer behind.
+ * signal's reason as soon as `signal` is aborted. Leaves no timer behind.
  *
- * @throws {RangeError} If `ms` is more than a timer counts to, or no number.
+ * @throws {RangeError} If `ms` is over the limit, or not a number.
  */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (!(ms <= TIMER_MAX_MS)) {
-      throw new RangeError(`Cannot sleep: ${ms} ms is more than ${TIMER_MAX_MS} ms`);
+      throw new RangeError(`Cannot sleep for ${ms} ms: the limit is ${TIMER_MAX_MS} ms`);
     }
     signal?.throwIfAborted();
     const wake = () => {
@@ -86,13 +86,111 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** A call did not end in time; it may still take effect later. */
+export class DeadlineError extends Error {
+  /** Identifies it in logs. */
+  override readonly name = "DeadlineError";
+}
+
+/**
+ * Waits for `call`, at most `ms` milliseconds. The call is not cancelled; its
+ * later outcome is ignored. See {@linkcode withTimeLimit} for calls that take a signal.
+ *
+ * @param late What the call is, for the error; or a function that returns the
+ * result in its place, or throws.
+ * @throws {DeadlineError} when time is up.
+ */
+export async function withDeadline<T>(
+  call: Promise<T>,
+  ms: number,
+  late: string | (() => T),
+): Promise<T> {
+  const { promise: timeUp, resolve, reject } = Promise.withResolvers<T>();
+  const timer = setTimeout(() => {
+    if (typeof late === "string") return reject(new DeadlineError(`${late} took over ${ms} ms`));
+    try {
+      resolve(late());
+    } catch (error) {
+      reject(error);
+    }
+  }, ms);
+  try {
+    return await Promise.race([call, timeUp]);
+  } finally {
+    clearTimeout(timer);
+    call.catch(() => {}); // it may fail long after anyone waits for it
+  }
+}
+
+/**
+ * Runs `work` with a signal that is aborted after `ms` milliseconds, and with
+ * `outer` if given. `AbortSignal.timeout()` would keep its timer after the work.
+ *
+ * @throws what `work` throws.
+ */
+export async function withTimeLimit<T>(
+  ms: number,
+  work: (signal: AbortSignal) => Promise<T>,
+  outer?: AbortSignal,
+): Promise<T> {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(new DeadlineError(`It took over ${ms} ms`)), ms);
+  try {
+    return await work(outer ? AbortSignal.any([outer, limit.signal]) : limit.signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Waits for `work` until `signal` is aborted. The work is not cancelled; its
+ * later outcome is ignored.
+ *
+ * @throws the signal's reason, or what `work` throws.
+ */
+export async function orAborted<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return await work;
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const stop = () => reject(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
+  work.catch(() => {}); // it may fail long after anyone waits for it
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+/** How long to wait between attempts. */
+export interface Backoff {
+  /** After the first failure, in milliseconds; doubled after each further one. */
+  firstMs: number;
+  /** The longest wait; unlimited when absent. */
+  maxMs?: number;
+  /**
+   * Numbers in [0, 1) for full jitter: the wait is between 0 and the computed one, so
+   * that those who failed together do not retry together. No jitter when absent.
+   */
+  random?: () => number;
+}
+
+/** The wait after failed attempt `attempt`, counted from 1, in milliseconds. */
+export function backoffMs(
+  attempt: number,
+  { firstMs, maxMs = Infinity, random }: Backoff,
+): number {
+  const ms = Math.min(firstMs * 2 ** (attempt - 1), maxMs);
+  return random ? random() * ms : ms;
+}
+
 interface DateParts {
   year: string;
   month: string;
   day: string;
 }
 
-/** One per zone of the configuration: making one costs 100 times what using it does. */
+/** One per time zone of the configuration: making one costs 100 times its use. */
 const dateFormats = new Map<string, Intl.DateTimeFormat>();
 
 function dateParts(ms: number, timeZone: string): DateParts {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Principal } from "../lib/access/api_keys.ts";
+import type { Principal } from "../lib/access/mod.ts";
 import type { RateGuard } from "../lib/access/rate_limit.ts";
 
 /** Hono's type of an app and its context. */

@@ -6,7 +6,7 @@
  */
 import type { Context, MiddlewareHandler } from "hono";
 import { routePath } from "hono/route";
-import { authenticate, hasScope, type Scope } from "../lib/access/api_keys.ts";
+import { authenticate, hasScope, type Scope } from "../lib/access/mod.ts";
 import { AppError } from "../lib/errors.ts";
 import { newId } from "../lib/ids.ts";
 import { type Meter, newMeter, withContext } from "../lib/telemetry/log.ts";

@@ -1,5 +1,5 @@
 /**
- * An invoice as a PDF, the same for whoever may see it.
+ * The PDF response of an invoice, shared by the API and the public page.
  *
  * @module
  */
@@ -12,10 +12,10 @@ import type { Services } from "../lib/app/services.ts";
 import { businessDate } from "../lib/time.ts";
 import type { AppEnv } from "./_env.ts";
 
-/** What it answers, for the document of the API. */
+/** Content type of the response, also for the OpenAPI document. */
 export const PDF_TYPE = "application/pdf";
 
-/** The PDF, or 304 for a program that kept it; another build may draw another one. */
+/** The PDF, or 304 if the client has it. The tag includes the version, since builds may draw differently. */
 export async function answerPdf(
   c: Context<AppEnv>,
   { config, clock, pdfs }: Services,
@@ -27,7 +27,7 @@ export async function answerPdf(
   c.header("etag", etag);
   c.header("x-robots-tag", "noindex");
   const known = c.req.header("if-none-match")?.split(",") ?? [];
-  // The runtime weakens the tag of an answer that it compresses.
+  // The runtime weakens the tag of a response that it compresses.
   if (known.some((tag) => tag.trim().replace(/^W\//, "") === etag)) return c.body(null, 304);
   c.header("content-type", PDF_TYPE);
   c.header("content-disposition", `inline; filename="${invoice.number ?? "draft"}.pdf"`);

@@ -1,11 +1,11 @@
 /**
- * The parts that routes describe themselves with: the same schemas validate
- * requests and make `/openapi.json`.
+ * Shared schemas and descriptions of routes: they validate requests and make up
+ * `/openapi.json`.
  *
  * @module
  */
 import { OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Scope } from "../lib/access/api_keys.ts";
+import type { Scope } from "../lib/access/mod.ts";
 import { AppError, type FieldProblem } from "../lib/errors.ts";
 import { isId } from "../lib/ids.ts";
 import { CURRENCIES, MINOR_MAX } from "../lib/money.ts";
@@ -15,7 +15,9 @@ import { cleanLine, cleanText, isLine, isMultiline } from "../lib/text.ts";
 import type { AppEnv } from "./_env.ts";
 import { requireScope } from "./_guards.ts";
 
-/** An app whose routes refuse invalid input in the one way. */
+const FLAGS = ["true", "false"] as const;
+
+/** An app whose routes answer invalid input with one kind of problem. */
 export function newRoutes(): OpenAPIHono<AppEnv> {
   return new OpenAPIHono<AppEnv>({
     defaultHook: (result) => {
@@ -24,7 +26,7 @@ export function newRoutes(): OpenAPIHono<AppEnv> {
   });
 }
 
-/** The problem that zod's findings are. Values sent are never repeated. */
+/** Zod's issues as a problem. Never repeats the values that were sent. */
 export function invalid(issues: readonly z.core.$ZodIssue[]): AppError {
   const fields = issues.flatMap((issue): FieldProblem[] => {
     const path = issue.path.map(String).join(".");
@@ -37,12 +39,12 @@ export function invalid(issues: readonly z.core.$ZodIssue[]): AppError {
     }
     return [{ path, message: issue.message, code: issue.code }];
   });
-  return new AppError("invalid_input", "The request has values that cannot be accepted", {
+  return new AppError("invalid_input", "The request has invalid values", {
     fields,
   });
 }
 
-/** What a route that needs a key says about it and does about it. */
+/** The documentation and the check of a route that needs a key with `scope`. */
 export function secured(services: Services, scope: Scope) {
   return {
     security: [{ apiKey: [] as string[] }],
@@ -51,7 +53,7 @@ export function secured(services: Services, scope: Scope) {
   };
 }
 
-/** One line of plain text, stored as given but for the white space around it. */
+/** One line of plain text; white space around it is removed. */
 export function line(max: number) {
   return z.string().max(max).transform(cleanLine).pipe(
     z.string().min(1, "Must not be empty").max(max).refine(isLine, {
@@ -67,7 +69,7 @@ export function multiline(max: number) {
   );
 }
 
-export const Id = z.string().refine(isId, { message: "Not an id" }).openapi({
+export const Id = z.string().refine(isId, { message: "Must be an id (a UUID)" }).openapi({
   format: "uuid",
   example: "01938d6e-3c00-7000-8000-000000000001",
 });
@@ -78,19 +80,22 @@ export const Minor = z.int().min(1).max(MINOR_MAX).openapi({
 });
 export const MinorOrNone = z.int().min(0).max(MINOR_MAX);
 export const Quantity = z.int().min(1).max(10_000);
+/** A boolean in a query. */
+export const Flag = z.enum(FLAGS);
 export const Time = z.string().openapi({ format: "date-time" });
 export const Day = z.iso.date();
 export const IdParam = z.object({
   id: Id.openapi({ param: { name: "id", in: "path" } }),
 });
 
-/** A page's place in its list. */
+/** Entries of a page. */
+export const PageSize = z.coerce.number().int().min(1).max(PAGE_MAX).default(50);
+
+/** Size and position of a page. */
 export const PageQuery = z.object({
-  limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(50).openapi({
-    param: { name: "limit", in: "query" },
-  }),
+  limit: PageSize.openapi({ param: { name: "limit", in: "query" } }),
   cursor: z.string().min(1).max(512).optional().openapi({
-    description: "`nextCursor` of the page before",
+    description: "`nextCursor` of the previous page",
   }),
 });
 
@@ -114,18 +119,21 @@ const PROBLEMS = {
   400: "The request is malformed",
   401: "The API key is missing or not valid",
   403: "The API key lacks the scope",
-  404: "There is no such thing",
-  409: "Its state does not allow this",
-  412: "It has changed since",
+  404: "Not found",
+  409: "The current state does not allow this",
+  412: "The revision in If-Match is not the current one",
   413: "The body is too large",
   415: "The body is not JSON",
-  422: "A value cannot be accepted, or the Idempotency-Key came with another request",
-  429: "Too many requests; Retry-After says when to come back",
-  503: "The store does not answer; nothing was stored unless the type says `outcome_unknown`",
+  422: "A value is invalid, or the Idempotency-Key was used with a different request",
+  429: "Too many requests; retry after Retry-After",
+  503: "The store does not respond. Nothing was stored, unless the type is `outcome_unknown`",
 } as const;
 
-/** The problems that a route can answer, for its document. */
-export function problems<S extends keyof typeof PROBLEMS>(...statuses: S[]) {
+/** A status that a route can answer with a problem. */
+export type ProblemStatus = keyof typeof PROBLEMS;
+
+/** The problems that a route can answer with; 429 and 503 always. */
+export function problems<S extends ProblemStatus>(...statuses: S[]) {
   const content = { "application/problem+json": { schema: ProblemSchema } };
   const answers = [...statuses, 429 as const, 503 as const].map((status) => [
     status,
@@ -137,24 +145,26 @@ export function problems<S extends keyof typeof PROBLEMS>(...statuses: S[]) {
   >;
 }
 
-/** A JSON body that must be sent. */
+/** A required JSON body. */
 export function jsonBody<T extends z.ZodType>(schema: T) {
   return { body: { content: { "application/json": { schema } }, required: true } };
 }
 
-/** A JSON answer. */
+/** A JSON response. */
 export function jsonAnswer<T extends z.ZodType>(description: string, schema: T) {
   return { description, content: { "application/json": { schema } } };
 }
 
-/** Headers that make a request safe to repeat, or to send on old knowledge. */
+/** The header that makes a request safe to repeat. */
 export const IdempotencyHeader = z.object({
   "idempotency-key": z.string().optional().openapi({
-    description: "Your name for this intent: repeating it answers what the first one did",
+    description: "Your unique key for this request: a repeat gets the response of the first one",
   }),
 });
+/** The header that protects a change from overwriting another one. */
 export const RevisionHeader = z.object({
   "if-match": z.string().optional().openapi({
-    description: 'The revision that you saw, such as `"3"`; another one is refused with 412',
+    description:
+      'The revision to change, such as `"3"`; refused with 412 if it is not the current one',
   }),
 });

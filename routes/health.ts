@@ -12,7 +12,7 @@
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
-import { authenticate, hasScope } from "../lib/access/api_keys.ts";
+import { authenticate, hasScope } from "../lib/access/mod.ts";
 import type { Health, HealthMonitor } from "../lib/health/mod.ts";
 import type { Services } from "../lib/app/services.ts";
 import type { AppEnv } from "./_env.ts";
@@ -55,7 +55,10 @@ export function healthRoutes(services: Services, monitor: HealthMonitor): OpenAP
         },
       }),
       async (c) => {
-        const [health, isOperator] = await Promise.all([monitor.look(), isAuthorised(services, c)]);
+        const [health, isOperator] = await Promise.all([
+          monitor.check(),
+          isAuthorised(services, c),
+        ]);
         c.header("cache-control", "no-store");
         return c.json(
           isOperator ? health : shortened(health),
@@ -89,7 +92,7 @@ export function healthRoutes(services: Services, monitor: HealthMonitor): OpenAP
       }),
       async (c) => {
         c.header("cache-control", "no-store");
-        const isReady = !monitor.isStopping && (await monitor.look()).status !== "unhealthy";
+        const isReady = !monitor.isStopping && (await monitor.check()).status !== "unhealthy";
         return isReady
           ? c.json({ status: "ready" as const }, 200)
           : c.json({ status: "not_ready" as const }, 503);

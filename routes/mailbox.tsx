@@ -4,8 +4,8 @@
  * | GET    | `/dev/mailbox`         | anyone, in development only | 200      |
  * | GET    | `/dev/mailbox/:number` | anyone, in development only | 200, 404 |
  *
- * The mails that a laptop did not send. What came from outside is shown as text,
- * or as HTML in a frame that may do nothing.
+ * The captured mails of a development process. Content from outside is shown as text,
+ * or as HTML in a sandboxed frame.
  *
  * @module
  */
@@ -19,11 +19,13 @@ const STYLE = `
 body { font: 15px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% }
 td, th { text-align: left; padding: .3rem .6rem .3rem 0; vertical-align: top }
+th { white-space: nowrap }
+h1, td, pre { overflow-wrap: anywhere }
 pre { white-space: pre-wrap; background: #f1f3f4; padding: 1rem }
 iframe { width: 100%; height: 36rem; border: 1px solid #dadce0 }
 `;
 
-/** The mailbox of this process; no route at all but in development. */
+/** The mailbox of this process; no routes outside development. */
 export function mailboxRoutes({ config, mailbox }: Services): Hono<AppEnv> {
   const routes = new Hono<AppEnv>();
   if (config.appEnv !== "development" || mailbox === null) return routes;
@@ -35,10 +37,10 @@ export function mailboxRoutes({ config, mailbox }: Services): Hono<AppEnv> {
           nonce,
           <>
             <h1>Mailbox</h1>
-            <p>The last {mailbox.list().length} mails of this process. None was sent.</p>
+            <p>Captured mails of this process: {mailbox.list().length}. None is delivered.</p>
             <table>
               <tr>
-                <th>When</th>
+                <th>Time</th>
                 <th>To</th>
                 <th>Subject</th>
               </tr>
@@ -58,17 +60,17 @@ export function mailboxRoutes({ config, mailbox }: Services): Hono<AppEnv> {
     })
     .get("/dev/mailbox/:number{[0-9]{1,9}}", (c) => {
       const kept = mailbox.find(Number(c.req.param("number")));
-      if (!kept) throw new AppError("not_found", "No such mail is kept");
+      if (!kept) throw new AppError("not_found", "No such mail in the mailbox");
       const { mail, at } = kept;
       const nonce = policyFor(c);
       const rows: [string, string | undefined][] = [
-        ["When", at],
+        ["Time", at],
         ["From", `${mail.fromName ?? ""} <${mail.from}>`],
         ["To", mail.to],
         ["Reply-To", mail.replyTo],
         ["Unsubscribe", mail.unsubscribeUrl],
         [
-          "Files",
+          "Attachments",
           mail.attachments?.map(({ name, bytes }) => `${name} (${bytes.length} bytes)`).join(", "),
         ],
       ];
@@ -88,7 +90,7 @@ export function mailboxRoutes({ config, mailbox }: Services): Hono<AppEnv> {
                 </tr>
               ))}
             </table>
-            {/* Nothing is allowed in there; its styles are its own attributes. */}
+            {/* Sandboxed: scripts, forms and links are blocked; styles are inline. */}
             {mail.html !== undefined && <iframe sandbox="" srcdoc={mail.html} title="HTML part" />}
             <pre>{mail.text}</pre>
           </>,
@@ -97,7 +99,7 @@ export function mailboxRoutes({ config, mailbox }: Services): Hono<AppEnv> {
     });
 }
 
-/** The frame has this policy, too: of a mail, styles of its own and nothing else. */
+/** The frame inherits this policy, which allows a mail its inline styles and nothing else. */
 function policyFor(c: Context<AppEnv>): string {
   const nonce = newSecret(16);
   c.header(
@@ -119,6 +121,7 @@ function page(nonce: string, content: unknown): string {
     <html lang="en">
       <head>
         <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width,initial-scale=1" />
         <title>Mailbox</title>
         <style nonce={nonce} dangerouslySetInnerHTML={{ __html: STYLE }} />
       </head>

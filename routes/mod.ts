@@ -35,7 +35,7 @@ import { invoicePdfRoutes } from "./v2/invoice_pdf.ts";
 import { invoicePaymentRoutes } from "./v2/invoice_payments.ts";
 import { invoiceRoutes } from "./v2/invoices.ts";
 import { leadRoutes } from "./v2/leads.ts";
-import { mailTemplateRoutes, newsRoutes } from "./v2/mail_templates.ts";
+import { mailTemplateRoutes, newsletterRoutes } from "./v2/mail_templates.ts";
 import { outboxRoutes } from "./v2/outbox.ts";
 import { paymentRoutes } from "./v2/payments.ts";
 import { productRoutes } from "./v2/products.ts";
@@ -74,7 +74,7 @@ export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHo
   app.route("/api/v2/products", productRoutes(services));
   app.route("/api/v2/outbox", outboxRoutes(services));
   app.route("/api/v2/mail-templates", mailTemplateRoutes(services));
-  app.route("/api/v2/clients", newsRoutes(services));
+  app.route("/api/v2/clients", newsletterRoutes(services));
   app.route("/api/v2/webhooks", webhookRoutes(services));
   app.route("/api/v2/system", systemRoutes(services));
   app.route("/api/v2/system/sweeps", sweepRoutes(services));

@@ -1,11 +1,11 @@
 /**
- * | method | path        | who                     | answers                 |
- * | ------ | ----------- | ----------------------- | ----------------------- |
- * | GET    | `/u/:token` | whoever has the address | 200, 404                |
- * | POST   | `/u/:token` | whoever has the address | 200, 404, 413, 429, 503 |
+ * | method | path        | who                | answers                 |
+ * | ------ | ----------- | ------------------ | ----------------------- |
+ * | GET    | `/u/:token` | holder of the link | 200, 404                |
+ * | POST   | `/u/:token` | holder of the link | 200, 404, 413, 429, 503 |
  *
- * The end of news: a page with one button, and what mail programs post by
- * themselves (RFC 8058). Looking at it ends nothing: mail scanners do.
+ * Unsubscribing from the newsletter: a page with one button, and the one-click POST
+ * of mail programs (RFC 8058). GET changes nothing, since mail scanners follow links.
  *
  * @module
  */
@@ -20,22 +20,22 @@ import { callerOf } from "./_http.ts";
 import { byAddress, countWrite } from "./_limits.ts";
 import { pagePolicy } from "./_security.ts";
 
-interface Words {
+interface Texts {
   question: string;
   button: string;
   done: string;
 }
 
-const WORDS: Readonly<Record<Language, Words>> = {
+const TEXTS: Readonly<Record<Language, Texts>> = {
   en: {
-    question: "Do you not want news of {shop} any more?",
-    button: "No more news",
-    done: "We will send you no more news. You still get mail about your own orders.",
+    question: "Do you want to unsubscribe from news from {shop}?",
+    button: "Unsubscribe",
+    done: "You are unsubscribed. You will still receive messages about your own orders.",
   },
   sw: {
-    question: "Hutaki kupokea tena habari za {shop}?",
-    button: "Sitaki habari tena",
-    done: "Hatutakutumia habari tena. Bado utapokea ujumbe kuhusu maagizo yako mwenyewe.",
+    question: "Ungependa kuacha kupokea habari kutoka {shop}?",
+    button: "Jiondoe",
+    done: "Umejiondoa. Bado utapokea ujumbe kuhusu maagizo yako mwenyewe.",
   },
 };
 
@@ -45,24 +45,24 @@ section { margin: 2rem 0 }
 button { font: inherit; padding: .7rem 1.2rem }
 `;
 
-/** The page that ends a client's consent. */
+/** The page that withdraws a client's marketing consent. */
 export function unsubscribePage(services: Services): Hono<AppEnv> {
   const { shopName } = services.config;
   return new Hono<AppEnv>()
     .get("/u/:token", async (c) => {
       await expectClient(services, c);
-      return answer(c, (words) => (
+      return answer(c, (texts) => (
         <>
-          <p>{words.question.replace("{shop}", () => shopName)}</p>
+          <p>{texts.question.replace("{shop}", () => shopName)}</p>
           <form method="post">
-            <button type="submit">{words.button}</button>
+            <button type="submit">{texts.button}</button>
           </form>
         </>
       ));
     })
     .post("/u/:token", async (c) => {
       await withdrawConsent(services, await expectClient(services, c), callerOf(c));
-      return answer(c, (words) => <p>{words.done}</p>);
+      return answer(c, (texts) => <p>{texts.done}</p>);
     });
 }
 
@@ -70,14 +70,14 @@ export function unsubscribePage(services: Services): Hono<AppEnv> {
 async function expectClient(services: Services, c: Context<AppEnv>): Promise<string> {
   const id = clientIdOf(services.config, c.req.param("token") ?? "");
   if (id !== null) return id;
-  // Wrong guesses count as those at invoices do.
+  // Wrong guesses count together with those of invoice links.
   countWrite(services, c, "invoice_link", byAddress(c, services));
   await passGuards(services, callerOf(c));
   throw new AppError("not_found", "No such page");
 }
 
-/** In all languages: whoever comes by a link has said nothing about theirs. */
-function answer(c: Context<AppEnv>, content: (words: Words) => unknown) {
+/** Responds in all languages, since the link does not carry the recipient's. */
+function answer(c: Context<AppEnv>, content: (texts: Texts) => unknown) {
   const nonce = pagePolicy(c);
   c.header("cache-control", "no-store");
   c.header("x-robots-tag", "noindex");
@@ -86,12 +86,12 @@ function answer(c: Context<AppEnv>, content: (words: Words) => unknown) {
       <head>
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width,initial-scale=1" />
-        <title>News</title>
+        <title>Unsubscribe</title>
         <style nonce={nonce} dangerouslySetInnerHTML={{ __html: STYLE }} />
       </head>
       <body>
         {LANGUAGES.map((language) => (
-          <section key={language} lang={language}>{content(WORDS[language])}</section>
+          <section key={language} lang={language}>{content(TEXTS[language])}</section>
         ))}
       </body>
     </html>

@@ -1,23 +1,22 @@
 /**
- * Whose request it is, as far as an address can tell.
+ * The address of a request's client.
  *
  * @module
  */
 import ipaddr from "ipaddr.js";
 
-/** Bits of an IPv6 address that one subscriber is given. */
+/** Bits of an IPv6 address that identify a subscriber. */
 const SUBSCRIBER_BITS = 64;
 const UNKNOWN = "unknown";
 
 /**
- * The address that a request came from: the socket's, or, behind proxies of
- * ours, the one that the outermost of them saw. Each proxy appends the address
- * it was called from to X-Forwarded-For; whatever is further left was sent by
- * the caller and proves nothing.
+ * The client's address: the socket's peer or, behind trusted proxies, the address that the outermost
+ * of them saw. Each proxy appends its peer to X-Forwarded-For; entries further left come from the
+ * client and prove nothing.
  *
  * @param remote The socket's peer.
- * @param forwardedFor X-Forwarded-For, if it came.
- * @param hops How many proxies in front are ours.
+ * @param forwardedFor X-Forwarded-For, if present.
+ * @param hops Trusted proxies in front of this process.
  */
 export function clientAddress(
   remote: string | undefined,
@@ -31,8 +30,8 @@ export function clientAddress(
 }
 
 /**
- * What an address is counted as: an IPv4 address itself, however it is written,
- * and all of an IPv6 /64 as one, since one subscriber has that many.
+ * The subject that an address is counted under: an IPv4 address in one spelling, and an IPv6 /64 as
+ * a whole, since a subscriber has all of it.
  */
 export function addressGroup(address: string): string {
   const bare = withoutPort(address);

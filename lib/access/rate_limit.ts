@@ -1,14 +1,13 @@
 /**
- * Rate limits: how often a subject may do something, as rules that are data.
+ * Rate limits by the rules of `lib/config/rate_rules.ts`.
  *
- * Writes are limited exactly: a window (a sliding log, one value per subject)
- * is read, decided on and written in the request's own transaction, so it costs
- * no round trip, holds across instances, and counts only what was done. A
- * refused subject is remembered in this instance until it may come back, and
- * costs nothing until then.
+ * Writes are limited exactly: a window (a sliding log, one value per subject) is read, decided and
+ * written in the request's own transaction, so it costs no round trip, holds across instances, and
+ * counts only completed writes. This instance remembers a refused subject until it may return, which
+ * costs nothing.
  *
- * Above {@linkcode LOG_MAX} a window is counted in slices instead of moments: it
- * never lets more than the limit through, and at most one slice's worth less.
+ * Above {@linkcode LOG_MAX} a window is counted in slices instead of moments: it never allows more
+ * than the limit, and at most one slice's worth less.
  *
  * @module
  */
@@ -19,36 +18,36 @@ import * as keys from "../kv/keys.ts";
 import type { RateRule, RateRuleName } from "../config/rate_rules.ts";
 import type { Key } from "../kv/keys.ts";
 import type { RateWindow } from "../kv/records.ts";
-import type { Guard } from "../kv/transact.ts";
+import type { Guard } from "../kv/transaction.ts";
 import { type Clock, MINUTE_MS } from "../time.ts";
 
 /** Longest window kept as a list of moments; 200 of them take 3 KB. */
 export const LOG_MAX = 200;
-/** Parts that a longer one is counted in. */
+/** Slices of a window above that. */
 const SLICES = 60;
 /** Subjects that an instance remembers. */
 const SUBJECTS_MAX = 50_000;
-/** A count by size: with `max` all the room is taken at once, which delays every start. */
+/** Counted by size: with `max` the cache allocates everything at once, which delays every start. */
 const SUBJECTS = { maxSize: SUBJECTS_MAX, sizeCalculation: () => 1 };
-/** A window outlives its end by this, for clocks that differ. */
+/** A window is kept this long after its end, for clocks that differ. */
 const GRACE_MS = MINUTE_MS;
 
-/** How a subject stands with a rule. */
+/** A subject's use of a rule. */
 export interface RateState {
-  /** The rule that it was measured by. */
+  /** The rule. */
   rule: RateRule;
-  /** How many more now. */
+  /** Remaining requests. */
   remaining: number;
-  /** Until there is room for one more than now, in milliseconds. */
+  /** Milliseconds until one more is allowed. */
   resetMs: number;
 }
 
 /**
- * Lets one more through.
+ * Takes one from a window.
  *
- * @param now Milliseconds UTC; a clock that goes back opens no room.
- * @returns The window with it, and how the subject stands then; `window` is
- * null, and nothing changes, when there is no room before `state.resetMs`.
+ * @param now Milliseconds UTC; a clock that goes back frees nothing.
+ * @returns The window after it and the subject's state; `window` is null, and nothing changes, when
+ * the limit is reached until `state.resetMs`.
  */
 export function takeOne(
   window: RateWindow | null,
@@ -73,7 +72,7 @@ export function takeOne(
   };
 }
 
-/** When the next one is let through. */
+/** When the next request is allowed. */
 function roomAt(
   live: RateWindow["slots"],
   rule: RateRule,
@@ -89,7 +88,7 @@ function roomAt(
 
 function liveSlots(window: RateWindow | null, rule: RateRule, now: number): RateWindow["slots"] {
   const slots = window?.slots ?? [];
-  // The latest moment anyone has seen: with a clock behind it nothing ends early.
+  // The latest moment seen by any instance: a clock behind it ends nothing early.
   const latest = Math.max(now, slots.at(-1)?.[0] ?? 0);
   return slots.filter(([at]) => endOf(at, rule) > latest);
 }
@@ -100,7 +99,7 @@ function slotOf(at: number, rule: RateRule): number {
   return Math.floor(at / slice) * slice;
 }
 
-/** When all that a slot may hold is out of the window. */
+/** When everything in a slot is out of the window. */
 function endOf(slot: number, rule: RateRule): number {
   return slot + rule.windowMs + sliceMs(rule) - 1;
 }
@@ -109,7 +108,7 @@ function sliceMs({ limit, windowMs }: RateRule): number {
   return limit <= LOG_MAX ? 1 : Math.max(1, Math.ceil(windowMs / SLICES));
 }
 
-/** How a program is limited. */
+/** Options of a {@linkcode RateLimiter}. */
 export interface RateLimiterOptions {
   /** For keyed digests of subjects. */
   secret: Uint8Array<ArrayBuffer>;
@@ -117,13 +116,13 @@ export interface RateLimiterOptions {
   clock: Clock;
 }
 
-/** The limits of one program: its rules, its key, and who is refused at the moment. */
+/** The limits of a program: its rules, and the subjects that are refused at present. */
 export class RateLimiter {
   readonly #rules: ReadonlyMap<RateRuleName, RateRule>;
   readonly #options: RateLimiterOptions;
-  /** By window: until when. */
+  /** When each refusal ends, by window. */
   readonly #refused = new LRUCache<string, number>(SUBJECTS);
-  /** Windows that only this instance keeps. */
+  /** Windows of this instance alone. */
   readonly #here = new LRUCache<string, RateWindow>(SUBJECTS);
 
   /** No rules means no limits. */
@@ -133,7 +132,7 @@ export class RateLimiter {
   }
 
   /**
-   * A guard that makes a transaction count for a subject.
+   * A guard that counts a transaction for a subject.
    *
    * @param subject An address, a key's id: kept as a keyed digest only.
    * @returns null when the rule is not in force
@@ -147,8 +146,8 @@ export class RateLimiter {
   }
 
   /**
-   * Refuses at once, without a look at the store, whom this instance has seen
-   * refused: until then a window only gets fuller.
+   * Refuses a subject that this instance has seen refused, without reading the store: until then a
+   * window only fills up.
    *
    * @throws {AppError} `rate_limited`
    */
@@ -165,8 +164,8 @@ export class RateLimiter {
   }
 
   /**
-   * Takes one from a window that this instance alone keeps: no cost, and with n
-   * instances up to n times the limit.
+   * Takes one from a window of this instance alone: no round trip, and with n instances up to n times
+   * the limit.
    *
    * @throws {AppError} `rate_limited`
    */
@@ -178,17 +177,17 @@ export class RateLimiter {
 
 /** One subject's window in one request. */
 export class RateGuard implements Guard<RateWindow> {
-  /** How the subject stood when it was last decided. */
+  /** The subject's state at the last decision. */
   state: RateState | null = null;
-  /** Whether the last decision was to refuse. */
+  /** Whether the last decision was a refusal. */
   isRefused = false;
   readonly #clock: Clock;
 
   /** For a rule, at a window's key. */
   constructor(
-    /** What is counted. */
+    /** The rule. */
     readonly rule: RateRule,
-    /** Where. */
+    /** The window's key. */
     readonly key: Key<RateWindow>,
     clock: Clock,
   ) {
@@ -205,11 +204,11 @@ export class RateGuard implements Guard<RateWindow> {
     return { value: window, expireIn: window.exp - now };
   }
 
-  /** Says no until then, in milliseconds from now. @throws {AppError} `rate_limited` */
+  /** Refuses for `resetMs` milliseconds. @throws {AppError} `rate_limited` */
   refuse(resetMs: number): never {
     this.state = { rule: this.rule, remaining: 0, resetMs };
     this.isRefused = true;
-    throw new AppError("rate_limited", "Too many requests; come back later", {
+    throw new AppError("rate_limited", "Too many requests. Try again later", {
       retryAfterMs: Math.max(1, resetMs),
     });
   }

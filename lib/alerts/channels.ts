@@ -1,24 +1,26 @@
 /**
- * How people are told that something is unwell, or well again: webhooks in the
- * formats of Slack and Discord, which many chats take, and e-mail.
+ * Channels for alerts: webhooks in the formats of Slack and Discord, which many
+ * chats accept, and e-mail.
  *
- * Whatever a text holds is shown as it is: it makes no link, mentions nobody
- * and formats nothing. The address of a webhook is a secret and is never told.
+ * Texts are shown literally: without links, mentions or formatting. The address of
+ * a webhook is a secret and is never logged.
  *
  * @module
  */
 import type { MailServer, Webhook } from "../config/endpoints.ts";
 import type { Severity } from "../kv/records.ts";
 import type { Log } from "../telemetry/log.ts";
-import { type Mailer, openMailer } from "../mailer/mod.ts";
+import type { Mailer } from "../mailer/mod.ts";
+import { openMailer } from "../mailer/open.ts";
+import { parseRetryAfter, sendRequest } from "../outgoing/mod.ts";
 import { redactStart } from "../telemetry/redact.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from "../time.ts";
 
-/** What people are told. */
-export interface Notice {
-  /** Whether it is the news that something is unwell, or that it is well again. */
+/** What a channel delivers: that an incident was raised or resolved. */
+export interface AlertNotification {
+  /** The state of the incident that it reports. */
   state: "raised" | "resolved";
-  /** Of the incident, such as `job_failed:backup`. */
+  /** The name of the incident, such as `job_failed:backup`. */
   name: string;
   /** How much it matters. */
   severity: Severity;
@@ -28,72 +30,73 @@ export interface Notice {
   detail: string;
   /** When it was first seen, ISO 8601. */
   openedAt: string;
-  /** How long it lasted, in milliseconds; 0 for what is raised. */
+  /** How long it lasted, in milliseconds; 0 while it is open. */
   durationMs: number;
   /** How often it was seen. */
   count: number;
 }
 
-/** What became of one attempt to tell. */
-export type Told =
-  | { isTold: true }
-  | { isTold: false; isFinal: boolean; reason: string; retryAfterMs?: number };
+/** The result of one attempt to deliver. A final failure must not be retried at once. */
+export type DeliveryResult =
+  | { isDelivered: true }
+  | { isDelivered: false; isFinal: boolean; reason: string; retryAfterMs?: number };
 
-/** One way to tell. */
+/** A way to deliver notifications. */
 export interface AlertChannel {
-  /** For the log: says nothing secret. */
+  /** For the log; contains no secret. */
   readonly name: string;
-  /** Makes one attempt, that ends within `timeoutMs`. Never throws. */
-  tell(notice: Notice, timeoutMs: number): Promise<Told>;
+  /** Makes one attempt within `timeoutMs`. Never throws. */
+  deliver(notification: AlertNotification, timeoutMs: number): Promise<DeliveryResult>;
 }
 
-/** What a mail about a notice says. */
+/** The text of an alert mail. */
 export interface AlertWords {
   /** One line. */
   subject: string;
   /** Plain text. */
   text: string;
-  /** The same in HTML; absent for a mail of text only. */
+  /** The same in HTML; absent for a plain-text mail. */
   html?: string;
 }
 
-/** How {@linkcode openAlertChannels} is to tell. */
+/** Options for {@linkcode openAlertChannels}. */
 export interface AlertChannelOptions {
-  /** Each is told. */
+  /** One channel each. */
   webhooks: readonly Webhook[];
-  /** Where mail is given away; `log` to log it instead, `undefined` for no mail. */
+  /** The mail server; `log` to log mail instead, `undefined` for no mail. */
   mailServer: MailServer | undefined;
-  /** Who writes. */
+  /** The sender; without it no mail is sent. */
   mailFrom: string | undefined;
-  /** Who is written to; without it there is no mail. */
+  /** The recipient; without it no mail is sent. */
   shopEmail: string | undefined;
-  /** What a mail says; the words of this file when absent, or when it fails. Ends in good time. */
-  wordsOf?: (notice: Notice) => Promise<AlertWords>;
-  /** Which system this is, such as `production 2026.11.0 at shop.example.com`. */
+  /** The text of a mail; a default when absent or failing. Must take a few seconds at most. */
+  wordsOf?: (notification: AlertNotification) => Promise<AlertWords>;
+  /** Names the system, such as `production 2026.11.0 at shop.example.com`. */
   system: string;
-  /** Where mail goes that is only logged. */
+  /** Receives mail that is logged instead of sent. */
   log: Log;
 }
 
-/** The ways that the configuration names; none is good, for the log tells too. */
+/** The configured channels; an empty list is fine, since the log has every alert. */
 export function openAlertChannels(options: AlertChannelOptions): AlertChannel[] {
   const { webhooks, mailServer, mailFrom, shopEmail, system, log } = options;
   const channels = webhooks.map((webhook) => webhookChannel(webhook, system));
   if (mailServer === "log") return [...channels, logChannel(log)];
   if (!mailServer || mailFrom === undefined || shopEmail === undefined) return channels;
   const { wordsOf } = options;
-  const usualWords = (notice: Notice) => ({
-    subject: headlineOf(notice).replaceAll(/\s+/g, " "),
-    text: [...linesOf(notice), system, ""].join("\n"),
+  const defaultWords = (notification: AlertNotification) => ({
+    subject: headlineOf(notification).replaceAll(/\s+/g, " "),
+    text: [...linesOf(notification), system, ""].join("\n"),
   });
   return [
     ...channels,
     mailChannel(openMailer(mailServer), {
       from: mailFrom,
       to: shopEmail,
-      // Whatever is unwell, it must be told.
-      wordsOf: async (notice) =>
-        await wordsOf?.(notice).catch(() => usualWords(notice)) ?? usualWords(notice),
+      // A mail must go out even when the custom text cannot be read.
+      wordsOf: async (notification) =>
+        await wordsOf?.(notification).catch(() => defaultWords(notification)) ??
+          defaultWords(notification),
     }),
   ];
 }
@@ -102,45 +105,38 @@ function webhookChannel({ format, url }: Webhook, system: string): AlertChannel 
   const bodyOf = format === "slack" ? slackBody : discordBody;
   return {
     name: `${format} ${new URL(url).host}`,
-    tell: (notice, timeoutMs) => post(url, JSON.stringify(bodyOf(notice, system)), timeoutMs),
+    deliver: (notification, timeoutMs) =>
+      post(url, JSON.stringify(bodyOf(notification, system)), timeoutMs),
   };
 }
 
-async function post(url: string, body: string, timeoutMs: number): Promise<Told> {
-  const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), timeoutMs);
-  try {
-    const answer = await fetch(url, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body,
-      // What is secret must not go where someone points to.
-      redirect: "manual",
-      signal: abort.signal,
-    });
-    await answer.body?.cancel();
-    if (answer.ok) return { isTold: true };
-    const waitS = Number(answer.headers.get("retry-after"));
-    return {
-      isTold: false,
-      isFinal: answer.status < 500 && answer.status !== 429 && answer.status !== 408,
-      reason: `status ${answer.status}`,
-      ...(waitS > 0 ? { retryAfterMs: waitS * SECOND_MS } : {}),
-    };
-  } catch {
-    // The message has the address in it.
-    const reason = abort.signal.aborted ? `no answer in ${timeoutMs} ms` : "no connection";
-    return { isTold: false, isFinal: false, reason };
-  } finally {
-    clearTimeout(timer);
-  }
+async function post(url: string, body: string, timeoutMs: number): Promise<DeliveryResult> {
+  const result = await sendRequest({
+    url,
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body,
+    timeoutMs,
+    // A duplicate alert does no harm.
+    isRepeatable: true,
+  });
+  if (!result.isAnswered) return { isDelivered: false, isFinal: false, reason: result.reason };
+  const { status, headers } = result;
+  if (status >= 200 && status < 300) return { isDelivered: true };
+  const retryAfterMs = parseRetryAfter(headers.get("retry-after"));
+  return {
+    isDelivered: false,
+    isFinal: status < 500 && status !== 429 && status !== 408,
+    reason: `status ${status}`,
+    ...(retryAfterMs === null ? {} : { retryAfterMs }),
+  };
 }
 
-/** Slack cuts at 40,000 and asks for 4,000. */
+/** In characters: Slack recommends 4,000 and truncates at 40,000. */
 const SLACK_TEXT_MAX = 4_000;
 
-function slackBody(notice: Notice, system: string) {
-  const text = [headlineOf(notice), ...linesOf(notice), system].map(inert).join("\n");
+function slackBody(notification: AlertNotification, system: string) {
+  const text = [headlineOf(notification), ...linesOf(notification), system].map(inert).join("\n");
   const escapes: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;" };
   return {
     text: cutPieces([...text].map((char) => escapes[char] ?? char), SLACK_TEXT_MAX),
@@ -151,28 +147,28 @@ function slackBody(notice: Notice, system: string) {
   };
 }
 
-/** What Discord takes: 6,000 characters in all, and for each part less. */
+/** Discord accepts 6,000 characters in total, and these per part. */
 const DISCORD_TITLE_MAX = 256;
 const DISCORD_DESCRIPTION_MAX = 4_096;
 const DISCORD_FOOTER_MAX = 1_024;
 
 const DISCORD_COLORS = { critical: 0xd92d20, warning: 0xf79009, resolved: 0x12b76a };
 
-function discordBody(notice: Notice, system: string) {
+function discordBody(notification: AlertNotification, system: string) {
   const escaped = (text: string, max: number) =>
     cutPieces([...inert(text)].map((c) => /[\\*_~`|>#<\[\]()-]/.test(c) ? `\\${c}` : c), max);
   return {
     embeds: [{
-      title: escaped(headlineOf(notice), DISCORD_TITLE_MAX),
-      description: escaped(linesOf(notice).join("\n"), DISCORD_DESCRIPTION_MAX),
-      color: DISCORD_COLORS[notice.state === "resolved" ? "resolved" : notice.severity],
+      title: escaped(headlineOf(notification), DISCORD_TITLE_MAX),
+      description: escaped(linesOf(notification).join("\n"), DISCORD_DESCRIPTION_MAX),
+      color: DISCORD_COLORS[notification.state === "resolved" ? "resolved" : notification.severity],
       footer: { text: cutPieces([...inert(system)], DISCORD_FOOTER_MAX) },
     }],
     allowed_mentions: { parse: [] },
   };
 }
 
-/** Pieces as far as `max` characters go, none of them in part. */
+/** The first whole pieces that fit into `max` characters. */
 function cutPieces(pieces: string[], max: number): string {
   let text = "";
   for (const piece of pieces) {
@@ -184,7 +180,7 @@ function cutPieces(pieces: string[], max: number): string {
 
 const ZERO_WIDTH_SPACE = "\u200b";
 
-/** Without what ends up as a mention, a link or a control character. */
+/** The text without mentions, links and control characters. */
 function inert(text: string): string {
   return text
     // deno-lint-ignore no-control-regex
@@ -200,27 +196,27 @@ function mailChannel(
   { from, to, wordsOf }: {
     from: string;
     to: string;
-    wordsOf: (notice: Notice) => Promise<AlertWords>;
+    wordsOf: (notification: AlertNotification) => Promise<AlertWords>;
   },
 ): AlertChannel {
   return {
     name: `mail ${mailer.name}`,
-    async tell(notice, timeoutMs) {
-      const id = `${notice.name}.${notice.openedAt}.${notice.state}`;
-      const result = await mailer.send({ id, from, to, ...await wordsOf(notice) }, timeoutMs);
-      if (result.isSent) return { isTold: true };
+    async deliver(notification, timeoutMs) {
+      const id = `${notification.name}.${notification.openedAt}.${notification.state}`;
+      const result = await mailer.send({ id, from, to, ...await wordsOf(notification) }, timeoutMs);
+      if (result.isSent) return { isDelivered: true };
       const { isFinal, reason, retryAfterMs } = result;
       const wait = retryAfterMs === undefined ? {} : { retryAfterMs };
-      return { isTold: false, isFinal, reason, ...wait };
+      return { isDelivered: false, isFinal, reason, ...wait };
     },
   };
 }
 
-/** What a mail can say of a notice. */
-export interface NoticeParts {
+/** A notification as texts for a mail. */
+export interface AlertParts {
   /** One line. */
   title: string;
-  /** In lines; may be empty. */
+  /** One or more lines; may be empty. */
   detail: string;
   /** When it was first seen, UTC, to the second. */
   since: string;
@@ -228,8 +224,8 @@ export interface NoticeParts {
   duration: string;
 }
 
-/** A notice in texts without secrets, and no longer than is good. */
-export function partsOf({ title, detail, openedAt, durationMs }: Notice): NoticeParts {
+/** A notification as redacted and shortened texts. */
+export function partsOf({ title, detail, openedAt, durationMs }: AlertNotification): AlertParts {
   return {
     title: redactStart(title, TITLE_MAX).replaceAll(/\s+/g, " "),
     detail: redactStart(detail, DETAIL_MAX),
@@ -241,9 +237,9 @@ export function partsOf({ title, detail, openedAt, durationMs }: Notice): Notice
 function logChannel(log: Log): AlertChannel {
   return {
     name: "log",
-    tell({ state, name, title, detail }) {
+    deliver({ state, name, title, detail }) {
       log.info("alert.mail_not_sent", { incident: name, state, title, detail });
-      return Promise.resolve({ isTold: true });
+      return Promise.resolve({ isDelivered: true });
     },
   };
 }
@@ -253,17 +249,17 @@ const HEADLINES = { critical: "ALERT", warning: "WARNING", resolved: "RECOVERED"
 const TITLE_MAX = 150;
 const DETAIL_MAX = 1_000;
 
-function headlineOf({ state, severity, title }: Notice): string {
+function headlineOf({ state, severity, title }: AlertNotification): string {
   const text = redactStart(title, TITLE_MAX).replaceAll(/\s+/g, " ");
   return `[${HEADLINES[state === "resolved" ? state : severity]}] ${text}`;
 }
 
-function linesOf({ state, detail, openedAt, durationMs, count }: Notice): string[] {
+function linesOf({ state, detail, openedAt, durationMs, count }: AlertNotification): string[] {
   const since = openedAt.slice(0, 19).replace("T", " ");
   const text = redactStart(detail, DETAIL_MAX);
   if (state === "raised") return [...(text === "" ? [] : [text]), `Since ${since} UTC`];
   const often = count === 1 ? "once" : `${count} times`;
-  return [`It lasted ${durationText(durationMs)}, from ${since} UTC, and was seen ${often}`];
+  return [`Lasted ${durationText(durationMs)}, from ${since} UTC; seen ${often}`];
 }
 
 /** Such as `45 s`, `12 min`, `3 h 5 min` or `2 days 4 h`. */

@@ -1,73 +1,88 @@
 /**
- * Alerts that a channel did not take: told by the outbox until it does, or they
- * are news no more. The first attempts are not its own: that something is unwell,
- * be it the outbox, is told by whoever sees it.
+ * Alert notifications that a channel did not take: the outbox delivers them until
+ * the channel does, or they are superseded. The first attempts do not go through
+ * the outbox, since the alert may be about the outbox.
  *
  * @module
  */
-import type { Notice } from "./channels.ts";
+import type { AlertNotification } from "./channels.ts";
 import * as keys from "../kv/keys.ts";
 import type { Incident } from "../kv/records.ts";
-import type { Writes } from "../kv/transact.ts";
-import type { DeliveryPolicy, OutboxMessage, Sender, Sent } from "../outbox/ports.ts";
+import type { Writes } from "../kv/transaction.ts";
+import type { AttemptResult, DeliveryPolicy, OutboxMessage, Sender } from "../outbox/ports.ts";
 import type { Store } from "../kv/store.ts";
-import type { AlertDesk } from "./notifier.ts";
+import type { AlertNotifier } from "./notifier.ts";
 import { putMessage } from "../outbox/states.ts";
 import { HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../time.ts";
 
-/** Tried for about a day, and soon at first. */
+/** Retries for about a day, soon at first. */
 export const ALERT_POLICY: DeliveryPolicy = {
   timeoutMs: 10 * SECOND_MS,
   atOnce: 2,
   backoffMs: [
-    ...[MINUTE_MS, 2 * MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS],
-    ...[2 * HOUR_MS, 4 * HOUR_MS, 8 * HOUR_MS, 8 * HOUR_MS],
+    MINUTE_MS,
+    2 * MINUTE_MS,
+    5 * MINUTE_MS,
+    15 * MINUTE_MS,
+    HOUR_MS,
+    2 * HOUR_MS,
+    4 * HOUR_MS,
+    8 * HOUR_MS,
+    8 * HOUR_MS,
   ],
-  giveUpMs: 24 * HOUR_MS,
+  deadLetterAfterMs: 24 * HOUR_MS,
 };
 
 /**
- * Writes a notice for each channel that is yet to take it.
+ * Writes a message for each channel that has not taken the notification.
  *
- * @param id Drawn before the decision, so that every attempt writes the same.
+ * @param id Drawn before the transaction, so that every attempt writes the same.
  * @param now Milliseconds UTC.
  */
-export function putNotices(
+export function putAlertMessages(
   writes: Writes,
-  { id, notice, channels }: { id: string; notice: Notice; channels: readonly string[] },
+  { id, notification, channels }: {
+    id: string;
+    notification: AlertNotification;
+    channels: readonly string[];
+  },
   now: number,
 ): void {
-  const { name, state, ...said } = notice;
-  const origin = { id, at: isoTime(now), subject: { incident: name }, data: { state, ...said } };
+  const { name, state, ...facts } = notification;
+  const origin = { id, at: isoTime(now), subject: { incident: name }, data: { state, ...facts } };
   for (const channel of channels) {
     putMessage(writes, origin, { kind: "alert", type: state, to: channel, lane: channel }, now);
   }
 }
 
-/** Delivers through one channel. */
+/** Delivers alert messages, each through the channel it names. */
 export function newAlertSender(
-  { store, alerts }: { readonly store: Store; readonly alerts: AlertDesk },
+  { store, alerts }: { readonly store: Store; readonly alerts: AlertNotifier },
 ): Sender {
   return { policy: ALERT_POLICY, send };
 
-  async function send(message: OutboxMessage): Promise<Sent> {
-    const notice = noticeOf(message);
-    const incident = await store.get(keys.incident(notice.name));
-    if (!isNews(notice, incident)) return { state: "moot", reason: "no news any more" };
-    const told = await alerts.tellBy(message.to, notice);
-    if (told === null) return { state: "moot", reason: "no such channel" };
-    if (told.isTold) return { state: "sent" };
-    const { reason, retryAfterMs } = told;
-    // What is refused for good today may be mended tomorrow: it is we who set up the channel.
+  async function send(message: OutboxMessage): Promise<AttemptResult> {
+    const notification = notificationOf(message);
+    const incident = await store.get(keys.incident(notification.name));
+    if (!isCurrent(notification, incident)) {
+      return { state: "skipped", reason: "the incident has changed since" };
+    }
+    const result = await alerts.deliverThrough(message.to, notification);
+    if (result === null) return { state: "skipped", reason: "no such channel" };
+    if (result.isDelivered) return { state: "sent" };
+    const { reason, retryAfterMs } = result;
+    // Even a final refusal is retried: the operator may correct the channel's settings meanwhile.
     return {
-      ...{ state: "failed", reason, isLaneDown: true },
+      state: "failed",
+      reason,
+      isLaneDown: true,
       ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     };
   }
 }
 
-/** The notice that was written, whose fields are as {@linkcode putNotices} has them. */
-function noticeOf({ subject, data }: OutboxMessage): Notice {
+/** The notification that {@linkcode putAlertMessages} wrote. */
+function notificationOf({ subject, data }: OutboxMessage): AlertNotification {
   return {
     name: subject.incident ?? "",
     state: data.state === "resolved" ? "resolved" : "raised",
@@ -80,8 +95,8 @@ function noticeOf({ subject, data }: OutboxMessage): Notice {
   };
 }
 
-/** Whether the incident is still as the notice says. */
-function isNews({ openedAt, state }: Notice, incident: Incident | null): boolean {
+/** Whether the incident is still in the state of the notification. */
+function isCurrent({ openedAt, state }: AlertNotification, incident: Incident | null): boolean {
   const isOver = incident?.resolvedAt !== null;
   return incident?.openedAt === openedAt && isOver === (state === "resolved");
 }

@@ -1,146 +1,149 @@
 /**
- * Where an instance keeps track of its alerts: what it has seen and not yet
- * counted in the store, what the store could not take, and the notices that are
- * on their way.
+ * The alerts of one instance: sightings not yet counted in the store, incidents
+ * that the store could not take, and notifications in delivery.
  *
  * @module
  */
-import type { AlertChannel, Notice, Told } from "./channels.ts";
+import type { AlertChannel, AlertNotification, DeliveryResult } from "./channels.ts";
 import type { Incident } from "../kv/records.ts";
 import type { Log } from "../telemetry/log.ts";
 import { SECOND_MS, sleep } from "../time.ts";
 
 /** What this instance has seen of an incident. */
 export interface Sighting {
-  /** How often, since it last told the store. */
+  /** How often since the last commit. */
   count: number;
-  /** Milliseconds UTC before which the store need not hear of more. */
+  /** Milliseconds UTC of the next commit; until then sightings are only counted. */
   nextCommitAt: number;
-  /** The store is being told at the moment. */
-  telling: Promise<void> | null;
+  /** The commit in progress. */
+  committing: Promise<void> | null;
 }
 
-/** How an {@linkcode AlertDesk} tells. */
-export interface AlertDeskOptions {
-  /** Each of them gets every notice. */
+/** How an {@linkcode AlertNotifier} delivers. */
+export interface AlertNotifierOptions {
+  /** Each receives every notification. */
   channels: readonly AlertChannel[];
-  /** Where it is told that a notice could not be. */
+  /** Records notifications that were not delivered. */
   log: Log;
   /** Numbers in [0, 1), for jitter. */
   random: () => number;
-  /** How long one attempt may take; 5 seconds when absent. */
+  /** Time limit of one attempt; 5 seconds by default. */
   timeoutMs?: number;
-  /** The wait before the second attempt, before jitter; 1 second when absent. */
+  /** The wait before the second attempt, before jitter; 1 second by default. */
   backoffMs?: number;
 }
 
 const TIMEOUT_MS = 5 * SECOND_MS;
 const BACKOFF_MS = SECOND_MS;
-/** A channel that asks for more has to be told by a later call. */
+/** A channel that asks for a longer wait is left to the outbox. */
 const RETRY_AFTER_MAX_MS = 10 * SECOND_MS;
 const ATTEMPTS = 3;
-/** Notices on their way; with more than this many incidents the first ones tell enough. */
-const NOTICES_MAX = 20;
-/** Names are few, being the program's own. */
+/** Notifications in delivery at once; with more incidents than this the first ones suffice. */
+const NOTIFICATIONS_MAX = 20;
+/** Names are few: they are defined by the program. */
 const SIGHTINGS_MAX = 500;
 
-/** All attempts of one notice together take less than this. In milliseconds. */
-export const TELLING_MS: number = 60 * SECOND_MS;
+/** Upper bound for all attempts of one notification together. In milliseconds. */
+export const NOTIFY_MS: number = 60 * SECOND_MS;
 
-/** An instance's alerts. */
-export class AlertDesk {
+/** Delivers the alerts of an instance. */
+export class AlertNotifier {
   /** Incidents that the store could not take, by name. */
   readonly unstored: Map<string, Incident> = new Map();
-  readonly #options: AlertDeskOptions;
+  readonly #options: AlertNotifierOptions;
   readonly #sightings = new Map<string, Sighting>();
-  readonly #underWay = new Set<Promise<void>>();
-  /** By what they are called in the store: each name is one channel's. */
+  readonly #inProgress = new Set<Promise<void>>();
+  /** By their names in the store, each unique. */
   readonly #channels: ReadonlyMap<string, AlertChannel>;
-  /** The last notice of each incident: its recovery is not told before it is. */
+  /** The last notification of each incident: a recovery is delivered after its alert. */
   readonly #last = new Map<string, Promise<string[]>>();
-  #notices = 0;
+  #notifications = 0;
 
-  /** Tells by the channels of `options`, and owns nothing that has to be closed. */
-  constructor(options: AlertDeskOptions) {
+  /** Delivers through the channels of `options`. Owns nothing that must be closed. */
+  constructor(options: AlertNotifierOptions) {
     this.#options = options;
-    this.#channels = named(options.channels);
+    this.#channels = byUniqueName(options.channels);
   }
 
-  /** What this instance has seen under a name; nothing yet is a sighting too. */
+  /** This instance's sighting of a name, new when there was none. */
   sighting(name: string): Sighting {
     let sighting = this.#sightings.get(name);
     if (!sighting) {
-      sighting = { count: 0, nextCommitAt: 0, telling: null };
+      sighting = { count: 0, nextCommitAt: 0, committing: null };
       if (this.#sightings.size >= SIGHTINGS_MAX) this.#sightings.clear();
       this.#sightings.set(name, sighting);
     }
     return sighting;
   }
 
-  /** Does something that nobody waits for, and that `close()` does. It must not throw. */
+  /** Runs work that only `close()` and `flush()` wait for. It must not throw. */
   inBackground(work: () => Promise<void>): void {
     const tracked = work()
       .catch((error) => this.#options.log.error("alert.failed", { error }))
-      .finally(() => this.#underWay.delete(tracked));
-    this.#underWay.add(tracked);
+      .finally(() => this.#inProgress.delete(tracked));
+    this.#inProgress.add(tracked);
   }
 
-  /** Whether one more notice is too many at the moment. */
+  /** Whether as many notifications as allowed are in delivery. */
   get isFull(): boolean {
-    return this.#notices >= NOTICES_MAX;
+    return this.#notifications >= NOTIFICATIONS_MAX;
   }
 
   /**
-   * Tells by every channel, side by side; each gets three attempts.
+   * Delivers through all channels in parallel, with three attempts each.
    *
-   * @returns The names of the channels that did not take it. Never throws.
+   * @returns The names of the channels that failed. Never throws.
    */
-  tell(notice: Notice): Promise<string[]> {
-    const before = this.#last.get(notice.name) ?? Promise.resolve([]);
-    this.#notices++;
-    const told = before.then(() => this.#tellAll(notice)).finally(() => {
-      this.#notices--;
-      if (this.#last.get(notice.name) === told) this.#last.delete(notice.name);
+  notify(notification: AlertNotification): Promise<string[]> {
+    const before = this.#last.get(notification.name) ?? Promise.resolve([]);
+    this.#notifications++;
+    const delivery = before.then(() => this.#notifyAll(notification)).finally(() => {
+      this.#notifications--;
+      if (this.#last.get(notification.name) === delivery) this.#last.delete(notification.name);
     });
-    this.#last.set(notice.name, told);
-    return told;
+    this.#last.set(notification.name, delivery);
+    return delivery;
   }
 
-  /** Makes one attempt by one channel; null if there is none of that name. Never throws. */
-  async tellBy(name: string, notice: Notice): Promise<Told | null> {
+  /** Makes one attempt through one channel; null if no channel has that name. Never throws. */
+  async deliverThrough(
+    name: string,
+    notification: AlertNotification,
+  ): Promise<DeliveryResult | null> {
+    const { timeoutMs = TIMEOUT_MS } = this.#options;
     const channel = this.#channels.get(name);
-    return channel ? await channel.tell(notice, this.#options.timeoutMs ?? TIMEOUT_MS) : null;
+    return channel ? await channel.deliver(notification, timeoutMs) : null;
   }
 
-  /** Waits until nothing is on its way: each attempt has its time limit. */
+  /** Waits until nothing is in progress: each attempt has its time limit. */
   async close(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    while (this.#inProgress.size > 0) await Promise.all(this.#inProgress);
   }
 
-  /** The same, but for `ms` milliseconds at most. */
+  /** As {@linkcode close}, for at most `ms` milliseconds. */
   async flush(ms: number): Promise<void> {
     const timer = new AbortController();
     await Promise.race([this.close(), sleep(ms, timer.signal).catch(() => {})]);
     timer.abort();
   }
 
-  async #tellAll(notice: Notice): Promise<string[]> {
+  async #notifyAll(notification: AlertNotification): Promise<string[]> {
     const { log } = this.#options;
-    const missed = await Promise.all([...this.#channels].map(async ([name, channel]) => {
-      const result = await this.#attempts(channel, notice);
-      if (result.isTold) return [];
-      const { name: incident, state } = notice;
-      log.error("alert.untold", { channel: name, incident, state, reason: result.reason });
+    const failed = await Promise.all([...this.#channels].map(async ([name, channel]) => {
+      const result = await this.#attempts(channel, notification);
+      if (result.isDelivered) return [];
+      const { name: incident, state } = notification;
+      log.error("alert.undelivered", { channel: name, incident, state, reason: result.reason });
       return [name];
     }));
-    return missed.flat();
+    return failed.flat();
   }
 
-  async #attempts(channel: AlertChannel, notice: Notice): Promise<Told> {
+  async #attempts(channel: AlertChannel, notification: AlertNotification): Promise<DeliveryResult> {
     const { random, timeoutMs = TIMEOUT_MS, backoffMs = BACKOFF_MS } = this.#options;
     for (let attempt = 1;; attempt++) {
-      const result = await channel.tell(notice, timeoutMs);
-      if (result.isTold || result.isFinal || attempt === ATTEMPTS) return result;
+      const result = await channel.deliver(notification, timeoutMs);
+      if (result.isDelivered || result.isFinal || attempt === ATTEMPTS) return result;
       const { retryAfterMs = 0 } = result;
       if (retryAfterMs > RETRY_AFTER_MAX_MS) return result;
       const waitMs = backoffMs * 2 ** (attempt - 1) * (0.5 + random() / 2);
@@ -149,8 +152,8 @@ export class AlertDesk {
   }
 }
 
-/** Channels by name; of several that have the same one, all but the first with a number. */
-function named(channels: readonly AlertChannel[]): Map<string, AlertChannel> {
+/** Channels by name; of several with the same name, all but the first get a number. */
+function byUniqueName(channels: readonly AlertChannel[]): Map<string, AlertChannel> {
   const names = new Map<string, AlertChannel>();
   for (const channel of channels) {
     let name = channel.name;

@@ -1,64 +1,64 @@
 /**
- * What backups are given of the outside, and what they refuse.
+ * The services that backups need, and the error for unusable objects.
  *
  * @module
  */
-import type { AlertDesk } from "../alerts/notifier.ts";
+import type { AlertNotifier } from "../alerts/notifier.ts";
 import type { Retention } from "../config/mod.ts";
 import { AppError } from "../errors.ts";
 import type { KvPort, Store } from "../kv/store.ts";
-import type { Guard } from "../kv/transact.ts";
+import type { Guard } from "../kv/transaction.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Caller } from "../entities/caller.ts";
 import type { ObjectStorage } from "../storage/mod.ts";
 import type { Clock } from "../time.ts";
 
-/** The part of the configuration that backups read. */
+/** The configuration of backups. */
 export interface BackupConfig {
-  /** The build that runs, for the manifest. */
+  /** The running build, for the manifest. */
   readonly appVersion: string;
-  /** 32 bytes; undefined to store backups as they are. */
+  /** 32 bytes; undefined for no encryption. */
   readonly backupEncryptionKey: Uint8Array<ArrayBuffer> | undefined;
   /** Which backups are kept. */
   readonly backupRetention: Retention;
 }
 
-/** What backups are given; the program's `Services` has all of it. */
+/** The services that backups need. */
 export interface BackupServices {
-  /** What the environment said. */
+  /** The configuration of backups. */
   readonly config: BackupConfig;
-  /** The one way to write what the program knows of its backups. */
+  /** The store, for the records about backups. */
   readonly store: Store;
-  /** The same store as it lies there; only `lib/kv/bulk.ts` writes to it. */
+  /** The KV of the same store, to read raw entries; only `lib/kv/bulk.ts` writes to it. */
   readonly kv: KvPort;
-  /** Where backups are kept. */
+  /** The storage of the backups. */
   readonly storage: ObjectStorage;
-  /** The time. */
+  /** The time, in milliseconds UTC. */
   readonly clock: Clock;
-  /** Where everything is told. */
+  /** Records alarms and damaged objects. */
   readonly log: Log;
-  /** Where alarms are raised. */
-  readonly alerts: AlertDesk;
-  /** What its writes have to pass, such as the lease of a job; see {@linkcode fencedBy}. */
+  /** Raises and resolves alerts. */
+  readonly alerts: AlertNotifier;
+  /** Guards that every write must pass, such as the lease of a job; see {@linkcode fencedBy}. */
   readonly guards?: readonly Guard<unknown>[];
 }
 
-/** The same services for a job: what it writes is refused once another run has taken over. */
+/** Services for a job: its writes are refused once another run has taken its lease. */
 export function fencedBy<S extends BackupServices>(services: S, { guards = [] }: Caller): S {
   return { ...services, guards };
 }
 
-/** Whether what a program was given has all that backups need. */
+/** Whether services include those of backups: the KV and a configured storage. */
 export function hasBackups<T extends object>(services: T): services is T & BackupServices {
   return "kv" in services && "storage" in services && services.storage !== undefined;
 }
 
-/** An object of a backup that cannot be used; the message names it. */
+/** A `conflict` for an unusable object; the message names it. */
 export function damaged(name: string, why: string, cause?: unknown): AppError {
   return new AppError("conflict", `Cannot use ${name}: ${why}`, { cause });
 }
 
-/** Ends with the signal's reason if it was aborted. */
+/** Throws the signal's reason if it is aborted. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   signal?.throwIfAborted();
 }

@@ -10,7 +10,8 @@ import type { BackupPart, BackupRun, LogPosition, RestoreProof } from "../kv/bac
 import { mark, prune, scanRange } from "../kv/bulk.ts";
 import { decode } from "../kv/codec.ts";
 import * as keys from "../kv/keys.ts";
-import { type Operation, transact, type Writes } from "../kv/transact.ts";
+import { transact } from "../kv/transact.ts";
+import type { Operation, Writes } from "../kv/transaction.ts";
 import { HOUR_MS, isoTime } from "../time.ts";
 import { STAMP_ZERO } from "./journal.ts";
 import { randomHex } from "./manifest.ts";
@@ -44,10 +45,10 @@ export async function logState(
   services: BackupServices,
 ): Promise<{ epoch: string; position: LogPosition }> {
   const { store, clock } = services;
-  const [epoch, position] = await store.getMany<string | LogPosition>([
+  const [epoch, position] = await store.getMany([
     keys.epoch,
     keys.logShipped,
-  ]) as [string | null, LogPosition | null];
+  ]);
   if (epoch !== null && position !== null) return { epoch, position };
   const now = clock();
   const isFirst = epoch === null;

@@ -1,21 +1,21 @@
 /**
- * Sweeping what was restored, in slices that are repeated when the store does
- * not answer: a restore of hours is not to fail for one read.
+ * Sweeps a restored store in slices, and retries a slice when the store does not
+ * answer: a restore of hours must not fail for one read.
  *
  * @module
  */
 import { AppError } from "../errors.ts";
-import { sweep } from "../integrity/sweep.ts";
+import { sweep } from "../integrity/mod.ts";
 import type { Store } from "../kv/store.ts";
 import { SECOND_MS, sleep } from "../time.ts";
 import { throwIfAborted } from "./needs.ts";
 
 const SLICE_MS = 2 * SECOND_MS;
-/** Tries of a slice before the sweep ends. */
+/** Attempts of a slice before the sweep fails. */
 const ATTEMPTS_MAX = 6;
 const BACKOFF_MS = 200;
 
-/** How many findings the store has. @throws {AppError} `unavailable` when it does not answer repeatedly */
+/** Counts the findings of a store. @throws {AppError} `unavailable` when all attempts of a slice fail */
 export async function countFindings(
   { store }: { readonly store: Store },
   signal?: AbortSignal,
@@ -31,8 +31,8 @@ export async function countFindings(
       resumeFrom = slice.resumeFrom;
       attempt = 1;
     } catch (error) {
-      const isPassing = error instanceof AppError && error.kind === "unavailable";
-      if (!isPassing || attempt === ATTEMPTS_MAX) throw error;
+      const isTransient = error instanceof AppError && error.kind === "unavailable";
+      if (!isTransient || attempt === ATTEMPTS_MAX) throw error;
       await sleep(BACKOFF_MS * 2 ** attempt++);
     }
   }

@@ -1,46 +1,46 @@
 /**
- * Addresses of what is outside, as the configuration has them: what they may
- * be, and what they mean. All of them are secrets.
+ * Parsers of the configured addresses of other services: mail, webhooks,
+ * heartbeats, Sentry. All of these addresses are secrets.
  *
  * @module
  */
 
-/** Where mail is given away. */
+/** A server that accepts mail by SMTP. */
 export interface SmtpServer {
-  /** A name or an address. */
+  /** A host name or an IP address, without brackets. */
   host: string;
-  /** Usually 465 for `smtps:` and 587 for `smtp:`. */
+  /** By default 465 for `smtps:` and 587 for `smtp:`. */
   port: number;
-  /** TLS from the first byte. */
+  /** TLS from the first byte, instead of STARTTLS. */
   isImplicitTls: boolean;
-  /** Who sends; null for a server that takes mail from anyone here. */
+  /** Null for a server that requires no authentication. */
   credentials: { user: string; password: string } | null;
-  /** Certificates, in PEM, of authorities to trust beside the usual ones. */
+  /** PEM certificates of authorities to trust beside the default ones. */
   ca?: string;
 }
 
-/** A mail API on the web, for where the ports of SMTP are closed. */
+/** An HTTP API that sends mail, for hosts where the SMTP ports are blocked. */
 export interface MailApi {
-  /** Whose: what it is asked differs. */
+  /** The provider, which decides the form of requests. */
   api: "resend" | "postmark";
   /** Such as `https://api.resend.com`. */
   origin: string;
-  /** Who sends. */
+  /** The API key or server token; printable ASCII, up to 256 characters. Secret. */
   key: string;
 }
 
-/** Whichever way mail is given away; `log` for none, but keeping it in this process. */
+/** How mail is sent; `log` sends none and keeps it in this process. */
 export type MailServer = SmtpServer | MailApi | "log";
 
 const SMTP_PORT = 587;
 const SMTPS_PORT = 465;
 
 /**
- * Reads `smtp://user:password@host:port`, `smtps:…`, `resend+https://:key@host`,
- * `postmark+https:…`, or `log:`, whose mail goes nowhere. An API may be on plain
- * http on this machine only.
+ * Parses `smtp://user:password@host:port`, `smtps:…`, `resend+https://:key@host`,
+ * `postmark+https:…`, or `log:`, which sends nothing. Plain http is accepted for
+ * an API on this machine only.
  *
- * @returns null if `text` is none of them
+ * @returns null if `text` is not one of these.
  */
 export function parseMailUrl(text: string): MailServer | null {
   if (text === "log:") return "log";
@@ -55,11 +55,11 @@ function mailApiAt(api: MailApi["api"], address: string): MailApi | null {
   const isHere = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
   if (url.protocol !== "https:" && !isHere) return null;
   const key = decoded(url.password);
-  // It goes into a header.
+  // The key is sent in a header.
   return key !== null && /^[\x21-\x7e]{1,256}$/.test(key) ? { api, origin: url.origin, key } : null;
 }
 
-/** Whether a URL has nothing after its host. */
+/** Whether a URL has nothing after its host and port. */
 function isBare({ pathname, search, hash }: URL): boolean {
   return /^\/?$/.test(pathname) && search === "" && hash === "";
 }
@@ -89,19 +89,20 @@ function decoded(text: string): string | null {
   }
 }
 
-/** A place on the web that takes notices. */
+/** A webhook that receives alerts. */
 export interface Webhook {
-  /** How it wants them. */
+  /** The format of the messages. */
   format: "slack" | "discord";
   /** Secret. */
   url: string;
 }
 
 /**
- * Reads the address of a webhook. Its host tells the format; any other place
- * needs `slack+https:` or `discord+https:`, and may then be on plain http.
+ * Parses the address of a webhook. The hosts of Slack and Discord imply the
+ * format; any other address needs `slack+` or `discord+` in front, and may use
+ * plain http.
  *
- * @returns null if `text` is no such address
+ * @returns null if `text` is not such an address.
  */
 export function parseWebhookUrl(text: string): Webhook | null {
   const [, prefix, address = ""] = /^(?:(slack|discord)\+)?(https?:\/\/.+)$/.exec(text) ?? [];
@@ -114,22 +115,22 @@ export function parseWebhookUrl(text: string): Webhook | null {
   return isDiscord ? { format: "discord", url: url.href } : null;
 }
 
-/** Who listens for a job. */
+/** The address to request after each run of a job. */
 export interface Heartbeat {
-  /** The job's name. */
+  /** The job's name, up to 50 characters. */
   job: string;
   /** Secret. */
   url: string;
 }
 
-/** Reads `job=https://…`. @returns null if `text` is none */
+/** Parses `job=https://…`; http is accepted, too. @returns null if `text` is not of this form */
 export function parseHeartbeat(text: string): Heartbeat | null {
   const [, job = "", address = ""] = /^([\w-]{1,50})=(https?:\/\/.+)$/.exec(text) ?? [];
   const url = URL.parse(address);
   return url && url.hash === "" ? { job, url: url.href } : null;
 }
 
-/** Whether `text` is where Sentry, or what speaks its protocol, takes reports. */
+/** Whether `text` is a DSN of Sentry or of a service with the same protocol. */
 export function isSentryDsn(text: string): boolean {
   const url = URL.parse(text);
   const isWeb = url?.protocol === "https:" || url?.protocol === "http:";

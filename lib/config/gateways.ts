@@ -1,38 +1,38 @@
 /**
- * What the environment says of payment gateways: all of one, or nothing.
+ * The payment gateways in the environment: each configured completely, or not at all.
  *
  * @module
  */
 import type { Name, Texts } from "./variables.ts";
 import { gatewayUrl } from "./values.ts";
 
-/** Pesapal's API and the account with it. */
+/** Pesapal's API and our account's credentials. */
 export interface PesapalConfig {
-  /** Where the API begins, without a slash at the end. */
+  /** The API's base address, without a trailing slash. */
   readonly baseUrl: string;
-  /** The account. */
+  /** Identifies the account; secret. */
   readonly consumerKey: string;
-  /** Its secret. */
+  /** Secret. */
   readonly consumerSecret: string;
 }
 
-/** AzamPay's two hosts and the app that is registered there. */
+/** AzamPay's two services and the app registered there. */
 export interface AzamPayConfig {
-  /** Where tokens come from, without a slash at the end. */
+  /** Base address of the service that issues tokens, without a trailing slash. */
   readonly authUrl: string;
-  /** Where all else is, without a slash at the end. */
+  /** Base address of everything else, without a trailing slash. */
   readonly checkoutUrl: string;
-  /** The app, letter for letter. */
+  /** The app's name exactly as registered. */
   readonly appName: string;
-  /** The app's id. */
+  /** The app's id; secret. */
   readonly clientId: string;
-  /** Its secret. */
+  /** Secret. */
   readonly clientSecret: string;
-  /** What is sent as X-API-Key; secret. */
+  /** Sent as X-API-Key; secret. */
   readonly apiKey: string;
 }
 
-/** The variables without which a gateway cannot be called. */
+/** The variables that each gateway requires. */
 const NEEDED: readonly (readonly Name[])[] = [
   ["PESAPAL_BASE_URL", "PESAPAL_CONSUMER_KEY", "PESAPAL_CONSUMER_SECRET"],
   [
@@ -45,14 +45,14 @@ const NEEDED: readonly (readonly Name[])[] = [
   ],
 ];
 
-/** Those of the variables that are addresses. */
+/** The variables that hold addresses. */
 const ADDRESSES: readonly Name[] = [
   "PESAPAL_BASE_URL",
   "AZAMPAY_AUTH_URL",
   "AZAMPAY_CHECKOUT_URL",
 ];
 
-/** How Pesapal is reached; undefined if nothing, or not enough, is said of it. */
+/** Pesapal's configuration; undefined unless complete. */
 export function pesapalOf(
   { PESAPAL_BASE_URL, PESAPAL_CONSUMER_KEY, PESAPAL_CONSUMER_SECRET }: Texts,
 ): PesapalConfig | undefined {
@@ -65,7 +65,7 @@ export function pesapalOf(
   });
 }
 
-/** How AzamPay is reached; undefined if nothing, or not enough, is said of it. */
+/** AzamPay's configuration; undefined unless complete. */
 export function azampayOf(texts: Texts): AzamPayConfig | undefined {
   const authUrl = gatewayUrl(texts.AZAMPAY_AUTH_URL ?? "");
   const checkoutUrl = gatewayUrl(texts.AZAMPAY_CHECKOUT_URL ?? "");
@@ -81,14 +81,14 @@ export function azampayOf(texts: Texts): AzamPayConfig | undefined {
   return Object.freeze({ authUrl, checkoutUrl, appName, clientId, clientSecret, apiKey });
 }
 
-/** What is missing of a gateway of which something is said, and what production does not allow. */
+/** Missing variables of partly configured gateways, and plain http in production. */
 export function gatewayProblems(texts: Texts, isProduction: boolean): [Name, string][] {
   const problems: [Name, string][] = [];
   for (const names of NEEDED) {
-    const said = names.find((name) => texts[name]);
-    if (!said) continue;
+    const first = names.find((name) => texts[name]);
+    if (!first) continue;
     for (const name of names) {
-      if (!texts[name]) problems.push([name, `is required when ${said} is set`]);
+      if (!texts[name]) problems.push([name, `is required when ${first} is set`]);
     }
   }
   for (const name of isProduction ? ADDRESSES : []) {

@@ -1,8 +1,8 @@
 /**
- * Configuration: the environment, read once and checked all together.
+ * Configuration: the environment, read once and checked as a whole.
  *
- * To add a variable, describe it in `config/variables.ts`, and give it a field of
- * {@linkcode Config} and its line in {@linkcode readConfig}.
+ * To add a variable, describe it in `variables.ts` and add a field to
+ * {@linkcode Config} and a line to {@linkcode readConfig}.
  *
  * @module
  */
@@ -29,166 +29,168 @@ import type { Currency } from "../money.ts";
 
 export type { AzamPayConfig, PesapalConfig } from "./gateways.ts";
 
-/** Where the program runs: it decides the defaults and what is refused. */
+/** Where the program runs: decides the defaults and the values that are refused. */
 export type AppEnv = "development" | "test" | "production";
 
-/** The least severe record that is logged. */
+/** The lowest severity that is logged. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
-/** How records are written: a JSON object a line, or a line for people. */
+/** The format of the log: one JSON object per line, or text for people. */
 export type LogFormat = "json" | "pretty";
 
 /** The object storage and its credentials. */
 export interface S3Config {
-  /** Its address, an origin. */
+  /** Its origin. */
   readonly endpoint: string;
-  /** As the service names it. */
+  /** The service's name of the region. */
   readonly region: string;
-  /** The public half of the credentials. */
+  /** The access key. */
   readonly accessKeyId: string;
-  /** The secret half. */
+  /** The secret access key. */
   readonly secretAccessKey: string;
 }
 
 /** How many backups are kept. */
 export interface Retention {
-  /** The newest backup of each of so many days (UTC) that have one. */
+  /** Number of days (UTC) whose newest backup is kept; days without one do not count. */
   readonly dailies: number;
-  /** Of each of so many weeks, Monday to Sunday. */
+  /** The same for weeks, Monday to Sunday. */
   readonly weeklies: number;
-  /** Of each of so many months. */
+  /** The same for months. */
   readonly monthlies: number;
 }
 
-/** A month of days, two of weeks, a year of months. */
+/** Daily backups for a month, weekly for two months, monthly for a year. */
 export const BACKUP_RETENTION: Retention = Object.freeze({
   dailies: 30,
   weeklies: 8,
   monthlies: 12,
 });
 
-/** What the environment says, parsed. Frozen, lists included; bytes cannot be. */
+/** The parsed environment. Frozen, including lists; byte arrays cannot be. */
 export interface Config {
   /** Where the program runs. */
   readonly appEnv: AppEnv;
-  /** It runs on Deno Deploy, where no store but the assigned one can be opened. */
+  /** Whether it runs on Deno Deploy, where only the assigned store can be opened. */
   readonly isDeploy: boolean;
-  /** The build that runs: up to 64 letters, digits, dots, hyphens; `dev` if unknown. */
+  /** The build: up to 64 letters, digits, dots and hyphens; `dev` if unknown. */
   readonly appVersion: string;
   /** The address to listen on. */
   readonly host: string;
-  /** The port to listen on, 0 to 65,535; 0 lets the system choose. */
+  /** The port to listen on, 0 to 65,535; 0 takes any free port. */
   readonly port: number;
-  /** The origin that absolute links start with, without a slash at the end. */
+  /** The origin of absolute links, without a trailing slash. */
   readonly publicUrl: string;
-  /** Host names, without ports, that a request may be addressed to. */
+  /** Host names, without ports, that requests are accepted for. */
   readonly allowedHosts: readonly string[];
   /** Origins whose pages may call the API from a browser. */
   readonly corsOrigins: readonly string[];
-  /** How many proxies in front of the program are ours, 0 to 10. */
+  /** Number of trusted proxies in front of the program, 0 to 10. */
   readonly trustedProxyHops: number;
-  /** How often whom is let in; empty for no limits. */
+  /** The rate limits; empty for none. */
   readonly rateRules: readonly RateRule[];
   /** A file, `:memory:` or a KV Connect URL; `undefined` is the database that Deno Deploy assigns. */
   readonly kvPath: string | undefined;
-  /** At least 32 bytes, for keyed hashes and signatures. */
+  /** At least 32 bytes, for signatures and keyed digests. */
   readonly secretKey: Uint8Array<ArrayBuffer>;
-  /** The key before the last rotation: it still verifies, and signs nothing. */
+  /** The key before the last rotation: still verifies, no longer signs. */
   readonly secretKeyPrevious: Uint8Array<ArrayBuffer> | undefined;
-  /** An API key with every scope, for the first start; at least 24 characters. */
+  /** An API key with every scope, for the first start; 24 to 256 characters. */
   readonly bootstrapApiKey: string | undefined;
-  /** What prices are in when nobody says. */
+  /** The currency of prices that name none. */
   readonly defaultCurrency: Currency;
-  /** The ISO 3166 country of telephone numbers written without a country code. */
+  /** The ISO 3166 country of phone numbers written without a country code. */
   readonly defaultRegion: string;
-  /** The IANA time zone of business days: due dates, invoice years. */
+  /** The IANA time zone of due dates and invoice years. */
   readonly timeZone: string;
-  /** What invoice numbers start with, 1 to 8 capital letters. */
+  /** The prefix of invoice numbers, 1 to 8 capital letters. */
   readonly invoiceSeries: string;
-  /** Days from issue to due, 1 to 365. */
+  /** Days from issue to due date, 1 to 365. */
   readonly invoiceDueDays: number;
-  /** Days from an unpaid invoice's due date on which its buyer is reminded, less than 0 before it. */
+  /** Days relative to the due date on which buyers are reminded, -365 to 365, ascending. */
   readonly reminderDays: readonly number[];
-  /** Where backups are kept, `file:` or `s3:`; without it there are none. */
+  /** Where backups are stored, `file:` or `s3:`; undefined for no backups. */
   readonly storageUrl: string | undefined;
-  /** What `s3:` needs; secret. */
+  /** Required for `s3:`; secret. */
   readonly s3: S3Config | undefined;
-  /** 32 bytes that backups are encrypted with; undefined to store them as they are. */
+  /** 32 bytes that encrypt backups; undefined stores them unencrypted. */
   readonly backupEncryptionKey: Uint8Array<ArrayBuffer> | undefined;
   /** How many backups are kept. */
   readonly backupRetention: Retention;
-  /** The least severe record that is logged. */
+  /** The lowest severity that is logged. */
   readonly logLevel: LogLevel;
-  /** How records are written. */
+  /** The format of the log. */
   readonly logFormat: LogFormat;
-  /** A request that takes longer, in milliseconds, is logged as slow. */
+  /** Requests that take longer, in milliseconds, are logged as slow. */
   readonly slowRequestMs: number;
-  /** Where unexpected errors are told; secret. */
+  /** Receives unexpected errors and job check-ins; secret. */
   readonly sentryDsn: string | undefined;
-  /** The share of requests whose timing is told, 0 to 1. */
+  /** The share of requests whose timing is sent to Sentry, 0 to 1. */
   readonly sentrySampleRate: number;
-  /** Who is told when something is unwell; secret. */
+  /** The webhooks that receive alerts; secret. */
   readonly alertWebhooks: readonly Webhook[];
-  /** Who is told that a job did its work, one for a job at most; secret. */
+  /** Addresses to request after runs of jobs, at most one per job; secret. */
   readonly heartbeats: readonly Heartbeat[];
-  /** Unexpected errors of an instance in 5 minutes that nobody is told of. */
+  /** Unexpected errors per instance in 5 minutes; more raise an alert. */
   readonly errorsMax: number;
-  /** Where mail is given away; `log` for nowhere; secret. */
+  /** How mail is sent; `log` sends none; secret. */
   readonly mailServer: MailServer | undefined;
-  /** Whether an invoice's PDF goes with the mail that sends it. */
+  /** Whether mails that send an invoice have its PDF attached. */
   readonly attachesPdf: boolean;
-  /** The seller as invoices have it; one line, up to 80 characters. */
+  /** The seller's name; one line, up to 80 characters. */
   readonly shopName: string;
-  /** The seller's postal address, a line each; empty if it gave none. */
+  /** The lines of the seller's postal address; empty if not set. */
   readonly shopAddress: readonly string[];
-  /** The seller's number with the tax authority. */
+  /** The seller's tax identification number. */
   readonly shopTaxId: string | undefined;
-  /** Where buyers can ring. */
+  /** The seller's phone number. */
   readonly shopPhone: string | undefined;
-  /** What buyers are written to in when nobody says. */
+  /** The language of mails to buyers who chose none. */
   readonly defaultLanguage: Language;
-  /** How Pesapal is called, if it is offered; secret. */
+  /** Pesapal's API and our account; undefined if not offered; secret. */
   readonly pesapal: PesapalConfig | undefined;
-  /** AzamPay's API and the app there; secret. */
+  /** AzamPay's API and our app; undefined if not offered; secret. */
   readonly azampay: AzamPayConfig | undefined;
-  /** Who mail is from. */
+  /** The From address, in lower case; undefined for no mail. */
   readonly mailFrom: string | undefined;
-  /** Who is written to when something is unwell. */
+  /** The shop's mailbox for notifications and replies, in lower case. */
   readonly shopEmail: string | undefined;
 }
 
 /** A variable as README.md and .env.example show it. */
 export interface VariableDescription {
-  /** Such as `PORT`. */
+  /** The heading of its section, the same for variables next to each other. */
+  section: string;
+  /** For example `PORT`. */
   name: string;
-  /** A sentence or two, Markdown. */
+  /** One or two sentences in one line of Markdown. */
   meaning: string;
-  /** What holds when it is unset, Markdown. */
+  /** The default in Markdown, or `none`. */
   fallback: string;
 }
 
-/** The environment is not acceptable; the message lists everything that is wrong with it. */
+/** The environment is not acceptable; the message lists every problem. */
 export class ConfigError extends Error {
-  /** What the class is called in logs. */
+  /** The name in logs. */
   override readonly name = "ConfigError";
 
-  /** Takes one sentence a problem; none of them quotes a secret. */
+  /** `problems` has one sentence per problem, without secrets. */
   constructor(readonly problems: readonly string[]) {
     const many = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
     super(`The configuration has ${many}:\n${problems.map((line) => `  - ${line}`).join("\n")}`);
   }
 }
 
-/** The environment of this process. Nothing else in the program reads it. */
+/** The environment of this process. Only this function reads it. */
 export function environment(): Record<string, string> {
   return Deno.env.toObject();
 }
 
 /**
- * Reads the configuration out of `env`. A blank value counts as unset, and a
- * variable that is not ours is not looked at.
+ * Parses and checks the configuration in `env`. A blank value counts as unset;
+ * unknown variables are ignored.
  *
- * @throws {ConfigError} with every problem at once, one to a variable.
+ * @throws {ConfigError} with all problems, at most one per variable.
  */
 export function readConfig(env: Record<string, string | undefined>): Config {
   const platform = readPlatform(env);
@@ -265,11 +267,13 @@ function s3Of(
   });
 }
 
-/** Every variable that {@linkcode readConfig} reads, in the order to show them. */
+/** Every variable that {@linkcode readConfig} reads, in the order of README.md. */
 export function describeVariables(): VariableDescription[] {
+  let section = "";
   return NAMES.map((name) => {
-    const { meaning, fallback } = about(name);
-    return { name, meaning, fallback: describeFallback(fallback) };
+    const { section: heading = section, meaning, fallback } = about(name);
+    section = heading;
+    return { section, name, meaning, fallback: describeFallback(fallback) };
   });
 }
 
@@ -288,20 +292,20 @@ function describeFallback(fallback: ReturnType<typeof about>["fallback"]): strin
 interface Platform {
   appEnv: AppEnv;
   isDeploy: boolean;
-  /** What Deno Deploy calls the build that runs. */
+  /** Deno Deploy's name of the build. */
   revision: string | undefined;
 }
 
 function readPlatform(env: Record<string, string | undefined>): Platform {
   const revision = env.DENO_DEPLOY_BUILD_ID || env.DENO_DEPLOYMENT_ID || undefined;
   const isDeploy = Boolean(env.DENO_DEPLOYMENT_ID || env.DENO_DEPLOY);
-  const said = env.APP_ENV?.trim();
-  if (said === "development" || said === "test") return { appEnv: said, isDeploy, revision };
-  // A misspelt one is held to the strictest rules, so that all is said at once.
-  return { appEnv: said || isDeploy ? "production" : "development", isDeploy, revision };
+  const named = env.APP_ENV?.trim();
+  if (named === "development" || named === "test") return { appEnv: named, isDeploy, revision };
+  // A misspelt value is checked by the rules of production, so that every problem shows at once.
+  return { appEnv: named || isDeploy ? "production" : "development", isDeploy, revision };
 }
 
-/** What is set, and the defaults of what is not. */
+/** The values of the variables that are set, and the defaults of the others. */
 function readTexts(env: Record<string, string | undefined>, platform: Platform): Texts {
   const { appEnv, revision } = platform;
   const texts: Texts = {};
@@ -311,7 +315,7 @@ function readTexts(env: Record<string, string | undefined>, platform: Platform):
   }
   if (!env.APP_ENV?.trim()) texts.APP_ENV = appEnv;
   if (!env.APP_VERSION?.trim() && revision) texts.APP_VERSION = revision;
-  // A bad port is a problem of its own.
+  // An invalid port is reported under its own name.
   const port = String(integer(0, 65_535)(texts.PORT ?? "") ?? 0);
   texts.PUBLIC_URL &&= texts.PUBLIC_URL.replace("$PORT", port);
   return texts;
@@ -327,10 +331,10 @@ function fallbackOf(name: Name, appEnv: AppEnv): string | undefined {
 
 const S3_NAMES = ["S3_ENDPOINT", "S3_REGION", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"] as const;
 
-/** Of 32 random bytes about 30 differ; with fewer than this a person typed them. */
+/** Of 32 random bytes about 30 are distinct; fewer than this suggest typed text. */
 const DISTINCT_BYTES_MIN = 16;
 
-/** What shows only when variables are looked at together, or by the rules of production. */
+/** Problems between variables, and values that production does not accept. */
 function problemsTogether(texts: Texts, { appEnv, isDeploy }: Platform): Map<Name, string> {
   const problems = new Map<Name, string>();
   const { KV_PATH: path, DENO_KV_ACCESS_TOKEN: token } = texts;
@@ -339,7 +343,7 @@ function problemsTogether(texts: Texts, { appEnv, isDeploy }: Platform): Map<Nam
   }
   if (texts.STORAGE_URL?.startsWith("s3:")) {
     for (const name of S3_NAMES) {
-      if (!texts[name]) problems.set(name, "is required when STORAGE_URL is s3:");
+      if (!texts[name]) problems.set(name, "is required when STORAGE_URL starts with s3:");
     }
   }
   for (const [name, problem] of gatewayProblems(texts, appEnv === "production")) {
@@ -351,7 +355,7 @@ function problemsTogether(texts: Texts, { appEnv, isDeploy }: Platform): Map<Nam
 
   if (!path && !isDeploy) problems.set("KV_PATH", "is required in production");
   if (path === ":memory:") {
-    problems.set("KV_PATH", "must outlive a restart in production");
+    problems.set("KV_PATH", "must be a store that survives a restart in production");
   }
   if (texts.RATE_LIMITS === "off") {
     problems.set("RATE_LIMITS", "must not be off in production");
@@ -362,27 +366,27 @@ function problemsTogether(texts: Texts, { appEnv, isDeploy }: Platform): Map<Nam
   for (const name of ["SECRET_KEY", "SECRET_KEY_PREVIOUS"] as const) {
     const key = secretKey(texts[name] ?? "");
     if (!key) continue;
-    if (new Set(key).size < DISTINCT_BYTES_MIN) problems.set(name, "must be random");
+    if (new Set(key).size < DISTINCT_BYTES_MIN) problems.set(name, "must be random bytes");
     if (btoa(String.fromCharCode(...key)) === DEVELOPMENT_SECRET_KEY) {
-      problems.set(name, "must not be the default of development");
+      problems.set(name, "must not be the development default");
     }
   }
   for (const name of NAMES) {
     const { fallback } = about(name);
-    const isOurs = typeof fallback === "object" && !fallback.production;
-    if (isOurs && texts[name] === fallback.development) {
-      problems.set(name, "must not be the default of development");
+    const isRefused = typeof fallback === "object" && !fallback.production;
+    if (isRefused && texts[name] === fallback.development) {
+      problems.set(name, "must not be the development default");
     }
   }
   return problems;
 }
 
-/** A problem, what was found unless it may be a secret, and how to do better. */
+/** A problem with the value found, unless that may be secret, and an example. */
 function sentence(name: Name, problem: string, text: string | undefined): string {
   const { isSecret, example } = about(name);
   if (isSecret) return `${name} ${problem} (${example})`;
-  // A URL may have a password before its @.
+  // A URL may contain a password before its @.
   const isShown = text !== undefined && !text.includes("@");
   const found = isShown ? `, not ${JSON.stringify(text.slice(0, 80))}` : "";
-  return `${name} ${problem}${found} (such as ${name}=${example})`;
+  return `${name} ${problem}${found} (for example ${name}=${example})`;
 }

@@ -1,7 +1,7 @@
 /**
- * The letters of PDFs: DejaVu, whose Latin, Greek, Cyrillic and signs of
- * currencies cover what names in East Africa are written in. Read once from
- * their package; each PDF embeds only what it uses of them.
+ * The fonts of PDFs: DejaVu, whose Latin, Greek, Cyrillic and currency signs cover
+ * names in East Africa. Read once from the package; each PDF embeds only the glyphs
+ * it uses.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import * as fontkit from "fontkit";
 import bold from "dejavu-fonts-ttf/ttf/DejaVuSansCondensed-Bold.ttf" with { type: "bytes" };
 import regular from "dejavu-fonts-ttf/ttf/DejaVuSansCondensed.ttf" with { type: "bytes" };
 
-/** What stands for a character that the fonts lack, so that it is seen to be missing. */
+/** Stands visibly for a character that the fonts lack. */
 const MISSING = "\uFFFD";
 
-/** Invisible, and without effect here: joiners, selectors of variants, marks of direction. */
+/** Invisible and without effect here: joiners, variation selectors, direction marks. */
 const UNSEEN = /[\u00AD\u200B-\u200F\u2060\uFE00-\uFE0F]/g;
 
-/** A font as it is parsed. */
+/** A parsed font. */
 export type Font = fontkit.Font;
 
 /** The two weights. */
@@ -26,7 +26,7 @@ export const FONTS: Readonly<Record<"regular" | "bold", Font>> = {
   bold: parse(bold),
 };
 
-/** `text` as the fonts can show it: composed, and with a sign for each character that they lack. */
+/** `text` as the fonts can print it: composed, with a sign for each missing character. */
 export function printable(text: string): string {
   return Array.from(
     text.normalize("NFC").replace(UNSEEN, ""),
@@ -35,8 +35,10 @@ export function printable(text: string): string {
 }
 
 function parse(file: Uint8Array): Font {
-  // Its types ask for Node's Buffer; it reads any bytes.
+  // The library's types require Node's Buffer.
   const font = fontkit.create(Buffer.from(file.buffer, file.byteOffset, file.byteLength));
-  if ("fonts" in font) throw new TypeError("A file of one font has many");
+  if ("fonts" in font) {
+    throw new TypeError("Cannot use a font collection: a file with a single font is required");
+  }
   return font;
 }

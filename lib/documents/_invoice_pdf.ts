@@ -29,7 +29,7 @@ const TONES: Readonly<Record<InvoiceState, string>> = {
   refunded: MUTED,
 };
 
-/** The columns of the lines; numbers stand at the right of theirs. */
+/** Columns of the lines; numbers are right-aligned. */
 const COLUMNS = {
   description: { x: LEFT + 8, width: 228, align: "left" },
   quantity: { x: LEFT + 240, width: 44, align: "right" },
@@ -66,7 +66,7 @@ export async function drawInvoice(document: InvoiceDocument): Promise<Uint8Array
   return await sheet.finish();
 }
 
-/** The seller at the left, what this is at the right. */
+/** Seller on the left, title and number on the right. */
 function drawHead(sheet: Sheet, { seller, number }: InvoiceDocument, texts: InvoiceTexts): void {
   const top = sheet.y;
   const width = HALF - LEFT - 24;
@@ -92,9 +92,9 @@ function drawHead(sheet: Sheet, { seller, number }: InvoiceDocument, texts: Invo
   sheet.y += 16;
 }
 
-/** The buyer at the left; dates and the state at the right. */
+/** Buyer on the left, dates and state on the right. */
 function drawParties(sheet: Sheet, document: InvoiceDocument, texts: InvoiceTexts): void {
-  const { buyer, facts, state, stateWords, stateNote } = document;
+  const { buyer, facts, state, stateLabel, stateNote } = document;
   const top = sheet.y;
   const width = HALF - LEFT - 24;
   const label = (text: string, x: number, y: number, width: number) =>
@@ -110,11 +110,11 @@ function drawParties(sheet: Sheet, document: InvoiceDocument, texts: InvoiceText
   });
   const y = top + 36;
   const look = { size: 9, weight: "bold", color: "#ffffff", tag: "P" } as const;
-  const words = Math.min(sheet.widthOf(stateWords, look), RIGHT - HALF - 16);
+  const words = Math.min(sheet.widthOf(stateLabel, look), RIGHT - HALF - 16);
   sheet.decorate((pdf) => {
     pdf.roundedRect(HALF, y, words + 16, 18, 3).fill(TONES[state]);
   });
-  sheet.line(stateWords, HALF + 8, y + 4, { ...look, width: words });
+  sheet.line(stateLabel, HALF + 8, y + 4, { ...look, width: words });
   const note: Look = { ...LABEL, width: RIGHT - HALF };
   sheet.y = Math.max(left, y + 23 + sheet.paragraph(stateNote, HALF, y + 23, note)) + 18;
 }
@@ -125,7 +125,7 @@ function drawLines(sheet: Sheet, { lines }: InvoiceDocument, texts: InvoiceTexts
     for (const line of lines) {
       const { width } = COLUMNS.description;
       const height = sheet.heightOf(line.description, { ...BODY, width }) + 2 * ROW_PADDING;
-      // A reader was told the heads once; on later pages they are for the eye.
+      // Repeated headings are decoration: screen readers have read them.
       if (sheet.breakFor(height)) drawColumnHeads(sheet, texts, null);
       sheet.within("TR", () => drawLine(sheet, line, sheet.y + ROW_PADDING));
       sheet.y += height;
@@ -158,7 +158,7 @@ function drawLine(sheet: Sheet, line: DocumentLine, y: number): void {
   }
 }
 
-/** The sum at the right, how to pay it at the left: together on one page. */
+/** Totals on the right, QR code on the left, together on one page. */
 function drawSums(sheet: Sheet, { totals, url, owed }: InvoiceDocument, texts: InvoiceTexts): void {
   const strong = 24;
   const plain = 18;
@@ -195,7 +195,7 @@ function drawSums(sheet: Sheet, { totals, url, owed }: InvoiceDocument, texts: I
   sheet.y = y + 18;
 }
 
-/** Squares of a QR code, runs of them in one; the margin is the white around it. */
+/** Draws a QR code, a rectangle per run of squares; the white around it is its margin. */
 function drawQr(pdf: Sheet["pdf"], text: string, x: number, y: number): void {
   const { size, data } = encode(text, { ecc: "M", border: 0 });
   const module = QR_SIZE / size;

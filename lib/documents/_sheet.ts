@@ -1,7 +1,7 @@
 /**
- * Paper to write on: text that wraps, shrinks or breaks to the next page, tagged
- * so that a screen reader finds its way. Equal writing gives equal bytes: nothing
- * in a PDF of ours depends on when or where it is made.
+ * A PDF under construction: text that wraps, shrinks or breaks to the next page,
+ * tagged for screen readers. Equal calls give equal bytes: nothing depends on when or
+ * where the PDF is drawn.
  *
  * @module
  */
@@ -9,63 +9,63 @@
 import PDFDocument from "pdfkit";
 import { FONTS, printable } from "./_fonts.ts";
 
-/** A PDF in the making, as the library has it. */
+/** The library's document. */
 export type Pdf = InstanceType<typeof PDFDocument>;
 type Part = ReturnType<Pdf["struct"]>;
-/** How thick letters are. */
+/** Font weight. */
 export type Weight = "regular" | "bold";
 
-/** A4 in points, its margins, and where the foot of a page begins. */
+/** A4 in points, its margins, and the start of the footer. */
 export const PAGE = { width: 595.28, height: 841.89, margin: 48, bottom: 772 };
 
 const INK = "#1b2330";
-/** Letters are made smaller for what would not fit, but not smaller than this. */
+/** Minimum font size of text that is shrunk to fit. */
 const SIZE_MIN = 5;
 const LINE_GAP = 1.5;
 
-/** How a piece of text looks, and what it is. */
+/** Style and tag of a text. */
 export interface Look {
-  /** Of the letters, in points. */
+  /** Font size in points. */
   size: number;
-  /** Regular when absent. */
+  /** Regular if absent. */
   weight?: Weight;
-  /** `#rrggbb`; that of ink when absent. */
+  /** `#rrggbb`; ink if absent. */
   color?: string;
-  /** Of the box that it is in, in points. */
+  /** Width of the text box in points. */
   width: number;
-  /** Where in its box it is; left when absent. */
+  /** Alignment in the box; left if absent. */
   align?: "left" | "right" | "center";
-  /** Its tag, such as `H1` or `TD`; null for what only decorates. */
+  /** PDF tag, such as `H1` or `TD`; null for decoration. */
   tag: string | null;
 }
 
-/** What a PDF says about itself. */
+/** Metadata of a PDF. */
 export interface Imprint {
-  /** Shown by readers in place of the file's name. */
+  /** Shown by readers instead of the file name. */
   title: string;
-  /** Who has it made. */
+  /** The issuer. */
   author: string;
   /** ISO 639. */
   language: string;
-  /** Not when it is drawn: an equal one says the same. */
+  /** Not the time of drawing, so that equal documents are equal. */
   madeAt: Date;
 }
 
-/** A PDF in the making. */
+/** A PDF under construction. */
 export class Sheet {
-  /** Where the next thing goes, from the top of the page. */
+  /** Position of the next element, from the top of the page. */
   y: number = PAGE.margin;
-  /** For shapes; text has methods of its own. */
+  /** For shapes; use the methods below for text. */
   readonly pdf: Pdf;
   readonly #bytes: Promise<Uint8Array<ArrayBuffer>>;
   readonly #root: Part;
   #part: Part;
 
-  /** One page, empty. */
+  /** Starts with one empty page. */
   constructor({ title, author, language, madeAt }: Imprint) {
     this.pdf = new PDFDocument({
       size: [PAGE.width, PAGE.height],
-      // It would break pages by itself at the margin; here that is for the caller to do.
+      // No bottom margin: the caller breaks pages, not the library.
       margins: { top: PAGE.margin, right: PAGE.margin, bottom: 0, left: PAGE.margin },
       bufferPages: true,
       tagged: true,
@@ -88,7 +88,7 @@ export class Sheet {
     this.#part = this.#root;
   }
 
-  /** Begins another page unless `height` fits on this one; true if it began one. */
+  /** Starts a new page unless `height` fits on this one; true if it did. */
   breakFor(height: number): boolean {
     if (this.y + height <= PAGE.bottom) return false;
     this.pdf.addPage();
@@ -96,7 +96,7 @@ export class Sheet {
     return true;
   }
 
-  /** Puts what `draw` writes into a part of the document, such as a `Table`. */
+  /** Groups what `draw` writes under a tag, such as `Table`. */
   within(tag: string, draw: () => void): void {
     const outer = this.#part;
     this.#part = this.pdf.struct(tag);
@@ -106,7 +106,7 @@ export class Sheet {
     this.#part = outer;
   }
 
-  /** Writes a paragraph, wrapped within its width. @returns Its height */
+  /** Writes a paragraph, wrapped to its width. @returns Its height */
   paragraph(text: string, x: number, y: number, look: Look): number {
     const shown = printable(text);
     const { width, align = "left" } = look;
@@ -116,13 +116,13 @@ export class Sheet {
     return this.heightOf(text, look);
   }
 
-  /** How high {@linkcode paragraph} is. */
+  /** Height of {@linkcode paragraph}. */
   heightOf(text: string, look: Look): number {
     this.#take(look);
     return this.pdf.heightOfString(printable(text), { width: look.width, lineGap: LINE_GAP });
   }
 
-  /** Writes one line, in smaller letters if it would be too long for its width. */
+  /** Writes one line, shrunk if it exceeds its width. */
   line(text: string, x: number, y: number, look: Look): void {
     const shown = printable(text);
     const { width, align = "left", size } = look;
@@ -135,20 +135,20 @@ export class Sheet {
     });
   }
 
-  /** How wide a line is in letters that are not made smaller. */
+  /** Width of a line that is not shrunk. */
   widthOf(text: string, look: Omit<Look, "width">): number {
     this.#take(look);
     return this.pdf.widthOfString(printable(text));
   }
 
-  /** Draws shapes that say nothing by themselves. */
+  /** Draws decoration, which screen readers skip. */
   decorate(draw: (pdf: Pdf) => void): void {
     this.pdf.markContent("Artifact");
     draw(this.pdf);
     this.pdf.endMarkedContent();
   }
 
-  /** Draws a picture that is described in words. */
+  /** Draws a picture with an alternative text. */
   figure(alt: string, draw: (pdf: Pdf) => void): void {
     const content = this.pdf.markStructureContent("Figure");
     draw(this.pdf);
@@ -156,7 +156,7 @@ export class Sheet {
     this.#part.add(this.pdf.struct("Figure", { alt }, [content]));
   }
 
-  /** Goes over every page in the end, from the first. */
+  /** Visits every page, in order. Call it last. */
   onEveryPage(draw: (page: number, pages: number) => void): void {
     const { count } = this.pdf.bufferedPageRange();
     for (let i = 0; i < count; i++) {
@@ -183,7 +183,7 @@ export class Sheet {
   }
 }
 
-/** A font as it is parsed already, which is taken, though the types know only of files and names. */
+/** A parsed font: the library accepts it, its types only file paths and names. */
 function parsed(weight: Weight): string {
   return FONTS[weight] as unknown as string;
 }

@@ -1,6 +1,6 @@
 /**
- * An invoice in words: all that its page and its PDF show, put into a language,
- * so that both say the same. Pure; nothing here knows HTML or PDF.
+ * The content of an invoice in one language, as its page and its PDF show it, so that
+ * both say the same. Pure; independent of HTML and PDF.
  *
  * @module
  */
@@ -13,76 +13,76 @@ import { formatMoney } from "../money.ts";
 import { businessDate } from "../time.ts";
 import { fill, formatDay, INVOICE_TEXTS, type InvoiceState } from "./texts.ts";
 
-/** What of the configuration an invoice shows. */
+/** The configuration that an invoice shows. */
 export type SellerConfig =
   & LinkConfig
   & Pick<Config, "shopName" | "shopAddress" | "shopTaxId" | "shopPhone" | "timeZone">;
 
-/** What is written about. */
+/** Input of {@linkcode documentOf}. */
 export interface DocumentSource {
   /** As stored. */
   invoice: Invoice;
-  /** The words' language. */
+  /** Language of the texts. */
   language: Language;
-  /** `YYYY-MM-DD` in the shop's time zone: it decides what is overdue. */
+  /** `YYYY-MM-DD` in the shop's time zone; decides whether the invoice is overdue. */
   today: string;
 }
 
-/** One line, ready to be printed. */
+/** One line, formatted. */
 export interface DocumentLine {
-  /** Plain text, as it was stored. */
+  /** Plain text, as stored. */
   description: string;
-  /** With separators of thousands. */
+  /** With thousands separators. */
   quantity: string;
-  /** For one, with its currency. */
+  /** Price of one, with its currency. */
   unitPrice: string;
-  /** For all of them, with its currency. */
+  /** Price of the line, with its currency. */
   amount: string;
 }
 
-/** One line of the sum below. */
+/** One row of the totals. */
 export interface TotalRow {
   /** Such as `Total`. */
   label: string;
   /** With its currency. */
   amount: string;
-  /** It is one of those that people look for. */
+  /** Whether the row is emphasized. */
   isStrong: boolean;
 }
 
-/** All that is printed; equal documents look the same. */
+/** Everything that is shown; equal documents look the same. */
 export interface InvoiceDocument {
-  /** In which all of it is. */
+  /** Language of all texts. */
   language: Language;
   /** Null for a draft. */
   number: string | null;
-  /** ISO 8601; what the file says that it was made at. */
+  /** ISO 8601; the creation date of the PDF. */
   issuedAt: string;
-  /** How it stands. */
+  /** State of the invoice. */
   state: InvoiceState;
-  /** That, in a word or two. */
-  stateWords: string;
-  /** What it means for the buyer. */
+  /** The state, in a word or two. */
+  stateLabel: string;
+  /** What the state means for the buyer. */
   stateNote: string;
   /** The shop; `lines` are its address and tax number. */
   seller: { name: string; lines: string[]; phone: string | null };
-  /** By name only: who has the address of the page need not be the buyer. */
+  /** Name only: the holder of the link may not be the buyer. */
   buyer: string;
-  /** Such as the due date, each under its label. */
+  /** Dates with their labels. */
   facts: [label: string, value: string][];
-  /** What it is for. */
+  /** Products and services. */
   lines: DocumentLine[];
-  /** What that comes to, and what was paid of it. */
+  /** Totals, payments, refunds and balance. */
   totals: TotalRow[];
-  /** What is to be paid; null for nothing. */
+  /** Balance due; null if none. */
   owed: string | null;
   /** Plain text for the buyer; may be empty. */
   notes: string;
-  /** The public page; null for a draft, which has none. */
+  /** The public page; null for a draft. */
   url: string | null;
 }
 
-/** How an invoice stands on a day. */
+/** State of an invoice on a day. */
 export function stateOf({ status, dueOn, paidMinor }: Invoice, today: string): InvoiceState {
   switch (status) {
     case "draft":
@@ -102,7 +102,7 @@ export function stateOf({ status, dueOn, paidMinor }: Invoice, today: string): I
   }
 }
 
-/** Puts an invoice into words. */
+/** The content of an invoice. */
 export function documentOf(config: SellerConfig, source: DocumentSource): InvoiceDocument {
   const { invoice, language, today } = source;
   const { currency, number, billTo, issuedAt, createdAt, dueOn, notes } = invoice;
@@ -120,7 +120,7 @@ export function documentOf(config: SellerConfig, source: DocumentSource): Invoic
     number,
     issuedAt: issuedAt ?? createdAt,
     state,
-    stateWords: texts.states[state],
+    stateLabel: texts.states[state],
     stateNote: fill(texts.stateNotes[state], { day: dueDay }),
     seller: {
       name: config.shopName,
@@ -164,7 +164,7 @@ function totalsOf(invoice: Invoice, language: Language): TotalRow[] {
     row(texts.total, totalMinor, true),
     ...(receivedMinor > 0 ? [row(texts.paid, receivedMinor)] : []),
     ...(refundedMinor > 0 ? [row(texts.refunded, refundedMinor)] : []),
-    // While nothing is paid, what is owed is the total.
+    // Before any payment the balance is the total.
     ...(owed > 0 && receivedMinor > 0 ? [row(texts.balance, owed, true)] : []),
     ...(credit > 0 ? [row(texts.credit, credit, true)] : []),
   ];

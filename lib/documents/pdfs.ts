@@ -1,6 +1,6 @@
 /**
- * PDFs of invoices, made when somebody wants one and kept for a while. What draws
- * them, and its fonts, is loaded with the first (about 150 ms).
+ * PDFs of invoices, drawn on demand and cached. The drawing code and its fonts are
+ * loaded with the first (about 150 ms).
  *
  * @module
  */
@@ -8,26 +8,26 @@ import { LRUCache } from "lru-cache";
 import { sha256, toBase64Url } from "../digest.ts";
 import type { InvoiceDocument } from "./invoice_document.ts";
 
-/** What an instance keeps, in bytes; a PDF of one page has about 25 KB. */
+/** Cache size of an instance; a one-page PDF has about 25 KB. */
 const KEPT_BYTES_MAX = 8 * 1024 * 1024;
 
-/** The PDFs that one instance keeps: a new one for whatever has changed in the invoice. */
+/** An instance's cache of PDFs: any change of an invoice gives a new one. */
 export class InvoicePdfs {
   readonly #kept: LRUCache<string, Uint8Array<ArrayBuffer>>;
-  /** Those that are being drawn: many may ask for one at once. */
+  /** PDFs being drawn, shared by concurrent requests. */
   readonly #underWay = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
 
-  /** Keeps none yet. */
+  /** Starts empty. */
   constructor({ keptBytesMax = KEPT_BYTES_MAX }: { keptBytesMax?: number } = {}) {
     this.#kept = new LRUCache({ maxSize: keptBytesMax, sizeCalculation: ({ length }) => length });
   }
 
-  /** How many are kept. */
+  /** Number of cached PDFs. */
   get size(): number {
     return this.#kept.size;
   }
 
-  /** The PDF of a document, which {@linkcode digestOf} names. */
+  /** The PDF of a document, cached under {@linkcode digestOf}. */
   async get(document: InvoiceDocument): Promise<Uint8Array<ArrayBuffer>> {
     const digest = digestOf(document);
     const kept = this.#kept.get(digest);
@@ -46,7 +46,7 @@ export class InvoicePdfs {
   }
 }
 
-/** Names a document by what it shows, in 43 characters: another one as soon as anything differs. */
+/** Digest of everything that a document shows, 43 characters. */
 export function digestOf(document: InvoiceDocument): string {
   return toBase64Url(sha256(JSON.stringify(document)));
 }

@@ -1,12 +1,12 @@
 /**
- * What invoices and their pages say, a table for each language: a word that one
- * of them lacks does not compile.
+ * The texts of invoices and their pages, a table per language: a missing text does
+ * not compile.
  *
  * @module
  */
 import type { Language } from "../languages.ts";
 
-/** How an invoice stands, as its buyer sees it. */
+/** The state of an invoice as its buyer sees it. */
 export type InvoiceState =
   | "draft"
   | "due"
@@ -17,7 +17,7 @@ export type InvoiceState =
   | "void"
   | "refunded";
 
-/** What stopped a payment before a gateway had it. */
+/** Why a payment was not started. */
 export type PayProblem =
   | "phone"
   | "provider"
@@ -26,7 +26,7 @@ export type PayProblem =
   | "too_often"
   | "unavailable";
 
-/** What there is a text for, beside states and problems. */
+/** The texts beside those of states and problems. */
 export type InvoiceWord =
   | "invoice"
   | "draft"
@@ -75,13 +75,13 @@ export type InvoiceWord =
   | "inReview"
   | "questions";
 
-/** Every text of an invoice; in braces stands what is put in, by {@linkcode fill}. */
+/** Every text of an invoice; {@linkcode fill} replaces the names in braces. */
 export interface InvoiceTexts extends Readonly<Record<InvoiceWord, string>> {
-  /** How it stands, in a word or two. */
+  /** The state, in a word or two. */
   readonly states: Readonly<Record<InvoiceState, string>>;
-  /** What that means for the buyer; `{day}` is the due date. */
+  /** What the state means for the buyer; `{day}` is the due date. */
   readonly stateNotes: Readonly<Record<InvoiceState, string>>;
-  /** Why a payment was not begun; `{minutes}` in `too_often`. */
+  /** Why a payment was not started; `{minutes}` in `too_often`. */
   readonly problems: Readonly<Record<PayProblem, string>>;
 }
 
@@ -89,79 +89,79 @@ const EN: InvoiceTexts = {
   invoice: "Invoice",
   draft: "Draft",
   number: "Number",
-  issued: "Issued",
-  due: "Due",
+  issued: "Issue date",
+  due: "Due date",
   billTo: "Bill to",
   phone: "Phone",
   taxId: "Tax ID",
   description: "Description",
-  quantity: "Qty",
+  quantity: "Quantity",
   unitPrice: "Unit price",
   amount: "Amount",
   subtotal: "Subtotal",
   tax: "Tax",
   total: "Total",
-  paid: "Paid",
-  refunded: "Paid back",
-  balance: "To pay",
-  credit: "Paid too much: your credit",
+  paid: "Amount paid",
+  refunded: "Amount refunded",
+  balance: "Balance due",
+  credit: "Credit (overpaid)",
   notes: "Notes",
   page: "Page {page} of {pages}",
-  // Beside the QR code, while something is owed and when nothing is.
-  scanToPay: "Scan to pay, or to see what is paid",
-  scanToSee: "Scan to see how it stands",
+  // Beside the QR code, with and without a balance due.
+  scanToPay: "Scan to pay or to check the balance",
+  scanToSee: "Scan to check the status",
   states: {
     draft: "Draft",
-    due: "To be paid",
+    due: "Unpaid",
     overdue: "Overdue",
-    partly_paid: "Partly paid",
-    partly_overdue: "Partly paid, overdue",
+    partly_paid: "Partially paid",
+    partly_overdue: "Partially paid, overdue",
     paid: "Paid",
     void: "Void",
-    refunded: "Paid back",
+    refunded: "Refunded",
   },
   stateNotes: {
-    draft: "This is not an invoice yet.",
+    draft: "This is a draft, not an invoice.",
     due: "Please pay by {day}.",
-    overdue: "It was due on {day}.",
-    partly_paid: "Please pay the rest by {day}.",
-    partly_overdue: "The rest was due on {day}.",
-    paid: "Thank you. Nothing is owed.",
-    void: "This invoice was cancelled: nothing is owed.",
-    refunded: "What was paid went back to you: nothing is owed.",
+    overdue: "Payment was due on {day}.",
+    partly_paid: "Please pay the balance by {day}.",
+    partly_overdue: "The balance was due on {day}.",
+    paid: "Thank you. No payment is due.",
+    void: "This invoice is void. No payment is due.",
+    refunded: "Your payment was refunded. No payment is due.",
   },
   download: "Download PDF",
-  share: "Share by WhatsApp",
+  share: "Share on WhatsApp",
   // Before the address of the page.
-  shareText: "Invoice {number} of {shop}, {amount}:",
-  pay: "How to pay",
+  shareText: "Invoice {number} from {shop} for {amount}:",
+  pay: "Payment options",
   payAmount: "Pay {amount}",
   payOnline: "Card or mobile money",
-  payOnlineNote: "You go on to the secure page of Pesapal.",
+  payOnlineNote: "You will be taken to Pesapal's secure page.",
   payByPhone: "Mobile money",
-  payByPhoneNote: "Your phone asks you to confirm with your PIN.",
+  payByPhoneNote: "You will receive a payment request on your phone. Confirm it with your PIN.",
   payOtherwise: "Try again or pay another way",
   phoneNumber: "Phone number",
   provider: "Network",
-  chooseProvider: "Choose",
-  // The gateway's own reason is in English; other languages do without.
+  chooseProvider: "Select a network",
+  // The gateway's reason is in English: other languages have a general text.
   cannotTake: "{reason}.",
-  noWayToPay: "It cannot be paid on this page at the moment. Please write to us or ring us.",
+  noWayToPay: "This invoice cannot be paid online at the moment. Please contact us.",
   checking: "We are checking your payment",
-  checkingOnline: "It usually takes less than a minute. Please do not pay a second time.",
-  checkingPhone: "Look at your phone and confirm with your PIN. Please do not pay a second time.",
-  refreshes: "This page refreshes by itself.",
-  checkAgain: "Look again",
-  failed: "Your last payment did not go through. You can try again.",
-  inReview: "We are looking into one of your payments and will get in touch.",
-  questions: "Questions? Ring {phone}.",
+  checkingOnline: "This usually takes less than a minute. Please do not pay again.",
+  checkingPhone: "Check your phone and confirm with your PIN. Please do not pay again.",
+  refreshes: "This page refreshes automatically.",
+  checkAgain: "Check again",
+  failed: "Your last payment failed. You can try again.",
+  inReview: "We are reviewing one of your payments and will contact you.",
+  questions: "Questions? Call {phone}.",
   problems: {
-    phone: "This is not a phone number that we know. Write it like 0712 345 678.",
-    provider: "Please choose the network of your phone number.",
-    gateway: "Please choose one of the ways to pay below.",
-    amount: "This amount cannot be paid that way. Please choose another.",
-    too_often: "That was too often. Please try again in {minutes} min.",
-    unavailable: "That did not work just now. Please try again in a moment.",
+    phone: "The phone number is not valid. Enter it as 0712 345 678.",
+    provider: "Please select the network of your phone number.",
+    gateway: "Please select one of the payment options below.",
+    amount: "This amount cannot be paid with this option. Please select another.",
+    too_often: "Too many attempts. Please try again in {minutes} min.",
+    unavailable: "The service is not available at the moment. Please try again shortly.",
   },
 };
 
@@ -169,11 +169,11 @@ const SW: InvoiceTexts = {
   invoice: "Ankara",
   draft: "Rasimu",
   number: "Namba",
-  issued: "Imetolewa",
+  issued: "Tarehe ya ankara",
   due: "Mwisho wa kulipa",
   billTo: "Mteja",
   phone: "Simu",
-  taxId: "Namba ya kodi (TIN)",
+  taxId: "Namba ya mlipakodi (TIN)",
   description: "Maelezo",
   quantity: "Idadi",
   unitPrice: "Bei ya kimoja",
@@ -181,71 +181,73 @@ const SW: InvoiceTexts = {
   subtotal: "Jumla kabla ya kodi",
   tax: "Kodi",
   total: "Jumla",
-  paid: "Umelipa",
-  refunded: "Umerudishiwa",
-  balance: "Kiasi cha kulipa",
-  credit: "Umelipa zaidi: salio lako",
+  paid: "Kiasi kilicholipwa",
+  refunded: "Kiasi kilichorejeshwa",
+  balance: "Salio linalodaiwa",
+  credit: "Salio lako (ziada)",
   notes: "Maelezo ya ziada",
   page: "Ukurasa {page} kati ya {pages}",
-  scanToPay: "Skani ili kulipa au kuona kilicholipwa",
-  scanToSee: "Skani ili kuona hali ya ankara",
+  scanToPay: "Skani ili kulipa au kuangalia salio",
+  scanToSee: "Skani ili kuangalia hali ya ankara",
   states: {
     draft: "Rasimu",
     due: "Haijalipwa",
     overdue: "Muda wa kulipa umepita",
-    partly_paid: "Imelipwa kiasi",
-    partly_overdue: "Imelipwa kiasi, muda umepita",
+    partly_paid: "Imelipwa kwa sehemu",
+    partly_overdue: "Imelipwa kwa sehemu, muda umepita",
     paid: "Imelipwa",
-    void: "Imefutwa",
-    refunded: "Pesa zimerudishwa",
+    void: "Imebatilishwa",
+    refunded: "Malipo yamerejeshwa",
   },
   stateNotes: {
-    draft: "Hii bado si ankara.",
-    due: "Tafadhali lipa kabla ya mwisho wa {day}.",
-    overdue: "Ilipaswa kulipwa kufikia {day}.",
-    partly_paid: "Tafadhali lipa kilichobaki kabla ya mwisho wa {day}.",
-    partly_overdue: "Kilichobaki kilipaswa kulipwa kufikia {day}.",
-    paid: "Asante. Hudaiwi chochote.",
-    void: "Ankara hii imefutwa: hudaiwi chochote.",
-    refunded: "Umerudishiwa ulicholipa: hudaiwi chochote.",
+    draft: "Hii ni rasimu, si ankara.",
+    due: "Tafadhali lipa kufikia tarehe {day}.",
+    overdue: "Ilitakiwa kulipwa kufikia tarehe {day}.",
+    partly_paid: "Tafadhali lipa salio kufikia tarehe {day}.",
+    partly_overdue: "Salio lilitakiwa kulipwa kufikia tarehe {day}.",
+    paid: "Asante. Hakuna malipo yanayodaiwa.",
+    void: "Ankara hii imebatilishwa. Hakuna malipo yanayodaiwa.",
+    refunded: "Malipo yako yamerejeshwa. Hakuna malipo yanayodaiwa.",
   },
   download: "Pakua PDF",
   share: "Tuma kwa WhatsApp",
-  shareText: "Ankara {number} ya {shop}, {amount}:",
-  pay: "Jinsi ya kulipa",
+  shareText: "Ankara {number} kutoka {shop} ya {amount}:",
+  pay: "Njia za malipo",
   payAmount: "Lipa {amount}",
-  payOnline: "Kadi au pesa kwa simu",
+  payOnline: "Kadi au malipo kwa simu",
   payOnlineNote: "Utapelekwa kwenye ukurasa salama wa Pesapal.",
-  payByPhone: "Pesa kwa simu",
-  payByPhoneNote: "Simu yako itakuomba uthibitishe kwa PIN yako.",
+  payByPhone: "Malipo kwa simu",
+  payByPhoneNote:
+    "Utapokea ombi la malipo kwenye simu yako. Thibitisha kwa namba yako ya siri (PIN).",
   payOtherwise: "Jaribu tena au lipa kwa njia nyingine",
   phoneNumber: "Namba ya simu",
   provider: "Mtandao",
-  chooseProvider: "Chagua",
+  chooseProvider: "Chagua mtandao",
   cannotTake: "Njia hii haipokei kiasi hiki au sarafu hii.",
-  noWayToPay: "Kwa sasa haiwezi kulipwa kwenye ukurasa huu. Tafadhali tuandikie au tupigie simu.",
+  noWayToPay: "Kwa sasa ankara hii haiwezi kulipwa mtandaoni. Tafadhali wasiliana nasi.",
   checking: "Tunahakiki malipo yako",
-  checkingOnline: "Kwa kawaida huchukua chini ya dakika moja. Tafadhali usilipe mara ya pili.",
-  checkingPhone: "Angalia simu yako na uthibitishe kwa PIN yako. Tafadhali usilipe mara ya pili.",
+  checkingOnline: "Kwa kawaida huchukua chini ya dakika moja. Tafadhali usilipe tena.",
+  checkingPhone:
+    "Angalia simu yako na uthibitishe kwa namba yako ya siri (PIN). Tafadhali usilipe tena.",
   refreshes: "Ukurasa huu unajisasisha wenyewe.",
   checkAgain: "Angalia tena",
-  failed: "Malipo yako ya mwisho hayakukamilika. Unaweza kujaribu tena.",
-  inReview: "Tunachunguza mojawapo ya malipo yako, nasi tutawasiliana nawe.",
+  failed: "Malipo yako ya mwisho hayakufanikiwa. Unaweza kujaribu tena.",
+  inReview: "Tunapitia mojawapo ya malipo yako na tutawasiliana nawe.",
   questions: "Una swali? Piga simu {phone}.",
   problems: {
-    phone: "Namba hii ya simu haitambuliki. Iandike kama 0712 345 678.",
+    phone: "Namba ya simu si sahihi. Iandike kama 0712 345 678.",
     provider: "Tafadhali chagua mtandao wa namba yako ya simu.",
-    gateway: "Tafadhali chagua mojawapo ya njia za kulipa hapa chini.",
-    amount: "Kiasi hiki hakiwezi kulipwa kwa njia hiyo. Tafadhali chagua nyingine.",
+    gateway: "Tafadhali chagua mojawapo ya njia za malipo hapa chini.",
+    amount: "Kiasi hiki hakiwezi kulipwa kwa njia hii. Tafadhali chagua nyingine.",
     too_often: "Umejaribu mara nyingi mno. Tafadhali jaribu tena baada ya dakika {minutes}.",
-    unavailable: "Haikuwezekana kwa sasa. Tafadhali jaribu tena baada ya muda mfupi.",
+    unavailable: "Huduma haipatikani kwa sasa. Tafadhali jaribu tena baada ya muda mfupi.",
   },
 };
 
 /** The texts of each language. */
 export const INVOICE_TEXTS: Readonly<Record<Language, InvoiceTexts>> = { en: EN, sw: SW };
 
-/** `text` with a value in place of each `{name}`; what has none stays as it is. */
+/** Replaces each `{name}` in `text` by its value; a name without a value stays. */
 export function fill(text: string, values: Readonly<Record<string, string | number>>): string {
   return text.replace(
     /\{(\w+)\}/g,
@@ -253,13 +255,13 @@ export function fill(text: string, values: Readonly<Record<string, string | numb
   );
 }
 
-/** As Intl calls the languages; British, for the day before the month. */
+/** Intl locales; British English, which puts the day before the month. */
 const LOCALES: Readonly<Record<Language, string>> = { en: "en-GB", sw: "sw" };
 
-/** Made when first needed: it takes longer than reading most modules. */
+/** Created on first use: each takes longer than loading most modules. */
 const dayFormats = new Map<Language, Intl.DateTimeFormat>();
 
-/** A date `YYYY-MM-DD` for people, such as `29 June 2026` or `29 Juni 2026`. */
+/** Formats a date `YYYY-MM-DD` as `29 June 2026` or `29 Juni 2026`. */
 export function formatDay(day: string, language: Language): string {
   let format = dayFormats.get(language);
   if (!format) {

@@ -1,5 +1,5 @@
 /**
- * Who asks for what, and under which name, so that asking twice is doing once.
+ * Who makes a request, and under which operation id, so that a repeated request takes effect once.
  * The Idempotency-Key header follows draft-ietf-httpapi-idempotency-key-header.
  *
  * @module
@@ -8,31 +8,32 @@ import { sha256, toBase64Url } from "../digest.ts";
 import { newId } from "../ids.ts";
 import type { Actor } from "../kv/records.ts";
 import type { Store } from "../kv/store.ts";
-import { type Guard, type Operation, transact } from "../kv/transact.ts";
+import { transact } from "../kv/transact.ts";
+import type { Guard, Operation } from "../kv/transaction.ts";
 import { type Clock, DAY_MS, MINUTE_MS } from "../time.ts";
 
-/** Who asks, as far as the door could tell. */
+/** The caller of a use case, as far as the request shows. */
 export interface Caller {
-  /** Part of the operation's name: two actors may use the same key for two intents. */
+  /** Part of the operation id: two actors may use the same idempotency key. */
   actor: Actor;
-  /** Names the exchange in the log, in problems and in the history. */
+  /** The request id in the log, in problems and in the history. */
   requestId: string;
-  /** The caller's own name for this intent; null when it gave none. */
+  /** The Idempotency-Key; null without one. */
   idempotencyKey: string | null;
-  /** What its writes have to pass, such as rate limits. */
+  /** Guards that its writes must pass, such as rate limits. */
   guards?: readonly Guard<unknown>[];
 }
 
-/** How long a repetition is recognised where money moves. */
+/** How long a repeated request is recognized where money moves. */
 export const MONEY_RECEIPT_MS: number = 7 * DAY_MS;
-/** How long a repetition is recognised otherwise. */
+/** How long a repeated request is recognized otherwise. */
 export const RECEIPT_MS: number = 2 * DAY_MS;
 
 /**
- * Names one intent: the same action, actor and key with the same input is the
- * same operation; without a key each call is its own.
+ * The operation of a call: the same action, actor and key with the same input is the same operation;
+ * without a key each call is a new one.
  *
- * @param input Parsed, so that equal requests give equal text.
+ * @param input The parsed input, so that equal requests give equal text.
  * @param now Milliseconds UTC.
  */
 export function operationOf(
@@ -53,13 +54,13 @@ export function operationOf(
   };
 }
 
-/** Makes a request that writes nothing else pass its guards, and count. @throws what they throw */
+/** Passes the guards for a request that writes nothing else. One read and one commit. @throws what they throw */
 export async function passGuards(
   services: { readonly store: Store; readonly clock: Clock },
   by: Caller,
 ): Promise<void> {
   const now = services.clock();
-  // Nobody repeats it under its name: the receipt only has to outlive this call.
+  // It is never repeated: the receipt only has to outlive this call.
   const options = { now, keepMs: MINUTE_MS };
   const operation = operationOf({ ...by, idempotencyKey: null }, "guards", null, options);
   await transact(services, {}, () => null, { operation });

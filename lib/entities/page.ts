@@ -1,7 +1,6 @@
 /**
- * Lists in pages, newest first. A cursor names the list it belongs to and the
- * last entry given, so a page starts where the last one ended whatever was
- * added or removed meanwhile.
+ * Lists in pages, newest first. A cursor holds its list and the last entry, so a page starts where
+ * the previous one ended, whatever was added or removed meanwhile.
  *
  * @module
  */
@@ -11,30 +10,30 @@ import { isId } from "../ids.ts";
 import type { Key, Prefix } from "../kv/keys.ts";
 import type { Store } from "../kv/store.ts";
 
-/** Which page is wanted. */
+/** The requested page. */
 export interface PageRequest {
   /** 1 to {@linkcode PAGE_MAX}. */
   limit: number;
-  /** From the page before; null for the first. */
+  /** The previous page's `nextCursor`; null for the first page. */
   cursor: string | null;
 }
 
-/** A page; `nextCursor` is null when there is no more. */
+/** A page of a list. */
 export interface Page<T> {
-  /** At most as many as were asked for; newest first. */
+  /** At most `limit` entries, newest first. */
   data: T[];
-  /** What to ask for the next page with; null on the last one. */
+  /** The cursor of the next page; null on the last one. */
   nextCursor: string | null;
 }
 
-/** Entries a page may have. */
+/** Entries of a page at most. */
 export const PAGE_MAX = 200;
-/** Entries that one request may look at in search of those that are wanted. */
+/** Entries that one request reads at most to fill a filtered page. */
 const SCAN_MAX = 2_000;
-/** Entries that such a search looks at in one round trip. */
+/** Entries that it reads in one round trip. */
 const SCAN_STEP = 200;
 
-/** What a list can be made of. */
+/** Entries of a list have an id. */
 export interface HasId {
   /** UUIDv7: its text sorts by age. */
   id: string;
@@ -43,7 +42,7 @@ export interface HasId {
 /**
  * A page of primary entries, newest first.
  *
- * @param list Names the list and its filters; part of the cursor.
+ * @param list The name of the list with its filters; part of the cursor.
  * @throws {AppError} `malformed` on a cursor that is not of this list.
  */
 export async function listEntities<T extends HasId>(
@@ -55,7 +54,7 @@ export async function listEntities<T extends HasId>(
 ): Promise<Page<T>> {
   const data: T[] = [];
   let after = readCursor(list, cursor);
-  // In search of a few, small steps would only be more round trips.
+  // A filtered page reads in large steps: small ones would only add round trips.
   const step = isWanted ? Math.max(limit + 1, SCAN_STEP) : limit + 1;
   for (let seen = 0; seen < SCAN_MAX; seen += step) {
     const entries = await store.list(prefix, {
@@ -75,10 +74,10 @@ export async function listEntities<T extends HasId>(
 }
 
 /**
- * A page of the entries that an index names, newest first.
+ * A page of the entries of an index, newest first.
  *
- * @param isWanted Whether the entity still is what the index says: it is read
- * after the index and may have changed in between.
+ * @param isWanted Whether the entity still matches the index: it is read after the index and may have
+ * changed in between.
  */
 export async function listByIndex<T extends HasId>(
   { store }: { readonly store: Store },
@@ -124,8 +123,12 @@ function readCursor(list: string, cursor: string | null): string | null {
   const text = bytes ? new TextDecoder().decode(bytes) : "";
   const id = text.slice(list.length + 1);
   if (!text.startsWith(`${list}:`) || !isId(id)) {
-    throw new AppError("malformed", "The cursor is not one that this list gave out", {
-      fields: [{ path: "cursor", message: "Not a cursor of this list", code: "bad_cursor" }],
+    throw new AppError("malformed", "The cursor does not belong to this list", {
+      fields: [{
+        path: "cursor",
+        message: "This is not a cursor of this list",
+        code: "bad_cursor",
+      }],
     });
   }
   return id;

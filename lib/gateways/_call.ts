@@ -1,9 +1,9 @@
 /**
  * Calls to a gateway: JSON over HTTP with a time limit, repeated only where that
- * cannot do anything twice, and refused at once while the gateway is down. One
- * caller a gateway, so that one's troubles are not the other's.
+ * cannot do anything twice, and refused at once while the gateway is down. Each
+ * gateway has its own caller, so that failures of one do not stop the others.
  *
- * A certificate that is not good ends a call: there is no way around it.
+ * An invalid certificate ends a call; no option accepts it.
  *
  * @module
  */
@@ -19,31 +19,14 @@ import {
   retry,
   type RetryPolicy,
   TaskCancelledError,
-  timeout,
-  TimeoutStrategy,
 } from "cockatiel";
+import { type OutgoingFailure, parseJson, sendRequest } from "../outgoing/mod.ts";
 import type { Log } from "../telemetry/log.ts";
 import { REDACTED, redactStart } from "../telemetry/redact.ts";
-import { MINUTE_MS, SECOND_MS } from "../time.ts";
-import { type BreakerState, GatewayError, type GatewayName } from "./mod.ts";
+import { backoffMs, MINUTE_MS, SECOND_MS } from "../time.ts";
+import { type BreakerState, type CallPolicy, GatewayError, type GatewayName } from "./mod.ts";
 
-/** How patient a caller is. */
-export interface CallPolicy {
-  /** How long an attempt may take, its body included, unless the call says otherwise. */
-  timeoutMs: number;
-  /** How often a call that may be repeated is made at most, the first time included. */
-  attemptsMax: number;
-  /** The longest wait before the second attempt; it doubles from one to the next. */
-  backoffMs: number;
-  /** Where that doubling ends. */
-  backoffMaxMs: number;
-  /** So many failures in a row stop all calls. */
-  failuresMax: number;
-  /** How long they are stopped before one is tried. */
-  pauseMs: number;
-}
-
-/** Within what a payer who waits for a page puts up with. */
+/** Short enough for a payer who waits for a page. */
 export const CALL_POLICY: CallPolicy = Object.freeze({
   timeoutMs: 10 * SECOND_MS,
   attemptsMax: 3,
@@ -55,60 +38,60 @@ export const CALL_POLICY: CallPolicy = Object.freeze({
 
 /** How a {@linkcode GatewayCaller} is made. */
 export interface CallerOptions {
-  /** Who is called. */
+  /** The gateway to call. */
   gateway: GatewayName;
   /** Numbers in [0, 1), for jitter. */
   random: () => number;
-  /** Told of attempts that failed and of the breaker. */
+  /** Records failed attempts and changes of the breaker. */
   log: Log;
-  /** What differs from {@linkcode CALL_POLICY}. */
+  /** Overrides of {@linkcode CALL_POLICY}. */
   policy?: Partial<CallPolicy>;
-  /** Taken out of all answers, should the gateway say them back. */
+  /** Removed from all answers, in case the gateway repeats them. */
   secrets?: readonly string[];
 }
 
 /** One call. */
 export interface GatewayCall {
-  /** What it is for, after "cannot": such as `start a payment`. Constant, since it is logged. */
+  /** Its purpose, to follow "Cannot": such as `start a payment`. Constant, since it is logged. */
   does: string;
   /** In capitals. */
   method: "GET" | "POST";
   /** Absolute. Never logged. */
   url: string;
-  /** Beside those that say JSON. Never logged. */
+  /** In addition to those for JSON. Never logged. */
   headers?: Readonly<Record<string, string>>;
-  /** Sent as JSON; nothing is sent without it. Never logged. */
+  /** Sent as JSON; no body when absent. Never logged. */
   body?: unknown;
-  /** Whether making it twice is the same as making it once. */
+  /** Whether making it twice has the same effect as making it once. */
   isRepeatable: boolean;
-  /** How long an attempt may take; that of the policy when absent. */
+  /** Time limit of an attempt; the policy's when absent. */
   timeoutMs?: number;
-  /** Ends it. */
+  /** Cancels it. */
   signal?: AbortSignal | undefined;
 }
 
-/** What a gateway answered: JSON, and a status of success or of a refusal. */
+/** A gateway's answer: JSON, with a status of success or of a refusal. */
 export interface GatewayReply {
-  /** HTTP: from 200 to 299, or from 400 to 499 but 429. */
+  /** HTTP: 200 to 299, or 400 to 499 except 429. */
   status: number;
-  /** JSON, not yet believed; null where a refusal had none: see {@linkcode GatewayCaller.json}. */
+  /** JSON, not validated; null for a refusal without a body: see {@linkcode GatewayCaller.json}. */
   body: unknown;
-  /** The gateway's own clock, milliseconds UTC; null if it did not tell. */
+  /** The gateway's own clock, milliseconds UTC; null if it sent none. */
   date: number | null;
 }
 
 /** Answers have a few hundred bytes. */
 const BODY_MAX_BYTES = 2 ** 20;
 
-/** What is shorter occurs by chance. */
+/** A shorter text may occur by chance. */
 const SECRET_LENGTH_MIN = 6;
 
-/** What a gateway said is told so far. */
+/** The length to which a gateway's message is quoted. */
 const SAID_MAX = 200;
 
-/** Codes after which the gateway is well, or there was no asking it. */
+/** Codes that say nothing about the health of the gateway. */
 const NO_FAILURES: ReadonlySet<string> = new Set(["aborted", "down"]);
-/** Codes that another attempt does not change. */
+/** Codes that another attempt would repeat. */
 const FINAL: ReadonlySet<string> = new Set([...NO_FAILURES, "bad_certificate", "redirected"]);
 
 const STATES: Readonly<Record<CircuitState, BreakerState>> = {
@@ -134,7 +117,7 @@ export class GatewayCaller {
     this.#secrets = secrets.filter((secret) => secret.length >= SECRET_LENGTH_MIN);
     this.#log = log;
     this.#policy = { ...CALL_POLICY, ...policy };
-    const { attemptsMax, backoffMs, backoffMaxMs, failuresMax, pauseMs } = this.#policy;
+    const { attemptsMax, backoffMs: firstMs, backoffMaxMs, failuresMax, pauseMs } = this.#policy;
 
     this.#breaker = circuitBreaker(handleWhen((error) => !isCode(error, NO_FAILURES)), {
       breaker: new ConsecutiveBreaker(failuresMax),
@@ -145,9 +128,9 @@ export class GatewayCaller {
       this.#log.warn("gateway.breaker", { gatewayName: gateway, state: STATES[state] });
     });
 
-    // Full jitter, so that those who failed together do not come back together.
+    const waits = { firstMs, maxMs: backoffMaxMs, random };
     const backoff = new DelegateBackoff(({ attempt }: IRetryBackoffContext<unknown>) =>
-      random() * Math.min(backoffMs * 2 ** (attempt - 1), backoffMaxMs)
+      backoffMs(attempt, waits)
     );
     const options = { maxAttempts: attemptsMax - 1, backoff };
     const isPassing = (error: unknown) => !isCode(error, FINAL);
@@ -160,19 +143,18 @@ export class GatewayCaller {
   /** Whether calls are made at the moment. */
   get breaker(): BreakerState {
     const state = STATES[this.#breaker.state];
-    // It is only tried again by a call, so whoever makes none while it is open must be let through.
+    // Only a call closes it again, so a caller who makes none while it is open must not be stopped.
     const isOver = performance.now() - this.#openedAt >= this.#policy.pauseMs;
     return state === "open" && isOver ? "half_open" : state;
   }
 
   /**
-   * Makes a call, and again after a failure that may pass: any, if the call is
+   * Makes a call, and repeats it after a temporary failure: any, if the call is
    * repeatable; otherwise only if nothing of it can have arrived.
    *
    * A refusal without a body is returned if it is a 401 or the call is repeatable.
-   * Of a call that is not, nobody has said that it came to nothing: a proxy that
-   * gives up may answer so too, after it has passed the call on. Its outcome is not
-   * known then, and what is asked about it later tells.
+   * For other calls it is `unknown`: a proxy that gives up may answer so too, after
+   * it has passed the call on. A later query has the outcome.
    *
    * @throws {GatewayError} `not_sent` when no connection came about (`no_connection`,
    * `bad_certificate`) or none was tried (`down`, `aborted`); `refused`, code
@@ -186,7 +168,7 @@ export class GatewayCaller {
       try {
         return await this.#attempt(call, signal);
       } catch (error) {
-        const failure = this.#failureOf(call, error, signal);
+        const failure = this.#failureOf(error);
         hasBeenSent ||= failure.outcome === "unknown";
         throw failure;
       }
@@ -208,107 +190,93 @@ export class GatewayCaller {
         throw this.#error(outcome, "down", `Cannot ${call.does}: ${this.#gateway} is down`);
       }
       if (error instanceof TaskCancelledError) {
-        throw this.#error(outcome, "aborted", `Cannot ${call.does}: it was given up`);
+        throw this.#error(outcome, "aborted", `Cannot ${call.does}: the call was cancelled`);
       }
       throw error;
     }
   }
 
-  async #attempt(call: GatewayCall, outer: AbortSignal): Promise<GatewayReply> {
-    const { does, method, url, headers = {}, body, timeoutMs = this.#policy.timeoutMs } = call;
-    if (outer.aborted) {
-      throw this.#error("not_sent", "aborted", `Cannot ${does}: it was given up`);
+  async #attempt(call: GatewayCall, signal: AbortSignal): Promise<GatewayReply> {
+    if (signal.aborted) {
+      throw this.#error("not_sent", "aborted", `Cannot ${call.does}: the call was cancelled`);
     }
-    return await timeout(timeoutMs, TimeoutStrategy.Cooperative).execute(async ({ signal }) => {
-      // By itself Deno sends a request again, a POST too, when a connection that had been
-      // used before breaks: what may not be repeated gets one of its own.
-      using client = call.isRepeatable
-        ? null
-        : Deno.createHttpClient({ poolMaxIdlePerHost: 0, http2: false });
-      const response = await fetch(url, {
-        method,
-        headers: {
-          accept: "application/json",
-          ...(body === undefined ? {} : { "content-type": "application/json" }),
-          ...headers,
-        },
-        body: body === undefined ? null : JSON.stringify(body),
-        // What is secret must not go where someone points to.
-        redirect: "manual",
-        signal,
-        ...(client ? { client } : {}),
-      });
-      const text = await this.#readText(call, response);
-      return this.#replyOf(call, response, text);
-    }, outer);
+    const { method, url, headers, body, isRepeatable } = call;
+    const timeoutMs = call.timeoutMs ?? this.#policy.timeoutMs;
+    const result = await sendRequest({
+      url,
+      method,
+      headers: {
+        accept: "application/json",
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      timeoutMs,
+      signal,
+      isRepeatable,
+      answerMaxBytes: BODY_MAX_BYTES,
+    });
+    if (!result.isAnswered) throw this.#transportFailure(call, result.failure, timeoutMs);
+    const { status, text } = result;
+    if (text === null) {
+      throw this.#unknown(call, "too_large", `answered more than ${BODY_MAX_BYTES} bytes`);
+    }
+    const answered = this.#bodyOf(call, status, text);
+    const date = Date.parse(result.headers.get("date") ?? "");
+    return { status, body: answered, date: Number.isNaN(date) ? null : date };
   }
 
-  /** The body, as far as an answer may reach. */
-  async #readText(call: GatewayCall, response: Response): Promise<string> {
-    const decoder = new TextDecoder();
-    let text = "";
-    let size = 0;
-    for await (const chunk of response.body ?? []) {
-      size += chunk.length;
-      if (size > BODY_MAX_BYTES) {
-        throw this.#unknown(call, "too_large", `answered more than ${BODY_MAX_BYTES} bytes`);
-      }
-      text += decoder.decode(chunk, { stream: true });
-    }
-    return text + decoder.decode();
-  }
-
-  #replyOf(call: GatewayCall, { status, headers }: Response, text: string): GatewayReply {
+  /** The JSON of an answer; null for a refusal without a body. */
+  #bodyOf(call: GatewayCall, status: number, text: string): unknown {
     if (status >= 300 && status < 400) {
-      throw this.#unknown(call, "redirected", `pointed elsewhere with status ${status}`);
+      throw this.#unknown(call, "redirected", `redirected with status ${status}`);
     }
     const body = parseJson(without(this.#secrets, text));
     const said = body === undefined ? "" : sayingOf(body);
     const words = said === "" ? "" : `: ${said}`;
     if (status === 429) {
-      const message = `Cannot ${call.does}: ${this.#gateway} was asked too often${words}`;
+      const message = `Cannot ${call.does}: ${this.#gateway} limits the rate of calls${words}`;
       throw this.#error("refused", "rate_limited", message);
     }
     if (status >= 500) {
       throw this.#unknown(call, `http_${status}`, `answered with status ${status}${words}`);
     }
-    // Who lacks a token, or asks for what is not there, may be told so without a word.
+    // A missing token or an unknown resource may be answered without a body.
     const isRefused = status === 401 || (status >= 400 && call.isRepeatable && text.trim() === "");
     if (body === undefined && !isRefused) {
-      throw this.#unknown(call, "not_json", `answered no JSON with status ${status}`);
+      throw this.#unknown(call, "not_json", `answered with status ${status} and no JSON`);
     }
-    const date = Date.parse(headers.get("date") ?? "");
-    return { status, body: body ?? null, date: Number.isNaN(date) ? null : date };
+    return body ?? null;
   }
 
-  /** What went wrong in an attempt, as an error of ours. Others' have addresses in them, with ids. */
-  #failureOf(call: GatewayCall, error: unknown, signal: AbortSignal): GatewayError {
-    const failure = error instanceof GatewayError ? error : this.#transportFailure(
-      call,
-      error,
-      signal,
-    );
-    const { outcome, code, message } = failure;
+  /** Logs the failure of an attempt, as an error of ours. */
+  #failureOf(error: unknown): GatewayError {
+    if (!(error instanceof GatewayError)) throw error;
+    const { outcome, code, message } = error;
     const gatewayName = this.#gateway;
     this.#log.warn("gateway.call_failed", { gatewayName, outcome, code, reason: message });
-    return failure;
+    return error;
   }
 
-  #transportFailure(call: GatewayCall, error: unknown, signal: AbortSignal): GatewayError {
-    if (signal.aborted) return this.#unknown(call, "aborted", "had not answered when it ended");
-    if (error instanceof DOMException && error.name === "AbortError") {
-      const limitMs = call.timeoutMs ?? this.#policy.timeoutMs;
-      return this.#unknown(call, "timeout", `did not answer within ${limitMs} ms`);
+  #transportFailure(call: GatewayCall, failure: OutgoingFailure, timeoutMs: number): GatewayError {
+    switch (failure) {
+      case "aborted":
+        return this.#unknown(call, failure, "had not answered when the call was cancelled");
+      case "timeout":
+        return this.#unknown(call, failure, `did not answer within ${timeoutMs} ms`);
+      case "disconnected":
+        return this.#unknown(call, failure, "broke the connection");
+      case "bad_certificate":
+        return this.#notSent(call, failure, "has no valid certificate");
+      case "no_connection":
+        return this.#notSent(call, failure, "cannot be reached");
+      default:
+        return failure satisfies never;
     }
-    // Later versions of Deno have the words of the HTTP client in the cause.
-    const text = error instanceof Error ? `${error} ${error.cause}` : String(error);
-    if (!/client error \(Connect\)/.test(text)) {
-      return this.#unknown(call, "disconnected", "broke the connection");
-    }
-    const [code, what] = /certificate/i.test(text)
-      ? ["bad_certificate", "could not prove who it is"] as const
-      : ["no_connection", "cannot be reached"] as const;
-    return this.#error("not_sent", code, `Cannot ${call.does}: ${this.#gateway} ${what}`);
+  }
+
+  #notSent({ does }: GatewayCall, code: string, what: string): GatewayError {
+    return this.#error("not_sent", code, `Cannot ${does}: ${this.#gateway} ${what}`);
   }
 
   #unknown({ does }: GatewayCall, code: string, what: string): GatewayError {
@@ -329,19 +297,10 @@ function wasNotSent(error: unknown): boolean {
   return error instanceof GatewayError && error.outcome === "not_sent";
 }
 
-/** `undefined` for what is no JSON: no JSON text means that. */
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Where gateways put their words, the better ones first. */
+/** Fields in which gateways put a message, the more useful ones first. */
 const SAYINGS = ["message", "error_description", "code", "error_type", "title", "detail"];
 
-/** What an error's body says in words: the first of the usual fields, of it or of its `error`. */
+/** The message in an error's body: the first of the usual fields, of it or of its `error`. */
 function sayingOf(body: unknown): string {
   if (typeof body !== "object" || body === null) return "";
   const inner: unknown = Reflect.get(body, "error");
@@ -361,14 +320,14 @@ function without(secrets: readonly string[], text: string): string {
   return clean;
 }
 
-/** Long runs with a digit in them: ids, tokens, accounts. Words and codes have none. */
+/** Long runs with a digit: ids, tokens, accounts. Words and codes have none. */
 const LONG_RUN = /(?=[\w+/=.-]{0,63}\d)[\w+/=.-]{24,512}/g;
 
 /**
- * What a gateway said, fit to be logged and shown: at most 200 characters on one
- * line, without addresses, ids, tokens, telephone numbers and e-mail addresses.
+ * A gateway's message for the log and for people: at most 200 characters on one line,
+ * without URLs, ids, tokens, telephone numbers and e-mail addresses.
  *
- * @param secrets What it must not say back, whatever that looks like.
+ * @param secrets Further texts to remove.
  */
 export function quotable(said: string, secrets: readonly string[] = []): string {
   const text = without(secrets, said.slice(0, 2_000))

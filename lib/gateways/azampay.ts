@@ -19,20 +19,20 @@ import {
   signedText,
   stateOf,
   trackingIdsOf,
-} from "./azampay_callback.ts";
-import { amountRefusal, newMnoCheckout, readCheckout } from "./azampay_checkout.ts";
-import { AzamPayKey, publicKeyOf, type Verdict } from "./azampay_key.ts";
+} from "./_azampay_callback.ts";
+import { amountRefusal, newMnoCheckout, readCheckout } from "./_azampay_checkout.ts";
+import { AzamPayKey, publicKeyOf, type Verdict } from "./_azampay_key.ts";
 import {
   type BreakerState,
+  type CallbackAnswer,
   type Checkout,
   type CheckoutRequest,
   type Confirmation,
   type Gateway,
+  type GatewayCallback,
   GatewayError,
   type GatewayOptions,
   type IncomingCall,
-  type Notification,
-  type NotificationAnswer,
 } from "./mod.ts";
 
 /** How AzamPay gives a token. */
@@ -127,7 +127,7 @@ export class AzamPay implements Gateway {
    * not hold, or that cannot be checked for want of the key, has none; `kind` is then
    * what it claims, `completed`, `failed` or `unknown`.
    */
-  async readNotification(call: IncomingCall): Promise<Notification | null> {
+  async readCallback(call: IncomingCall): Promise<GatewayCallback | null> {
     const callback = parseCallback(call);
     if (!callback) return null;
     const verdict = await this.#verdictOn(callback);
@@ -147,7 +147,7 @@ export class AzamPay implements Gateway {
   }
 
   /** AzamPay reads the status alone; whether it calls again is not documented. */
-  answerOf(notification: Notification | null, isStored: boolean): NotificationAnswer {
+  answerOf(notification: GatewayCallback | null, isStored: boolean): CallbackAnswer {
     if (!notification) return { status: 400, body: { success: false, message: "Not a callback" } };
     return isStored
       ? { status: 200, body: { success: true, message: "Received" } }

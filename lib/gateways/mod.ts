@@ -3,22 +3,22 @@
  * one is one file more and a line in {@linkcode openGateways}.
  *
  * A gateway knows nothing of invoices: it is given a reference and an amount. What
- * calls us in its name proves nothing, so {@linkcode Gateway.readNotification} only
+ * calls us in its name proves nothing, so {@linkcode Gateway.readCallback} only
  * says what to look at.
  *
  * @module
  */
-import type { Config } from "../config/mod.ts";
+import type { GatewayName } from "../kv/payment_records.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Money } from "../money.ts";
 import type { Clock } from "../time.ts";
-import type { CallPolicy } from "./_call.ts";
 
-/** The gateways there are. */
-export type GatewayName = "pesapal" | "azampay";
+export type { GatewayName } from "../kv/payment_records.ts";
 
-/** Whose mobile money it is, as AzamPay spells them. */
-export type MobileProvider = "Airtel" | "Tigo" | "Halopesa" | "Azampesa" | "Mpesa";
+/** Mobile money networks as AzamPay spells them, the largest first. */
+export const MOBILE_PROVIDERS = ["Mpesa", "Tigo", "Airtel", "Halopesa", "Azampesa"] as const;
+/** One of {@linkcode MOBILE_PROVIDERS}. */
+export type MobileProvider = (typeof MOBILE_PROVIDERS)[number];
 
 /** A payment to begin. */
 export interface CheckoutRequest {
@@ -87,7 +87,7 @@ export interface IncomingCall {
 }
 
 /** What such a call is about; believed only as far as `confirmation` goes. */
-export interface Notification {
+export interface GatewayCallback {
   /** Which payment; looked up, never trusted. */
   reference: string;
   /** The gateway's name for it that the caller used; null if none. */
@@ -102,7 +102,7 @@ export interface Notification {
 }
 
 /** What to answer to a call in a gateway's name. */
-export interface NotificationAnswer {
+export interface CallbackAnswer {
   /** HTTP. */
   status: 200 | 400 | 500;
   /** JSON, in the form that the gateway expects. */
@@ -137,9 +137,9 @@ export interface Gateway {
   /** Ends a payment that is not paid, so that it can no longer be; false if it did not. */
   cancel(payment: { trackingId: string }, signal?: AbortSignal): Promise<boolean>;
   /** What a call is about; null if it is no notification of this gateway. May ask the gateway for its public key. */
-  readNotification(call: IncomingCall): Promise<Notification | null>;
+  readCallback(call: IncomingCall): Promise<GatewayCallback | null>;
   /** What to answer when the notification is stored (or was of no use), and when it could not be. */
-  answerOf(notification: Notification | null, isStored: boolean): NotificationAnswer;
+  answerOf(notification: GatewayCallback | null, isStored: boolean): CallbackAnswer;
 }
 
 /** A call to a gateway that did not do what it should. Its message says what the gateway said, without secrets. */
@@ -173,6 +173,22 @@ export interface SharedCache {
   set(name: string, value: string, expiresAt: number): Promise<void>;
 }
 
+/** How patient a caller is. */
+export interface CallPolicy {
+  /** How long an attempt may take, its body included, unless the call says otherwise. */
+  timeoutMs: number;
+  /** How often a call that may be repeated is made at most, the first time included. */
+  attemptsMax: number;
+  /** The longest wait before the second attempt; it doubles from one to the next. */
+  backoffMs: number;
+  /** Where that doubling ends. */
+  backoffMaxMs: number;
+  /** So many failures in a row stop all calls. */
+  failuresMax: number;
+  /** How long they are stopped before one is tried. */
+  pauseMs: number;
+}
+
 /** What gateways need of the program. */
 export interface GatewayOptions {
   /** Where tokens and the like are shared. */
@@ -185,21 +201,4 @@ export interface GatewayOptions {
   log: Log;
   /** How patient calls are, where that is not as usual. */
   policy?: Partial<CallPolicy>;
-}
-
-/** The gateways that the configuration offers, in the order to offer them. Calls none of them. */
-export async function openGateways(
-  { pesapal, azampay }: Pick<Config, "pesapal" | "azampay">,
-  options: GatewayOptions,
-): Promise<ReadonlyMap<GatewayName, Gateway>> {
-  const gateways: Gateway[] = [];
-  if (pesapal) {
-    const { Pesapal } = await import("./pesapal.ts");
-    gateways.push(new Pesapal(pesapal, options));
-  }
-  if (azampay) {
-    const { AzamPay } = await import("./azampay.ts");
-    gateways.push(new AzamPay(azampay, options));
-  }
-  return new Map(gateways.map((gateway) => [gateway.name, gateway]));
 }

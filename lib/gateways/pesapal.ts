@@ -10,7 +10,7 @@
 import type { PesapalConfig } from "../config/gateways.ts";
 import { sha256, toBase64Url } from "../digest.ts";
 import { type Currency, formatMajor, type Money } from "../money.ts";
-import { DAY_MS } from "../time.ts";
+import { DAY_MS, orAborted } from "../time.ts";
 import { type GatewayCall, GatewayCaller, type GatewayReply } from "./_call.ts";
 import {
   confirmationOf,
@@ -23,19 +23,19 @@ import {
   trackingIdOf,
   verdictOf,
 } from "./_pesapal_answers.ts";
-import { ipnAnswer, notificationOf } from "./_pesapal_notifications.ts";
+import { callbackOf, ipnAnswer } from "./_pesapal_callbacks.ts";
 import { type FreshToken, TokenKeeper } from "./_tokens.ts";
 import {
   type BreakerState,
+  type CallbackAnswer,
   type Checkout,
   type CheckoutRequest,
   type Confirmation,
   type Gateway,
+  type GatewayCallback,
   GatewayError,
   type GatewayOptions,
   type IncomingCall,
-  type Notification,
-  type NotificationAnswer,
 } from "./mod.ts";
 
 /** What its accounts can be paid in. */
@@ -207,12 +207,12 @@ export class Pesapal implements Gateway {
   }
 
   /** What a call is about; null if it is no notification of Pesapal's. */
-  readNotification(call: IncomingCall): Promise<Notification | null> {
-    return Promise.resolve(notificationOf(call));
+  readCallback(call: IncomingCall): Promise<GatewayCallback | null> {
+    return Promise.resolve(callbackOf(call));
   }
 
   /** What to answer to one. */
-  answerOf(notification: Notification | null, isStored: boolean): NotificationAnswer {
+  answerOf(notification: GatewayCallback | null, isStored: boolean): CallbackAnswer {
     return ipnAnswer(notification, isStored);
   }
 
@@ -367,20 +367,4 @@ function cut(text: string, max: number): string {
 
 function digest(parts: readonly string[]): string {
   return toBase64Url(sha256(JSON.stringify(parts)).subarray(0, 16));
-}
-
-/** Waits for `work` until it is given up; `work` goes on. */
-async function orAborted<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
-  if (!signal) return await work;
-  const { promise, reject } = Promise.withResolvers<never>();
-  const stop = () => reject(signal.reason);
-  signal.addEventListener("abort", stop, { once: true });
-  // Nobody may be left to hear that it failed.
-  work.catch(() => {});
-  try {
-    signal.throwIfAborted();
-    return await Promise.race([work, promise]);
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
 }

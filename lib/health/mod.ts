@@ -1,41 +1,44 @@
 /**
- * What is unwell: the store, by a real write and read, and what is known of the
- * jobs and the backups.
+ * The health of an instance: the store by a real write and read; jobs, backups,
+ * gateways and the outbox by what the store records of them.
  *
- * To have something else looked at, add a {@linkcode Look} to `LOOKS`.
+ * To check something else, add a {@linkcode HealthProbe} to `PROBES`.
  *
  * @module
  */
-import { hasBackups, readNewest } from "../backup/job.ts";
-import { lookAtOutbox } from "../outbox/admin.ts";
-import { lookAtPayments } from "../payments/reconcile.ts";
+import { readNewest } from "../backup/mod.ts";
+import { hasBackups } from "../backup/needs.ts";
+import { checkOutbox } from "../outbox/admin.ts";
+import { checkPayments } from "../payments/reconcile.ts";
 import type { Config } from "../config/mod.ts";
 import type { StoreServices } from "../kv/store.ts";
-import type { PaymentServices } from "../payments/needs.ts";
+import type { PaymentServices } from "../payments/mod.ts";
 import type { Log } from "../telemetry/log.ts";
 import { DAY_MS, HOUR_MS, isoTime, SECOND_MS } from "../time.ts";
-import { readJobs, troublesOf } from "../jobs/timetable.ts";
+import { jobProblems, readJobs } from "../jobs/timetable.ts";
 
-/** What looking at the health of an instance needs. */
+/** What health checks need. */
 export interface HealthServices extends StoreServices {
-  /** The build that answers. */
+  /** The running build. */
   readonly config: Pick<Config, "appVersion">;
   /** Records checks that failed. */
   readonly log: Log;
-  /** The gateways that are offered. */
+  /** The offered gateways. */
   readonly gateways: PaymentServices["gateways"];
 }
 
 /** The three answers that a pinger can act on. */
-export type HealthStatus = "healthy" | "degraded" | "unhealthy";
+export const HEALTH_STATUSES = ["healthy", "degraded", "unhealthy"] as const;
+/** One of {@linkcode HEALTH_STATUSES}. */
+export type HealthStatus = (typeof HEALTH_STATUSES)[number];
 
-/** One thing that was looked at. */
+/** The result of one check. */
 export interface HealthCheck {
-  /** `unhealthy` is for what no request can do without. */
+  /** `unhealthy` only for what every request needs. */
   status: HealthStatus;
-  /** Of what is asked each time: how long it took to answer, in milliseconds; null when it did not. */
+  /** Response time in milliseconds, for what is probed each time; null without a response. */
   latencyMs?: number | null;
-  /** Of what is done now and then: how long ago it was, in seconds; null for never. For operators only. */
+  /** Age in seconds, for what runs on a schedule; null for never. For operators only. */
   ageS?: number | null;
   /** Why it is not healthy; for operators only. */
   reason: string | null;
@@ -43,56 +46,56 @@ export interface HealthCheck {
 
 /** The state of the system, as this instance sees it. */
 export interface Health {
-  /** That of the part which is worst off. */
+  /** The worst status of all checks. */
   status: HealthStatus;
-  /** The build that answers; `dev` if unknown. */
+  /** The running build; `dev` if unknown. */
   version: string;
-  /** How long this instance has been up, in seconds. */
+  /** Seconds since this instance started. */
   uptimeS: number;
-  /** When it was looked at, ISO 8601 in UTC. */
+  /** When it was checked, ISO 8601 in UTC. */
   at: string;
-  /** What was looked at, by name. */
+  /** Checks by name. */
   checks: Record<string, HealthCheck> & { store: HealthCheck };
 }
 
 /**
- * Looks at something beside the store, at what another one wrote down of it: one
- * round trip at most, beside all the others.
+ * Checks something other than the store by what is recorded of it. Costs at most
+ * one round trip, in parallel with the other probes.
  *
- * @param upSince When the instance began, milliseconds UTC.
- * @returns Checks by name; none where there is nothing of the kind. Never `unhealthy`.
+ * @param upSince When the instance started, milliseconds UTC.
+ * @returns Checks by name, never `unhealthy`; none where it does not apply.
  */
-export type Look = (
+export type HealthProbe = (
   services: HealthServices,
   upSince: number,
 ) => Promise<Record<string, HealthCheck>>;
 
-/** By the name of the check that says so when the look itself fails. */
-const LOOKS: Readonly<Record<string, Look>> = {
-  jobs: lookAtJobs,
-  backup: lookAtBackups,
-  gateways: lookAtPayments,
-  outbox: lookAtOutbox,
+/** By the name of the check that reports a failure of the probe itself. */
+const PROBES: Readonly<Record<string, HealthProbe>> = {
+  jobs: checkJobs,
+  backup: checkBackups,
+  gateways: checkPayments,
+  outbox: checkOutbox,
 };
 
-/** A store that answers, but slower than this, is near its limits. In milliseconds. */
+/** A store slower than this is near its limits. In milliseconds. */
 const SLOW_MS = 500;
-/** What changes by the minute is not looked at more often than this, however many ask. */
-const LOOKS_KEEP_MS = 10 * SECOND_MS;
-/** A backup a day, and two hours to take it. */
+/** Results of probes are reused for this long, however many requests come. */
+const PROBES_KEEP_MS = 10 * SECOND_MS;
+/** A daily backup, and two hours to take it. */
 const BACKUP_AGE_MAX_MS = 26 * HOUR_MS;
-/** A drill a week, and a day to do it. */
+/** A weekly drill, and a day to run it. */
 const PROOF_AGE_MAX_MS = 8 * DAY_MS;
-/** With more jobs unwell the cause is one. */
+/** With more failing jobs the cause is a common one. */
 const JOBS_SHOWN = 5;
 
-/** Looks at the health of one instance; many who ask at once share one look. */
+/** Checks the health of one instance; concurrent callers share one check. */
 export class HealthMonitor {
   readonly #services: HealthServices;
   readonly #startedAt: number;
   #isStopping = false;
-  #look: Promise<Health> | null = null;
-  #known: { checks: Record<string, HealthCheck>; at: number } | null = null;
+  #running: Promise<Health> | null = null;
+  #probed: { checks: Record<string, HealthCheck>; at: number } | null = null;
 
   /** The instance counts as started now. */
   constructor(services: HealthServices) {
@@ -100,70 +103,73 @@ export class HealthMonitor {
     this.#startedAt = services.clock();
   }
 
-  /** Says from now on that the instance is not ready for more. */
+  /** Reports the instance as not ready from now on. */
   stop(): void {
     this.#isStopping = true;
   }
 
-  /** Whether the instance is still taking requests. */
+  /** Whether the instance is shutting down. */
   get isStopping(): boolean {
     return this.#isStopping;
   }
 
   /**
-   * The state now. One commit and one read, however many ask at once: the page
-   * is public; and every ten seconds what else there is to see, which is read
-   * meanwhile. Never throws, and answers within the store's deadlines.
+   * The current state. One commit and one read, however many ask at once, since
+   * the page is public; every ten seconds the probes too, in parallel. Never
+   * throws, and answers within the store's deadlines.
    */
-  look(): Promise<Health> {
-    this.#look ??= this.#lookNow().finally(() => this.#look = null);
-    return this.#look;
+  check(): Promise<Health> {
+    this.#running ??= this.#checkNow().finally(() => this.#running = null);
+    return this.#running;
   }
 
-  async #lookNow(): Promise<Health> {
+  async #checkNow(): Promise<Health> {
     const { config, clock } = this.#services;
-    const [store, others] = await Promise.all([this.#lookAtStore(), this.#lookAtOthers()]);
+    const [store, others] = await Promise.all([this.#checkStore(), this.#runProbes()]);
     const checks = { ...others, store };
     const statuses = new Set(Object.values(checks).map(({ status }) => status));
     const now = clock();
     return {
       status: worstOf(statuses),
       version: config.appVersion,
-      uptimeS: Math.max(0, Math.floor((now - this.#startedAt) / 1_000)),
+      uptimeS: Math.max(0, Math.floor((now - this.#startedAt) / SECOND_MS)),
       at: isoTime(now),
       checks,
     };
   }
 
-  async #lookAtStore(): Promise<HealthCheck> {
+  async #checkStore(): Promise<HealthCheck> {
     const { store, clock, log } = this.#services;
     try {
       const latencyMs = Math.round(await store.probe(clock) * 100) / 100;
       if (latencyMs <= SLOW_MS) return { status: "healthy", latencyMs, reason: null };
-      return { status: "degraded", latencyMs, reason: `It took over ${SLOW_MS} ms` };
+      const reason = `The store took over ${SLOW_MS} ms to answer`;
+      return { status: "degraded", latencyMs, reason };
     } catch (error) {
       log.error("health.store_failed", { error });
-      const reason = error instanceof Error ? error.message : "It does not answer";
+      const reason = error instanceof Error ? error.message : "The store does not answer";
       return { status: "unhealthy", latencyMs: null, reason };
     }
   }
 
-  async #lookAtOthers(): Promise<Record<string, HealthCheck>> {
+  async #runProbes(): Promise<Record<string, HealthCheck>> {
     const now = this.#services.clock();
-    if (this.#known && Math.abs(now - this.#known.at) < LOOKS_KEEP_MS) return this.#known.checks;
-    let isSeen = true;
-    const looks = Object.entries(LOOKS).map(async ([name, look]) => {
+    if (this.#probed && Math.abs(now - this.#probed.at) < PROBES_KEEP_MS) {
+      return this.#probed.checks;
+    }
+    let isComplete = true;
+    const results = Object.entries(PROBES).map(async ([name, probe]) => {
       try {
-        return await look(this.#services, this.#startedAt);
+        return await probe(this.#services, this.#startedAt);
       } catch (error) {
-        isSeen = false;
-        this.#services.log.warn("health.look_failed", { check: name, error });
-        const reason = "It could not be looked at";
+        isComplete = false;
+        this.#services.log.warn("health.check_failed", { check: name, error });
+        const reason = "The check failed: see health.check_failed in the log";
         return { [name]: { status: "degraded" as const, reason } };
       }
     });
-    const checks: Record<string, HealthCheck> = Object.assign({}, ...await Promise.all(looks));
-    this.#known = isSeen ? { checks, at: now } : null;
+    const checks: Record<string, HealthCheck> = Object.assign({}, ...await Promise.all(results));
+    this.#probed = isComplete ? { checks, at: now } : null;
     return checks;
   }
 }
@@ -173,48 +179,58 @@ function worstOf(statuses: ReadonlySet<HealthStatus>): HealthStatus {
   return statuses.has("degraded") ? "degraded" : "healthy";
 }
 
-async function lookAtJobs(
+async function checkJobs(
   services: HealthServices,
   upSince: number,
 ): Promise<Record<string, HealthCheck>> {
-  const troubles = troublesOf(await readJobs(services), services.clock(), upSince);
-  if (troubles.length === 0) return { jobs: { status: "healthy", reason: null } };
-  const reasons = troubles.slice(0, JOBS_SHOWN).map(({ reason }) => reason);
-  const more = troubles.length - reasons.length;
+  const problems = jobProblems(await readJobs(services), services.clock(), upSince);
+  if (problems.length === 0) return { jobs: { status: "healthy", reason: null } };
+  const reasons = problems.slice(0, JOBS_SHOWN).map(({ reason }) => reason);
+  const more = problems.length - reasons.length;
   if (more > 0) reasons.push(`${more} more`);
   return { jobs: { status: "degraded", reason: reasons.join("; ") } };
 }
 
-async function lookAtBackups(
+async function checkBackups(
   services: HealthServices,
   upSince: number,
 ): Promise<Record<string, HealthCheck>> {
   if (!hasBackups(services)) return {};
   const { newest, proof, knownSince } = await readNewest(services);
   const now = services.clock();
-  // Nothing can be older than the store it is of, as far as anyone knows its age.
+  // No backup can be older than its store, as far as the store's age is known.
   const since = knownSince === null ? upSince : Date.parse(knownSince);
-  const backup = ageCheck(newest?.pointInTime ?? null, { now, since, maxMs: BACKUP_AGE_MAX_MS });
-  const restoreProof = ageCheck(proof?.at ?? null, { now, since, maxMs: PROOF_AGE_MAX_MS });
+  const backup = ageCheck(newest?.pointInTime ?? null, {
+    noun: "backup",
+    now,
+    since,
+    maxMs: BACKUP_AGE_MAX_MS,
+  });
+  const restoreProof = ageCheck(proof?.at ?? null, {
+    noun: "restore drill",
+    now,
+    since,
+    maxMs: PROOF_AGE_MAX_MS,
+  });
   if (proof?.isProven === false) {
     restoreProof.status = "degraded";
-    restoreProof.reason = `${proof.backupId} cannot be relied on: ${proof.problem}`;
+    restoreProof.reason = `Backup ${proof.backupId} cannot be restored: ${proof.problem}`;
   }
   return { backup, restoreProof };
 }
 
-/** Whether something was done lately, or nothing was and that is no wonder yet. */
+/** Degraded when the last run, or `since` if there was no run, is more than `maxMs` ago. */
 function ageCheck(
   at: string | null,
-  { now, since, maxMs }: { now: number; since: number; maxMs: number },
+  { noun, now, since, maxMs }: { noun: string; now: number; since: number; maxMs: number },
 ): HealthCheck {
   const ageMs = at === null ? null : Math.max(0, now - Date.parse(at));
   const isOld = (ageMs ?? now - since) > maxMs;
   const ageS = ageMs === null ? null : Math.floor(ageMs / SECOND_MS);
   if (!isOld) return { status: "healthy", ageS, reason: null };
-  const often = `${Math.round(maxMs / HOUR_MS)} h`;
+  const limit = `${Math.round(maxMs / HOUR_MS)} hours`;
   const reason = at === null
-    ? `There has been none, for over ${often}`
-    : `The last one is of ${at}, over ${often} ago`;
+    ? `No ${noun} for over ${limit}`
+    : `The last ${noun} is from ${at}, over ${limit} ago`;
   return { status: "degraded", ageS, reason };
 }

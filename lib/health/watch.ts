@@ -1,5 +1,5 @@
 /**
- * What is watched, and what is said of it when it is unwell.
+ * Watch rules: the conditions that raise an alert, and when that is over.
  *
  * @module
  */
@@ -9,62 +9,62 @@ import type { ErrorContext, ErrorTracker } from "../telemetry/error_tracking.ts"
 import type { Health, HealthMonitor } from "./mod.ts";
 import { MINUTE_MS } from "../time.ts";
 import type { ErrorRate } from "../telemetry/error_rate.ts";
-import { type DueJob, noteTimetable, readJobs, troublesOf } from "../jobs/timetable.ts";
+import { type DueJob, jobProblems, noteTimetable, readJobs } from "../jobs/timetable.ts";
 
-/** What the rules look at. */
-export interface Sight {
-  /** Of this instance. */
+/** What watch rules decide on. */
+export interface Observation {
+  /** The health of this instance. */
   health: Health;
   /** Unexpected errors of this instance in the last 5 minutes. */
   errors: number;
-  /** How many of them are usual. */
+  /** The most errors without an alert. */
   errorsMax: number;
 }
 
-/** Something that is looked at every minute. */
+/** A condition that is checked every minute. */
 export interface WatchRule extends Omit<Alert, "detail"> {
-  /** What is unwell, in a sentence; null when it is well. */
-  look(sight: Sight): string | null;
+  /** The detail of the alert to raise; null while the condition does not hold. */
+  check(observation: Observation): string | null;
 }
 
-/** What is watched on every instance. A failed job is told of by its run: {@linkcode jobFailed}. */
+/** The rules of every instance. A failed job is reported by its run: {@linkcode jobFailed}. */
 export const WATCH_RULES: readonly WatchRule[] = [
   {
     name: "store_unhealthy",
     severity: "critical",
     title: "The store does not answer",
-    // Long enough that instances which see different things do not take turns.
+    // Long enough that instances with different views do not take turns raising and resolving.
     quietMs: 3 * MINUTE_MS,
-    look: ({ health: { checks: { store } } }) =>
-      store.status === "unhealthy" ? store.reason ?? "It does not answer" : null,
+    check: ({ health: { checks: { store } } }) =>
+      store.status === "unhealthy" ? store.reason ?? "The store does not answer" : null,
   },
   {
     name: "backup_old",
     severity: "critical",
-    title: "There is no backup of the last 26 hours",
+    title: "No backup in the last 26 hours",
     quietMs: 10 * MINUTE_MS,
-    look: ({ health: { checks: { backup } } }) =>
-      // Without an age it could not be looked at, which is another matter.
+    check: ({ health: { checks: { backup } } }) =>
+      // Without an age the check itself failed, which is another problem.
       backup?.status === "degraded" && backup.ageS !== undefined ? backup.reason : null,
   },
   {
     name: "errors",
     severity: "critical",
-    title: "Requests fail for reasons that nobody expected",
+    title: "Requests fail with unexpected errors",
     quietMs: 10 * MINUTE_MS,
-    look: ({ errors, errorsMax }) =>
+    check: ({ errors, errorsMax }) =>
       errors > errorsMax
-        ? `${errors} unexpected errors in 5 minutes on one instance; the log and the error tracker have them`
+        ? `${errors} unexpected errors in 5 minutes on one instance; see the log or the error tracker`
         : null,
   },
 ];
 
-/** The incident of a job that fails. It ends with the job's next success. */
+/** The incident of a failing job. It is resolved by the job's next success. */
 export function jobFailedName(job: string): string {
   return `job_failed:${job}`;
 }
 
-/** What is said when a run of a job failed. */
+/** The alert for a failed run of a job. */
 export function jobFailed(job: string, error: unknown): Alert {
   return {
     name: jobFailedName(job),
@@ -75,12 +75,12 @@ export function jobFailed(job: string, error: unknown): Alert {
   };
 }
 
-/** What is said when a job was not done in time. It ends when it is not seen any more. */
+/** The alert for a job that did not finish in time. It is resolved when no longer raised. */
 export function jobMissed(job: string, detail: string): Alert {
   return {
     name: `job_missed:${job}`,
     severity: "warning",
-    title: `The job ${job} was not done in time`,
+    title: `The job ${job} did not finish in time`,
     detail,
     quietMs: 3 * MINUTE_MS,
   };
@@ -88,20 +88,20 @@ export function jobMissed(job: string, detail: string): Alert {
 
 /** What watching needs. */
 export interface WatchServices extends AlertServices {
-  /** Where unexpected errors are told. */
+  /** Receives unexpected errors. */
   readonly errorTracker: ErrorTracker;
-  /** How many of them there were of late. */
+  /** Counts recent unexpected errors. */
   readonly errorRate: ErrorRate;
-  /** What is usual, and who says so. */
+  /** The limits. */
   readonly config: {
-    /** Unexpected errors of an instance in 5 minutes that nobody is told of. */
+    /** The most unexpected errors of an instance in 5 minutes without an alert. */
     readonly errorsMax: number;
   };
 }
 
 /**
- * Notes an error that nobody expected: for the error tracker, and for the alert
- * when they are many. Does not wait, and does not throw.
+ * Reports an unexpected error to the error tracker, and raises an alert when
+ * there are many. Does not wait, and does not throw.
  */
 export function noteUnexpected(
   services: WatchServices,
@@ -117,57 +117,61 @@ export function noteUnexpected(
   alerts.inBackground(() => raiseAlert(services, alertOf(rule, `${errors} in 5 minutes`)));
 }
 
-function alertOf({ look: _, ...rule }: WatchRule, detail: string): Alert {
+function alertOf({ check: _, ...rule }: WatchRule, detail: string): Alert {
   return { ...rule, detail };
 }
 
-/** What {@linkcode watch} found and did. */
-export interface Watched {
-  /** Rules that something was unwell by. */
-  unwell: number;
+/** What {@linkcode watch} did. */
+export interface WatchResult {
+  /** Alerts raised: rules that hold and jobs that did not finish in time. */
+  raised: number;
   /** Incidents that ended. */
   resolved: number;
-  /** News that had not been told yet. */
-  told: number;
+  /** Overdue notifications that were sent. */
+  notified: number;
 }
 
 /** Options for {@linkcode watch}. */
 export interface WatchOptions {
-  /** The timetable; without it no job is missed. */
+  /** The timetable; without it no job is reported as missed. */
   jobs?: readonly DueJob[];
 }
 
 /**
- * Looks at everything once, raises what is unwell, and settles what is not any
- * more. To be called every minute on every instance, for each sees its own.
+ * Checks all rules once, raises alerts, and resolves incidents that have been
+ * quiet. To be called every minute on every instance: each has its own view.
  */
 export async function watch(
   services: WatchServices,
   monitor: HealthMonitor,
   { jobs }: WatchOptions = {},
-): Promise<Watched> {
+): Promise<WatchResult> {
   const { errorRate, config } = services;
-  const health = await monitor.look();
-  const sight = { health, errors: errorRate.count(), errorsMax: config.errorsMax };
-  let unwell = 0;
+  const health = await monitor.check();
+  const observation = { health, errors: errorRate.count(), errorsMax: config.errorsMax };
+  let raised = 0;
   for (const rule of WATCH_RULES) {
-    const detail = rule.look(sight);
+    const detail = rule.check(observation);
     if (detail === null) continue;
-    unwell++;
+    raised++;
     await raiseAlert(services, alertOf(rule, detail));
   }
-  const isStoreUp = health.checks.store.status !== "unhealthy";
-  if (isStoreUp && jobs) unwell += await watchJobs(services, jobs);
-  return { unwell, ...(isStoreUp ? await settleAlerts(services) : { resolved: 0, told: 0 }) };
+  if (health.checks.store.status === "unhealthy") return { raised, resolved: 0, notified: 0 };
+  if (jobs) raised += await watchJobs(services, jobs);
+  return { raised, ...await settleAlerts(services) };
 }
 
-/** Raises jobs that were not done in time. Three reads when all were. @returns How many were not. */
+/**
+ * Raises an alert for each job that did not finish in time. Three reads when all did.
+ *
+ * @returns How many did not.
+ */
 async function watchJobs(services: WatchServices, jobs: readonly DueJob[]): Promise<number> {
   await noteTimetable(services, jobs);
   const now = services.clock();
-  // Whoever asks is the watch, and it is not late now.
-  const troubles = troublesOf(await readJobs(services), now, now);
-  const missed = troubles.filter(({ isFailing }) => !isFailing);
+  // The caller is the watch itself, so it is not late now.
+  const problems = jobProblems(await readJobs(services), now, now);
+  const missed = problems.filter(({ isFailing }) => !isFailing);
   for (const { job, reason } of missed) await raiseAlert(services, jobMissed(job, reason));
   return missed.length;
 }

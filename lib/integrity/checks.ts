@@ -1,17 +1,16 @@
 /**
- * The invariants, each a named check over one entry and what it refers to.
+ * The invariants: each is a named check of one entry and the entries it refers to.
  *
- * A check is pure: it asks for what it needs and says what is wrong, or nothing.
- * Whoever runs it decides how the values are read, so the same check looks over
- * a scan, judges a snapshot, and decides a repair within a transaction.
+ * A check is pure: it asks for values and returns the fault, or null. Its caller
+ * decides how values are read, so one check serves a scan, a snapshot and a
+ * repair within a transaction.
  *
- * Together they leave no room for two findings about one fault: an entity tells
- * what is missing around it, an index entry what it should not say, and an audit
- * entry asks for the one before it.
+ * No fault has two findings: an entity reports the entries that it lacks, an
+ * index entry its own wrong value, and an audit entry the missing one before it.
  *
  * @module
  */
-import { follows, isUnaltered, leadsTo, putChange } from "../entities/audit.ts";
+import { follows, isUnaltered, leadsTo, putChange } from "../entities/mod.ts";
 import * as keys from "../kv/keys.ts";
 import type { MailTemplate } from "../kv/mail_records.ts";
 import type { WebhookEndpoint } from "../kv/webhook_records.ts";
@@ -29,8 +28,8 @@ import type {
 import {
   amountFault,
   formFault,
-  mendTotals,
   productAmountFault,
+  repairTotals,
   statusFault,
   totalFault,
 } from "./amounts.ts";
@@ -40,88 +39,88 @@ import {
   clientByEmail,
   clientByPhone,
   type Get,
-  indexRoom,
+  indexTable,
   invoiceByClient,
   invoiceByNumber,
   invoiceByStatus,
   leadByClient,
   leadByStatus,
-  type Mend,
   missing,
   productBySlug,
-  type Room,
+  type Repair,
   shared,
+  type Table,
 } from "./indexes.ts";
 import { markFault } from "../invoices/due.ts";
-import { OUTBOX_ROOMS } from "./outbox.ts";
-import { WEBHOOK_CHECKS, WEBHOOK_ROOMS } from "./webhooks.ts";
+import { OUTBOX_TABLES } from "./outbox.ts";
+import { WEBHOOK_CHECKS, WEBHOOK_TABLES } from "./webhooks.ts";
 import { parseNumber, raisingSequence } from "./numbers.ts";
-import { PAYMENT_CHECKS, PAYMENT_INDEX_ROOMS } from "./payments.ts";
+import { PAYMENT_CHECKS, PAYMENT_INDEX_TABLES } from "./payments.ts";
 
-/** Every prefix whose entries must agree with others. */
-export const ROOMS: readonly Room[] = [
-  room(keys.products, [
+/** Every table, in the order of the sweep. */
+export const TABLES: readonly Table[] = [
+  table(keys.products, [
     critical<Product>("product.amount_invalid", productAmountFault),
     missing(productBySlug),
     shared("product.slug_shared", productBySlug),
     ...history<Product>("product"),
   ]),
-  room(keys.clients, [
+  table(keys.clients, [
     missing(clientByEmail),
     missing(clientByPhone),
     shared("client.email_shared", clientByEmail),
     shared("client.phone_shared", clientByPhone),
     ...history<Client>("client"),
   ]),
-  room(keys.leads, [
+  table(keys.leads, [
     critical<Lead>("lead.client_missing", clientFault),
     critical<Lead>("lead.invoice_mismatch", leadInvoiceFault),
     missing(leadByStatus),
     missing(leadByClient),
     ...history<Lead>("lead"),
   ]),
-  // By these their invoices are judged, and found by indexes that are mended before.
-  room(keys.payments, [...PAYMENT_CHECKS, ...history<Payment>("payment")]),
-  room(keys.invoices, [
+  // Before the invoices, which are judged by their payments and find them by the repaired indexes.
+  table(keys.payments, [...PAYMENT_CHECKS, ...history<Payment>("payment")]),
+  table(keys.invoices, [
     critical<Invoice>("invoice.client_missing", clientFault),
     critical<Invoice>("invoice.lead_mismatch", invoiceLeadFault),
-    check<Invoice>("invoice.amount_invalid", "critical", amountFault, undefined, mendTotals),
-    check<Invoice>("invoice.total_wrong", "critical", totalFault, undefined, mendTotals),
-    // Whether it agrees with the money on it is seen with the payments: see paid.ts.
+    check<Invoice>("invoice.amount_invalid", "critical", amountFault, undefined, repairTotals),
+    check<Invoice>("invoice.total_wrong", "critical", totalFault, undefined, repairTotals),
+    // The paid amounts are compared with the payments: see paid.ts.
     critical<Invoice>("invoice.status_wrong", formFault),
     critical<Invoice>("invoice.number_invalid", numberFault),
-    check<Invoice>("invoice.overdue_wrong", "warning", overdueFault, undefined, mendMark),
+    check<Invoice>("invoice.overdue_wrong", "warning", overdueFault, undefined, clearOverdueMark),
     missing(invoiceByNumber),
     shared("invoice.number_duplicate", invoiceByNumber),
     missing(invoiceByStatus),
     missing(invoiceByClient),
     ...history<Invoice>("invoice"),
   ]),
-  room(keys.apiKeys, history<ApiKey>("api_key")),
-  room(keys.mailTemplates, history<MailTemplate>("mail_template")),
-  room(keys.webhooks, [...WEBHOOK_CHECKS, ...history<WebhookEndpoint>("webhook")]),
-  indexRoom(productBySlug),
-  indexRoom(clientByEmail),
-  indexRoom(clientByPhone),
-  indexRoom(leadByStatus),
-  indexRoom(leadByClient),
-  indexRoom(invoiceByNumber),
-  indexRoom(invoiceByStatus),
-  indexRoom(invoiceByClient),
-  ...PAYMENT_INDEX_ROOMS,
-  room(["audit"], [
+  table(keys.apiKeys, history<ApiKey>("api_key")),
+  table(keys.mailTemplates, history<MailTemplate>("mail_template")),
+  table(keys.webhooks, [...WEBHOOK_CHECKS, ...history<WebhookEndpoint>("webhook")]),
+  indexTable(productBySlug),
+  indexTable(clientByEmail),
+  indexTable(clientByPhone),
+  indexTable(leadByStatus),
+  indexTable(leadByClient),
+  indexTable(invoiceByNumber),
+  indexTable(invoiceByStatus),
+  indexTable(invoiceByClient),
+  ...PAYMENT_INDEX_TABLES,
+  table(["audit"], [
     critical<AuditEntry>("audit.entity_missing", auditEntityFault),
     critical<AuditEntry>("audit.entry_missing", previousEntryFault, previousEntryKey),
     critical<AuditEntry>("audit.chain_broken", linkFault),
   ]),
-  // What the sequences say is compared with the numbers: see numbers.ts.
-  { ...room(["invoice_sequence"], []), mendUnreadable: raisingSequence },
-  room(["repair"], []),
-  ...OUTBOX_ROOMS,
-  ...WEBHOOK_ROOMS,
+  // Sequences are compared with the invoice numbers: see numbers.ts.
+  { ...table(["invoice_sequence"], []), repairUnreadable: raisingSequence },
+  table(["repair"], []),
+  ...OUTBOX_TABLES,
+  ...WEBHOOK_TABLES,
 ];
 
-function room(prefix: keys.Prefix<unknown>, checks: readonly Check[]): Room {
+function table(prefix: keys.Prefix<unknown>, checks: readonly Check[]): Table {
   return { prefix, severity: "critical", checks };
 }
 
@@ -133,26 +132,26 @@ function critical<T>(
   return check(name, "critical", judge, at);
 }
 
-/** The newest entry of a history, which leads up to the entity; the others ask for each other. */
+/** The checks of an entity's newest audit entry; each audit entry checks the one before it. */
 function history<T extends Entity>(kind: EntityKind): Check[] {
   const lastKey = ({ id, revision }: T) => keys.audit(kind, id, revision);
   return [
     critical<T>("audit.entry_missing", (entity, get) => {
       if (entity.revision === 1 || get(lastKey(entity)) !== null) return null;
-      return `${kind} ${entity.id} is at revision ${entity.revision}`;
+      return `${kind} ${entity.id} at revision ${entity.revision} has no audit entry`;
     }, lastKey),
     critical<T>("audit.chain_broken", (entity, get) => {
       const { revision, chain } = entity;
-      if (revision === 1) return chain === null ? null : "It is new, and yet has a history";
+      if (revision === 1) return chain === null ? null : "Revision 1 has a history";
       const last = get(lastKey(entity));
-      return last && !leadsTo(last, entity) ? "Its history does not lead to what it is" : null;
+      return last && !leadsTo(last, entity) ? "The history does not lead to this state" : null;
     }),
   ];
 }
 
 function auditEntityFault({ entity, entityId, revision }: AuditEntry, get: Get): string | null {
   const subject = get(entityKey(entity, entityId));
-  if (!subject) return "There is no such entity";
+  if (!subject) return "The entity does not exist";
   return subject.revision < revision ? `The entity is only at revision ${subject.revision}` : null;
 }
 
@@ -162,13 +161,15 @@ function previousEntryKey({ entity, entityId, revision }: AuditEntry): keys.Key<
 
 function previousEntryFault(entry: AuditEntry, get: Get): string | null {
   if (entry.revision === 2 || get(previousEntryKey(entry)) !== null) return null;
-  return `The entry of revision ${entry.revision} has none before it`;
+  return `The audit entry of revision ${entry.revision} has no predecessor`;
 }
 
 function linkFault(entry: AuditEntry, get: Get): string | null {
-  if (!isUnaltered(entry)) return "It is not what was written";
+  if (!isUnaltered(entry)) return "The audit entry was altered";
   const previous = entry.revision === 2 ? null : get(previousEntryKey(entry));
-  return previous && !follows(previous, entry) ? "It does not follow from the one before it" : null;
+  return previous && !follows(previous, entry)
+    ? "The audit entry does not follow from its predecessor"
+    : null;
 }
 
 function entityKey(kind: EntityKind, id: string): keys.Key<Entity> {
@@ -195,36 +196,36 @@ function entityKey(kind: EntityKind, id: string): keys.Key<Entity> {
 }
 
 function clientFault({ clientId }: Lead | Invoice, get: Get): string | null {
-  return get(keys.client(clientId)) === null ? `Client ${clientId} is not there` : null;
+  return get(keys.client(clientId)) === null ? `Client ${clientId} does not exist` : null;
 }
 
 function leadInvoiceFault({ id, clientId, invoiceId }: Lead, get: Get): string | null {
   if (invoiceId === null) return null;
   const invoice = get(keys.invoice(invoiceId));
-  if (!invoice) return `Invoice ${invoiceId} is not there`;
-  if (invoice.leadId !== id) return `Invoice ${invoiceId} is of another lead`;
-  return invoice.clientId === clientId ? null : `Invoice ${invoiceId} is of another client`;
+  if (!invoice) return `Invoice ${invoiceId} does not exist`;
+  if (invoice.leadId !== id) return `Invoice ${invoiceId} belongs to another lead`;
+  return invoice.clientId === clientId ? null : `Invoice ${invoiceId} belongs to another client`;
 }
 
 function invoiceLeadFault({ id, leadId }: Invoice, get: Get): string | null {
   if (leadId === null) return null;
   const lead = get(keys.lead(leadId));
-  if (!lead) return `Lead ${leadId} is not there`;
-  return lead.invoiceId === id ? null : `Lead ${leadId} does not point back`;
+  if (!lead) return `Lead ${leadId} does not exist`;
+  return lead.invoiceId === id ? null : `Lead ${leadId} refers to another invoice`;
 }
 
-/** Where its state is wrong, that is the fault. */
+/** Null for an invoice with a wrong status, which is a finding itself. */
 function overdueFault(invoice: Invoice): string | null {
   return statusFault(invoice) === null ? markFault(invoice) : null;
 }
 
-/** Takes the mark away; the job sets it again where it belongs. Not where more was damaged. */
-function mendMark(invoice: Invoice, get: Get): Mend | null {
+/** Clears the mark; the overdue job sets it again if due. Null if more than the mark was damaged. */
+function clearOverdueMark(invoice: Invoice, get: Get): Repair | null {
   const { id, revision } = invoice;
   const last = get(keys.audit("invoice", id, revision));
   if (revision > 1 && !(last && leadsTo(last, invoice))) return null;
   return {
-    done: "It is not marked as overdue any more",
+    done: "Overdue mark cleared",
     put(writes, by, now) {
       const change = { entity: "invoice", action: "repair.overdue", by, now } as const;
       const fields = { overdueAt: null };
@@ -234,5 +235,7 @@ function mendMark(invoice: Invoice, get: Get): Mend | null {
 }
 
 function numberFault({ number }: Invoice): string | null {
-  return number === null || parseNumber(number) ? null : "Its number is not of a series and year";
+  return number === null || parseNumber(number)
+    ? null
+    : "The number is not a series, a year and a count";
 }

@@ -1,7 +1,6 @@
 /**
- * What a check is, and the checks of indexes: that each has what it should, and
- * nothing else. Beside each check stands how what it finds is mended; where
- * nothing stands, a person has to look.
+ * The parts of a check, and the checks of indexes: each index has exactly the
+ * entries that it should. A check without a repair leaves its findings to a person.
  *
  * @module
  */
@@ -9,76 +8,79 @@ import { isId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Client, Entity, Invoice, Lead, Product, Severity } from "../kv/records.ts";
 import type { Store } from "../kv/store.ts";
-import type { Writes } from "../kv/transact.ts";
+import type { Writes } from "../kv/transaction.ts";
 import type { Caller } from "../entities/caller.ts";
 
-/** What is at a key; null where nothing is, or nothing that can be read. */
+/** Returns the value at a key; null if there is none, or if it is unreadable. */
 export type Get = <T>(key: keys.Key<T>) => T | null;
 
-/** What mends a finding. It writes derived data, or derived fields, and nothing else. */
-export interface Mend {
-  /** What it does, in one line without personal data. */
+/** A repair. It writes derived data or derived fields, and nothing else. */
+export interface Repair {
+  /** The result, in one line without personal data. */
   done: string;
-  /** Writes it, in the transaction that chose it; `now` is in milliseconds UTC. */
+  /** Writes the repair in the transaction that chose it; `now` is in milliseconds UTC. */
   put(writes: Writes, by: Caller, now: number): void;
 }
 
-/** Chooses what mends something from the values that it was judged by. Pure; null where only a person can. */
-export type Mender = (get: Get) => Mend | null;
+/** Chooses the repair from the values that were judged. Pure; null where only a person can repair. */
+export type RepairRule = (get: Get) => Repair | null;
 
-/** One invariant, for every entry under a prefix. */
+/** One invariant of every entry of a table. */
 export interface Check {
-  /** What the finding is called. */
+  /** The name of the finding. */
   name: string;
-  /** `critical` if the books are wrong; `warning` if what follows from them is, and can be rebuilt. */
+  /** `critical` if the books are wrong; `warning` if only data that can be rebuilt from them is. */
   severity: Severity;
-  /** What is wrong, in one line without personal data; null if nothing is. */
+  /** The fault, in one line without personal data; null for none. */
   judge(value: unknown, key: keys.Key<unknown>, get: Get): string | null;
-  /** Where it is wrong, if not at the entry itself. */
+  /** The key of the finding: the entry itself, or an entry that it requires. */
   at(value: unknown, key: keys.Key<unknown>): keys.Key<unknown>;
-  /** What mends it, if what is wrong follows from something that is not; null where only a person can. */
-  mend(value: unknown, key: keys.Key<unknown>, get: Get): Mend | null;
-  /** What the entry can put right of others that are looked at later, and cannot be by themselves. */
+  /** The repair, if sound data determines it; null where only a person can repair. */
+  repair(value: unknown, key: keys.Key<unknown>, get: Get): Repair | null;
+  /** An entry of a later table that only this entry can repair. */
   claim?: Claim;
 }
 
-/** Something that belongs to an entry, whatever it says. */
+/** An entry whose owner is known, whatever its value is. */
 export interface Claim {
-  /** Where it is; null for nowhere. */
+  /** The key of the claimed entry; null for none. */
   at(value: unknown): keys.Key<unknown> | null;
-  /** What its own checks find there. */
+  /** The checks of the claimed entry, named as in its own table. */
   checks: readonly Check[];
-  /** What mends it if it cannot be read: without reading it. */
-  mend(value: unknown): Mend | null;
+  /** The repair of an unreadable claimed entry, which does not read it. */
+  repair(value: unknown): Repair | null;
 }
 
-/** The entries under one prefix, and what must be true of each. */
-export interface Room {
-  /** Its name is the first and only part. */
+/** The entries under one prefix, and their checks. */
+export interface Table {
+  /** One part: the name of the table. */
   prefix: keys.Prefix<unknown>;
-  /** Of an entry that cannot be read. */
+  /** The severity of an unreadable entry. */
   severity: Severity;
-  /** All that can be wrong with an entry that can. */
+  /** The checks of a readable entry. */
   checks: readonly Check[];
-  /** What mends one that cannot be read, without reading it; absent where only a person can. */
-  mendUnreadable?(key: keys.Key<unknown>, store: Store): Mender | null | Promise<Mender | null>;
+  /** The repair of an unreadable entry, which does not read it; absent where only a person can repair. */
+  repairUnreadable?(
+    key: keys.Key<unknown>,
+    store: Store,
+  ): RepairRule | null | Promise<RepairRule | null>;
 }
 
-/** An index: from something of an entity to its id. */
+/** An index: from a property of an entity to its id. */
 export interface Index<T extends Entity> {
   /** The beginning of its keys. */
   prefix: keys.Prefix<string>;
-  /** Where an entity is to be found in it; null for one that is not in it. */
+  /** The index key of an entity; null if the index does not list it. */
   keyOf: (entity: T) => keys.Key<string> | null;
-  /** Where the entities are. */
+  /** The primary key of an entity. */
   primary: (id: string) => keys.Key<T>;
-  /** Whether its keys end in the id, so that many entities have the same value. */
+  /** Whether its keys end in the id, so that entities can share a value. */
   hasIds: boolean;
-  /** Whether an entry is the last trace of an entity that is gone, which no repair may wipe out. */
+  /** Whether an entry can be the last trace of a lost entity, which no repair may delete. */
   isTrace?: true;
 }
 
-/** Products by the last part of their address. */
+/** Products by slug. */
 export const productBySlug: Index<Product> = {
   prefix: ["product_by_slug"],
   keyOf: ({ slug }) => keys.productBySlug(slug),
@@ -99,14 +101,14 @@ export const clientByPhone: Index<Client> = {
   primary: keys.client,
   hasIds: false,
 };
-/** Leads by how far they have come. */
+/** Leads by status. */
 export const leadByStatus: Index<Lead> = {
   prefix: ["lead_by_status"],
   keyOf: ({ status, id }) => keys.leadByStatus(status, id),
   primary: keys.lead,
   hasIds: true,
 };
-/** Leads by who sent them. */
+/** Leads by client. */
 export const leadByClient: Index<Lead> = {
   prefix: ["lead_by_client"],
   keyOf: ({ clientId, id }) => keys.leadByClient(clientId, id),
@@ -119,16 +121,16 @@ export const invoiceByNumber: Index<Invoice> = {
   keyOf: ({ number }) => number === null ? null : keys.invoiceByNumber(number),
   primary: keys.invoice,
   hasIds: false,
-  isTrace: true, // the number was given, and nothing else tells so
+  isTrace: true, // nothing else proves that the number was issued
 };
-/** Invoices by state. */
+/** Invoices by status. */
 export const invoiceByStatus: Index<Invoice> = {
   prefix: ["invoice_by_status"],
   keyOf: ({ status, id }) => keys.invoiceByStatus(status, id),
   primary: keys.invoice,
   hasIds: true,
 };
-/** Invoices by who owes them. */
+/** Invoices by client. */
 export const invoiceByClient: Index<Invoice> = {
   prefix: ["invoice_by_client"],
   keyOf: ({ clientId, id }) => keys.invoiceByClient(clientId, id),
@@ -137,26 +139,26 @@ export const invoiceByClient: Index<Invoice> = {
 };
 
 /**
- * A check of entries that hold a `T`, and forgets that they do: whoever runs a
- * check has seen that the value is whole.
+ * A check of entries that hold a `T`. The type of {@linkcode Check} does not know
+ * `T`: its caller has checked the shape of the value.
  */
 export function check<T>(
   name: string,
   severity: Severity,
   judge: (value: T, get: Get, key: keys.Key<unknown>) => string | null,
   at: (value: T) => keys.Key<unknown> | null = () => null,
-  mend: (value: T, get: Get, key: keys.Key<unknown>) => Mend | null = () => null,
+  repair: (value: T, get: Get, key: keys.Key<unknown>) => Repair | null = () => null,
 ): Check {
   return {
     name,
     severity,
     judge: (value, key, get) => judge(value as T, get, key),
     at: (value, key) => at(value as T) ?? key,
-    mend: (value, key, get) => mend(value as T, get, key),
+    repair: (value, key, get) => repair(value as T, get, key),
   };
 }
 
-/** Seen from the entity: the index does not have it. */
+/** Finds an entity that its index does not list. */
 export function missing<T extends Entity>(index: Index<T>): Check {
   const { keyOf, hasIds } = index;
   return {
@@ -165,39 +167,39 @@ export function missing<T extends Entity>(index: Index<T>): Check {
       "warning",
       (entity, get) => {
         const key = keyOf(entity);
-        return key !== null && get(key) === null ? `${entity.id} is not in it` : null;
+        return key !== null && get(key) === null ? `${entity.id} is missing` : null;
       },
       keyOf,
-      (entity) => naming(keyOf(entity), entity.id),
+      (entity) => settingId(keyOf(entity), entity.id),
     ),
-    // What a key with an id is about can be told from the key.
+    // A key that ends in the id names its owner itself.
     ...(hasIds ? {} : { claim: claimOf(index) }),
   };
 }
 
-/** Seen from the entity: the index has another one that has the same value. */
+/** Finds an entity whose unique value the index gives to another entity that has the same one. */
 export function shared<T extends Entity>(name: string, { keyOf, primary }: Index<T>): Check {
   return check<T>(name, "critical", (entity, get) => {
     const key = keyOf(entity);
     const owner = key && get(key);
     if (!key || owner === null || owner === entity.id) return null;
     const other = get(primary(owner));
-    return other && isSame(keyOf(other), key) ? `${owner} has the same` : null;
+    return other && isSame(keyOf(other), key) ? `${owner} has the same value` : null;
   });
 }
 
-/** Seen from the index: what an entry names does not exist, or is somewhere else. */
-export function indexRoom<T extends Entity>(index: Index<T>): Room {
+/** Finds index entries whose entity does not exist, or belongs under another key. */
+export function indexTable<T extends Entity>(index: Index<T>): Table {
   const { prefix, keyOf, primary, hasIds, isTrace = false } = index;
   const named = (value: string, key: keys.Key<unknown>) => hasIds ? String(key.at(-1)) : value;
   const isOf = (id: string, key: keys.Key<unknown>, get: Get) => {
     const entity = get(primary(id));
     return entity !== null && isSame(keyOf(entity), key);
   };
-  const mend = (value: string, get: Get, key: keys.Key<unknown>): Mend | null => {
+  const repair = (value: string, get: Get, key: keys.Key<unknown>): Repair | null => {
     if (isTrace) return null;
     const id = named(value, key);
-    return hasIds && isOf(id, key, get) ? naming(key, id) : removal(key);
+    return hasIds && isOf(id, key, get) ? settingId(key, id) : removal(key);
   };
   return {
     prefix,
@@ -207,30 +209,30 @@ export function indexRoom<T extends Entity>(index: Index<T>): Room {
         "index.dangling",
         "warning",
         (value, get, key) =>
-          named(value, key) === value && get(primary(value)) === null ? isGone(value) : null,
+          named(value, key) === value && get(primary(value)) === null ? missingEntity(value) : null,
         () => null,
-        mend,
+        repair,
       ),
       check<string>(
         "index.wrong_value",
         "warning",
         (value, get, key) => {
           const id = named(value, key);
-          if (id !== value) return `It is about ${id} and does not name it`;
-          return get(primary(id)) !== null && !isOf(id, key, get) ? isElsewhere(id) : null;
+          if (id !== value) return `The key is for ${id}, the value is another id`;
+          return get(primary(id)) !== null && !isOf(id, key, get) ? misplacedEntity(id) : null;
         },
         () => null,
-        mend,
+        repair,
       ),
     ],
-    mendUnreadable: (key) => (get) => mend("", get, key),
+    repairUnreadable: (key) => (get) => repair("", get, key),
   };
 }
 
 /**
- * What an entity puts right in an index whose entries do not tell by their key
- * whom they belong to. Deleting such an entry first, and writing it again when
- * the entity is found, would leave time for another entity to take its place.
+ * The claim of an entity on its entry in an index whose keys do not end in the id.
+ * Deleting a wrong entry first, and writing it again once its entity is found,
+ * would let another entity take the key in between.
  */
 function claimOf<T extends Entity>({ keyOf, primary }: Index<T>): Claim {
   const stranger = (entity: T, get: Get) => {
@@ -238,20 +240,20 @@ function claimOf<T extends Entity>({ keyOf, primary }: Index<T>): Claim {
     const owner = key && get(key);
     return key && owner !== null && owner !== entity.id ? { key, owner } : null;
   };
-  const name = (entity: T) => naming(keyOf(entity), entity.id);
+  const repair = (entity: T) => settingId(keyOf(entity), entity.id);
   return {
     at: (value) => keyOf(value as T), // as in check()
-    mend: (value) => name(value as T),
+    repair: (value) => repair(value as T),
     checks: [
       check<T>(
         "index.dangling",
         "warning",
         (entity, get) => {
           const found = stranger(entity, get);
-          return found && get(primary(found.owner)) === null ? isGone(found.owner) : null;
+          return found && get(primary(found.owner)) === null ? missingEntity(found.owner) : null;
         },
         keyOf,
-        name,
+        repair,
       ),
       check<T>(
         "index.wrong_value",
@@ -259,34 +261,34 @@ function claimOf<T extends Entity>({ keyOf, primary }: Index<T>): Claim {
         (entity, get) => {
           const found = stranger(entity, get);
           const other = found && get(primary(found.owner));
-          return other && !isSame(keyOf(other), found.key) ? isElsewhere(found.owner) : null;
+          return other && !isSame(keyOf(other), found.key) ? misplacedEntity(found.owner) : null;
         },
         keyOf,
-        name,
+        repair,
       ),
     ],
   };
 }
 
-function naming(key: keys.Key<string> | keys.Key<unknown> | null, id: string): Mend | null {
-  return key && { done: `It names ${id} now`, put: (writes) => writes.set(key, id) };
+function settingId(key: keys.Key<string> | keys.Key<unknown> | null, id: string): Repair | null {
+  return key && { done: `Set to ${id}`, put: (writes) => writes.set(key, id) };
 }
 
-function removal(key: keys.Key<unknown>): Mend {
-  return { done: "It was removed", put: (writes) => writes.delete(key) };
+function removal(key: keys.Key<unknown>): Repair {
+  return { done: "Entry deleted", put: (writes) => writes.delete(key) };
 }
 
-function isGone(id: string): string {
-  return `It names ${shownId(id)}, which is not there`;
+function missingEntity(id: string): string {
+  return `${displayId(id)} does not exist`;
 }
 
-function isElsewhere(id: string): string {
-  return `It names ${shownId(id)}, which is elsewhere`;
+function misplacedEntity(id: string): string {
+  return `${displayId(id)} belongs under another key`;
 }
 
-/** What is no id may be anything, also something personal. */
-function shownId(text: string): string {
-  return isId(text) ? text : "what is no id";
+/** A text that is no id may be personal data. */
+function displayId(text: string): string {
+  return isId(text) ? text : "An invalid id";
 }
 
 function isSame(a: keys.Key<unknown> | null, b: keys.Key<unknown>): boolean {

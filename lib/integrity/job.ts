@@ -1,22 +1,22 @@
 /**
- * Sweeps as operators see them: every night and when somebody asks, in as many
- * short runs of the job as it takes, with a report that stays.
+ * The sweep job: every night and on request, in several short runs, with a stored
+ * report.
  *
- * How far a sweep has come is stored every few seconds. What was not stored when
- * an instance ended is looked at again by the next run, and a repair that was
- * made in it is known by its own record: so a sweep that was interrupted ends as
- * one that was not.
+ * The progress of a sweep is stored every few seconds. After an interruption the
+ * next run repeats what was not stored, and counts repairs by their records, so an
+ * interrupted sweep ends with the same result.
  *
  * @module
  */
 import { type AlertServices, raiseAlert, resolveAlert } from "../alerts/mod.ts";
 import { AppError } from "../errors.ts";
 import { newId } from "../ids.ts";
-import { sweep, type SweepReport } from "./sweep.ts";
+import { FINDINGS_MAX, sweep, type SweepReport } from "./mod.ts";
 import * as keys from "../kv/keys.ts";
-import type { JobRun } from "../kv/records.ts";
+import type { JobRun } from "../kv/job_records.ts";
 import type { Finding, RepairRecord, SweepRecord, SweepRun } from "../kv/sweep_records.ts";
-import { transact, type Writes } from "../kv/transact.ts";
+import { transact } from "../kv/transact.ts";
+import type { Writes } from "../kv/transaction.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { listEntities, type Page, type PageRequest } from "../entities/page.ts";
 import { repair } from "./repair.ts";
@@ -24,111 +24,110 @@ import { isoTime, SECOND_MS } from "../time.ts";
 import { lastDue } from "../jobs/timetable.ts";
 
 export type { Finding, RepairRecord, SweepRecord } from "../kv/sweep_records.ts";
+export { LEFT_UNREPAIRED, SWEEP_STATUSES } from "../kv/sweep_records.ts";
 
 /** When a sweep is due: five fields of cron, UTC. */
 export const SWEEP_SCHEDULE = "0 1 * * *";
 
-/** The incident of a sweep that left something wrong; it ends with the next one that does not. */
+/** The incident of a sweep with findings left; the next sweep without any resolves it. */
 export const SWEEP_FOUND = "sweep_found";
 
-/** How long one run of the job works; an instance may not live for much more. */
+/** The time of one run of the job; an instance may not live much longer. */
 const BUDGET_MS = 40 * SECOND_MS;
-/** After so long what was done is stored, and is not done again. */
+/** The time between two stored states; an interruption repeats no more than that. */
 const SLICE_MS = 2 * SECOND_MS;
-/** Reports that are kept; two months of nights. */
+/** Stored reports: two months of nights. */
 const KEPT_MAX = 60;
-/** Findings that a report lists. */
-const FINDINGS_MAX = 150;
-/** Of a report's findings as JSON: with the rest of it they fit a value of the store. */
+/** The size of a report's findings as JSON: the report must fit a value of the store. */
 const FINDINGS_BYTES_MAX = 48_000;
-/** Repairs that are shown with a report. */
+/** Repairs in the details of a sweep. */
 const REPAIRS_SHOWN = 150;
-/** Entries counted at once. */
+/** Entries per page when counting. */
 const COUNT_PAGE = 500;
-/** Findings that the log names. */
+/** Findings in a log event. */
 const LOGGED_MAX = 10;
 
-/** What sweeping needs of Services. */
+/** The services that the job needs. */
 export type SweepServices = AlertServices;
 
-/** A sweep, and what it mended. */
+/** A sweep with its repairs. */
 export interface SweepDetails extends SweepRecord {
   /** The first 150, oldest first. */
   repairs: RepairRecord[];
 }
 
-/** What a sweep is asked to do. */
-export interface SweepWish {
-  /** Whether it mends what it can. */
+/** The options of a requested sweep. */
+export interface SweepRequest {
+  /** Whether the sweep repairs what it can. */
   isRepairing: boolean;
 }
 
 /**
- * Asks for a sweep, which the job then does. While one waits or is under way,
- * that is the answer, whatever it does.
+ * Requests a sweep, which the job then runs. Returns the pending or running sweep
+ * if there is one, with or without repairs.
  *
  * @throws {AppError} `unavailable`
  */
-export async function askForSweep(
+export async function requestSweep(
   services: SweepServices,
-  wish: SweepWish,
+  request: SweepRequest,
   by: Caller,
 ): Promise<SweepDetails> {
   const now = services.clock();
   const id = newId(now);
   const sweepId = await transact(services, { run: keys.sweepRun }, ({ run }, writes) => {
     if (run?.sweepId) return run.sweepId;
-    putNewSweep(writes, run, newSweep(id, wish, { by, now }));
+    putNewSweep(writes, run, newSweep(id, request, { by, now }));
     return id;
-  }, { operation: operationOf(by, "sweep.ask", wish, { now }) });
+  }, { operation: operationOf(by, "sweep.ask", request, { now }) });
   return await getSweep(services, sweepId);
 }
 
-/** A sweep with what it mended. @throws {AppError} `not_found` */
+/** A sweep with its repairs. Two reads. @throws {AppError} `not_found` */
 export async function getSweep({ store }: SweepServices, id: string): Promise<SweepDetails> {
   const found = await store.get(keys.sweep(id));
-  if (!found) throw new AppError("not_found", "No such sweep");
+  if (!found) throw new AppError("not_found", "Sweep not found");
   const listed = await store.list(keys.repairsOf(id), { limit: REPAIRS_SHOWN });
   return { ...found, repairs: listed.map(({ value }) => value) };
 }
 
-/** A page of the sweeps that are kept, newest first; the first may be under way. */
+/** A page of the stored sweeps, newest first; the first may be pending or running. */
 export function listSweeps(services: SweepServices, page: PageRequest): Promise<Page<SweepRecord>> {
   return listEntities(services, "sweeps", keys.sweeps, page);
 }
 
-/** Whether the job has anything to do. One read. @throws {AppError} `unavailable` */
-export async function isSweepWanted({ store, clock }: SweepServices): Promise<boolean> {
+/** Whether a sweep is pending, running or due for the night. One read. @throws {AppError} `unavailable` */
+export async function isSweepJobDue({ store, clock }: SweepServices): Promise<boolean> {
   const run = await store.get(keys.sweepRun);
   return run === null || run.sweepId !== null || run.nightAt < lastDue(SWEEP_SCHEDULE, clock());
 }
 
 /** Options for {@linkcode runSweep}. */
 export interface RunSweepOptions {
-  /** Ends it between two slices; the next run goes on. */
+  /** Ends the run between two slices; the next run continues. */
   signal: AbortSignal;
-  /** Its lease fences all that is written. */
+  /** The lease of the caller fences all writes. */
   by: Caller;
-  /** How long to go on, in milliseconds; 40 s when absent. */
+  /** The time of the run, in milliseconds; 40 s if absent. */
   budgetMs?: number;
-  /** After how long what was done is stored, in milliseconds; 2 s when absent. */
+  /** The time between two stored states, in milliseconds; 2 s if absent. */
   sliceMs?: number;
 }
 
 /**
- * One run of the job `sweep`: as much of the sweep that is under way, or due, as
- * there is time for. At its end the report is stored, and people are told if
- * something is left wrong.
+ * One run of the job `sweep`: continues the running sweep, or begins the due one,
+ * within its time. The last run stores the report, and raises an alert if findings
+ * are left.
  *
- * @returns What the job tells; `isMore` while the end is not reached.
- * @throws {AppError} `unavailable`; `conflict` when another run has gone on with it
+ * @returns The outcome of the job; with `isMore` before the end of the sweep.
+ * @throws {AppError} `unavailable`; `conflict` when another run has continued the sweep
  */
 export async function runSweep(
   services: SweepServices,
   { signal, by, budgetMs = BUDGET_MS, sliceMs = SLICE_MS }: RunSweepOptions,
 ): Promise<JobRun["outcome"]> {
   const startedAt = performance.now();
-  let state = await underWay(services, by);
+  let state = await currentSweep(services, by);
   if (state === null) return {};
   for (;;) {
     state = await takeStep(services, state, { by, sliceMs });
@@ -144,19 +143,19 @@ export async function runSweep(
   }
 }
 
-/** Entries that a sweep has looked at. */
+/** The entries that a sweep has checked. */
 export function entriesOf({ counts }: Pick<SweepRecord, "counts">): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }
 
-/** A sweep as it is stored: its report so far, and where it goes on. */
+/** A stored sweep: its report so far, and its position. */
 interface State {
   run: SweepRun;
   record: SweepRecord;
 }
 
-/** The sweep to go on with, begun for the night if that is due; null for none. */
-async function underWay(services: SweepServices, by: Caller): Promise<State | null> {
+/** The pending or running sweep; a new one if the nightly sweep is due; null for none. */
+async function currentSweep(services: SweepServices, by: Caller): Promise<State | null> {
   const now = services.clock();
   const night = lastDue(SWEEP_SCHEDULE, now);
   const run = await services.store.get(keys.sweepRun);
@@ -174,7 +173,7 @@ async function underWay(services: SweepServices, by: Caller): Promise<State | nu
   }, { operation: operationOf(by, "sweep.begin", null, { now }) });
 }
 
-/** One slice of a sweep, stored. */
+/** Runs one slice of a sweep and stores the result. */
 async function takeStep(
   services: SweepServices,
   { run, record }: State,
@@ -187,15 +186,15 @@ async function takeStep(
     budgetMs: sliceMs,
     resumeFrom: run.resumeFrom,
     ...(record.isRepairing
-      ? { mend: (broken) => repair(services, broken, { sweepId: id, by }) }
+      ? { repair: (defect) => repair(services, defect, { sweepId: id, by }) }
       : {}),
   });
   let next: SweepRecord = { ...withSlice(record, slice), startedAt, status: "running" };
   if (slice.isComplete) {
     const repairsTotal = record.isRepairing ? await countRepairs(services, id) : 0;
     next = { ...next, repairsTotal, status: "done", endedAt: isoTime(clock()) };
-    // Before it is stored that this was the end: then it is told whatever comes between.
-    await tell(services, next);
+    // Before the commit of the last step: an instance that dies in between alerts again.
+    await reportFindings(services, next);
   }
   const now = clock();
   return await transact({ store }, { run: keys.sweepRun }, (found, writes) => {
@@ -205,10 +204,10 @@ async function takeStep(
   }, { operation: operationOf(by, "sweep.step", null, { now }) });
 }
 
-/** Two runs of one sweep cannot both take a step. */
+/** Prevents two runs of one sweep from taking the same step. */
 function expectStep(found: SweepRun | null, seen: SweepRun | null): void {
   if (found?.step === seen?.step) return;
-  throw new AppError("conflict", "Another run has gone on with the sweep");
+  throw new AppError("conflict", "Another run has continued the sweep");
 }
 
 function putRun(writes: Writes, run: SweepRun, { resumeFrom, isComplete }: SweepReport): SweepRun {
@@ -224,11 +223,14 @@ function putRun(writes: Writes, run: SweepRun, { resumeFrom, isComplete }: Sweep
 
 function newSweep(
   id: string,
-  { isRepairing }: SweepWish,
+  { isRepairing }: SweepRequest,
   { by: { actor, requestId }, now }: { by: Caller; now: number },
 ): SweepRecord {
   return {
-    ...{ id, isRepairing, requestId, by: actor },
+    id,
+    isRepairing,
+    requestId,
+    by: actor,
     status: "pending",
     requestedAt: isoTime(now),
     startedAt: null,
@@ -242,7 +244,7 @@ function newSweep(
   };
 }
 
-/** Writes a sweep that is to be done, and deletes those that are kept no more. */
+/** Writes a pending sweep, and deletes the oldest beyond {@linkcode KEPT_MAX}. */
 function putNewSweep(
   writes: Writes,
   run: SweepRun | null,
@@ -263,7 +265,7 @@ function putNewSweep(
   return next;
 }
 
-/** A report with what one more slice found. */
+/** A report with the results of one more slice. */
 function withSlice(record: SweepRecord, slice: SweepReport): SweepRecord {
   const counts = { ...record.counts };
   for (const [name, count] of Object.entries(slice.counts)) {
@@ -272,7 +274,7 @@ function withSlice(record: SweepRecord, slice: SweepReport): SweepRecord {
   return {
     ...record,
     counts,
-    findings: listed([...record.findings, ...slice.findings]),
+    findings: truncated([...record.findings, ...slice.findings]),
     findingsTotal: record.findingsTotal + slice.findingsTotal,
     criticalTotal: record.criticalTotal + slice.criticalTotal,
     repairsTotal: record.repairsTotal + slice.repairsTotal,
@@ -280,8 +282,8 @@ function withSlice(record: SweepRecord, slice: SweepReport): SweepRecord {
   };
 }
 
-/** The first of the findings, as many as there is room for. */
-function listed(findings: Finding[]): Finding[] {
+/** The first findings, up to {@linkcode FINDINGS_MAX} and {@linkcode FINDINGS_BYTES_MAX}. */
+function truncated(findings: Finding[]): Finding[] {
   let bytes = 0;
   const end = findings.findIndex((finding) => {
     bytes += new TextEncoder().encode(JSON.stringify(finding)).length + 1;
@@ -290,7 +292,7 @@ function listed(findings: Finding[]): Finding[] {
   return findings.slice(0, Math.min(FINDINGS_MAX, end < 0 ? findings.length : end));
 }
 
-/** By their records: a run that was killed has not told of all that it mended. */
+/** Counts the records of repairs: a killed run has not stored the count of its last slice. */
 async function countRepairs({ store }: SweepServices, id: string): Promise<number> {
   const prefix = keys.repairsOf(id);
   let count = 0;
@@ -306,8 +308,8 @@ async function countRepairs({ store }: SweepServices, id: string): Promise<numbe
   }
 }
 
-/** Tells people what is left wrong, or that nothing is. */
-async function tell(services: SweepServices, record: SweepRecord): Promise<void> {
+/** Raises an alert if findings are left; resolves it if none are. */
+async function reportFindings(services: SweepServices, record: SweepRecord): Promise<void> {
   const { id, findings, findingsTotal, criticalTotal } = record;
   if (findingsTotal === 0) return await resolveAlert(services, SWEEP_FOUND);
   services.log.error("sweep.found", {
@@ -315,12 +317,13 @@ async function tell(services: SweepServices, record: SweepRecord): Promise<void>
     findingsTotal,
     findings: findings.slice(0, LOGGED_MAX),
   });
+  const count = `${findingsTotal} ${findingsTotal === 1 ? "finding" : "findings"}`;
   const checks = [...new Set(findings.map(({ check }) => check))].join(", ");
   await raiseAlert(services, {
     name: SWEEP_FOUND,
     severity: criticalTotal > 0 ? "critical" : "warning",
-    title: `The sweep left ${findingsTotal} things wrong, ${criticalTotal} of them critical`,
-    detail: `${checks}; /api/v2/system/sweeps/${id} has them`,
+    title: `Sweep: ${count} left, ${criticalTotal} critical`,
+    detail: `${checks}; see /api/v2/system/sweeps/${id}`,
     quietMs: null,
   });
 }

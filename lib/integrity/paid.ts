@@ -1,13 +1,12 @@
 /**
- * What an invoice has on it: what is wrong with that, and what mends it. What is
- * paid, what went back and the state follow from the payments, which are never
- * touched.
+ * The paid and refunded amounts and the status of an invoice: their faults and
+ * their repair. All follow from the payments, which no repair changes.
  *
  * @module
  */
-import { leadsTo } from "../entities/audit.ts";
+import { leadsTo } from "../entities/mod.ts";
 import { amountFault, formFault, moneyFault, statusFault, totalFault } from "./amounts.ts";
-import type { Get, Mender } from "./indexes.ts";
+import type { Get, RepairRule } from "./indexes.ts";
 import type { Judge } from "./view.ts";
 import { markIn } from "../invoices/due.ts";
 import { putStatus, statusWith } from "../invoices/status.ts";
@@ -16,40 +15,40 @@ import type { Payment } from "../kv/payment_records.ts";
 import type { Invoice } from "../kv/records.ts";
 import { worthOf } from "../payments/state.ts";
 
-/** What payments are worth to an invoice, in minor units. */
+/** The amounts that payments add to an invoice, in minor units. */
 export type Worth = ReturnType<typeof worthOf>;
 
-/** An invoice that has other money on it than its payments are worth, or than its state says. */
+/** An invoice whose amounts contradict its payments or its status. */
 export interface PaidFault {
-  /** Which one. */
+  /** The invoice. */
   invoiceId: string;
-  /** What the finding is called. */
+  /** The name of the finding. */
   check: "invoice.paid_wrong" | "invoice.status_wrong";
-  /** Finds it again; what is wrong itself where that takes more than a snapshot shows. */
+  /** Judges the fault again; its text if that takes more keys than a snapshot has. */
   judge: Judge | string;
-  /** What mends it; null where only a person can. */
-  mender: Mender | null;
-  /** What the judge asks for. */
-  asked: readonly keys.Key<unknown>[];
+  /** The repair; null where only a person can repair. */
+  repairRule: RepairRule | null;
+  /** The keys that the judge reads. */
+  readKeys: readonly keys.Key<unknown>[];
 }
 
-/** An invoice as it was when all of its payments were read. */
+/** An invoice at the revision at which all of its payments were read. */
 interface Account {
   invoiceId: string;
   revision: number;
   paymentIds: readonly string[];
 }
 
-/** What a repair calls itself in the history. */
+/** The action of a repair in the audit history. */
 const ACTION = "repair.paid";
 /** Keys that a repair may read, beside the one that fences it. */
 const KEYS_MAX = 8;
 
-/** What no payments are worth. */
+/** The worth of no payments. */
 export const NO_WORTH: Worth = Object.freeze({ paidMinor: 0, refundedMinor: 0 });
 
-/** What several are worth together. */
-export function sumOf(worths: readonly Worth[]): Worth {
+/** The sum of several worths. */
+export function totalWorth(worths: readonly Worth[]): Worth {
   return worths.reduce((sum, { paidMinor, refundedMinor }) => ({
     paidMinor: sum.paidMinor + paidMinor,
     refundedMinor: sum.refundedMinor + refundedMinor,
@@ -57,10 +56,10 @@ export function sumOf(worths: readonly Worth[]): Worth {
 }
 
 /**
- * What is wrong with the money on an invoice, by the name of the finding and in
- * words; null for nothing, and where it is wrong in itself and says so already.
+ * The fault of an invoice's paid amounts: the name of the finding and its text.
+ * Null for none, and for an invoice with another fault, which is a finding itself.
  *
- * @param worth That of all of its payments; null if one of them cannot be read.
+ * @param worth The worth of all of its payments; null if one of them is unreadable.
  */
 export function paidFault(
   invoice: Invoice,
@@ -73,18 +72,25 @@ export function paidFault(
   const check = "invoice.paid_wrong";
   const { paidMinor, refundedMinor } = invoice;
   if (worth.paidMinor !== paidMinor) {
-    return { check, detail: `${paidMinor} are paid, its payments are ${worth.paidMinor}` };
+    return {
+      check,
+      detail: `The paid amount is ${paidMinor}, the payments add up to ${worth.paidMinor}`,
+    };
   }
   if (worth.refundedMinor === refundedMinor) return null;
-  return { check, detail: `${refundedMinor} went back, of its payments ${worth.refundedMinor}` };
+  return {
+    check,
+    detail: `The refunded amount is ${refundedMinor}, the payments' refunds add up to ` +
+      worth.refundedMinor,
+  };
 }
 
 /**
- * The same as something that can be judged again, and mended within a transaction.
+ * The fault of {@linkcode paidFault} with its judge and its repair.
  *
- * @param paymentIds All of its payments, read while it was at this revision.
+ * @param paymentIds All payments of the invoice, read while it was at this revision.
  */
-export function faultWithMend(
+export function repairableFault(
   invoice: Invoice,
   paymentIds: readonly string[],
   worth: Worth | null,
@@ -94,20 +100,21 @@ export function faultWithMend(
   const { check, detail } = fault;
   const { id: invoiceId, revision } = invoice;
   const key = keys.invoice(invoiceId);
-  const asked = [key, ...paymentIds.map(keys.payment)];
-  // With what was written after it: more than that no transaction could look at.
-  if (worth === null || asked.length + 1 > KEYS_MAX) {
-    return { invoiceId, check, judge: detail, mender: null, asked: [key] };
+  const readKeys = [key, ...paymentIds.map(keys.payment)];
+  // One more for the audit entry of the next revision; a transaction cannot read more keys.
+  if (worth === null || readKeys.length + 1 > KEYS_MAX) {
+    return { invoiceId, check, judge: detail, repairRule: null, readKeys: [key] };
   }
   const account = { invoiceId, revision, paymentIds };
-  return { invoiceId, check, judge: judgeOf(account), mender: menderOf(account), asked };
+  const judge = judgeFor(account);
+  return { invoiceId, check, judge, repairRule: repairRuleFor(account), readKeys };
 }
 
 /**
- * Payments that were not there yet are worth nothing until they change the
- * invoice, so of its next revision nothing can be said unless a repair made it.
+ * A payment that is not in `paymentIds` counts once it changes the invoice, so the
+ * next revision has no verdict unless a repair made it.
  */
-function judgeOf({ invoiceId, revision, paymentIds }: Account): Judge {
+function judgeFor({ invoiceId, revision, paymentIds }: Account): Judge {
   return (get) => {
     const invoice = get(keys.invoice(invoiceId));
     if (!invoice) return null;
@@ -118,73 +125,73 @@ function judgeOf({ invoiceId, revision, paymentIds }: Account): Judge {
     const payments = paymentIds.map((id) => get(keys.payment(id)));
     const worths = payments.filter((payment) => payment !== null)
       .filter((payment) => payment.invoiceId === invoiceId).map(worthOf);
-    return paidFault(invoice, sumOf(worths))?.detail ?? null;
+    return paidFault(invoice, totalWorth(worths))?.detail ?? null;
   };
 }
 
-/** Writes what the payments are worth, where histories prove that they are. */
-function menderOf({ invoiceId, revision, paymentIds }: Account): Mender {
+/** Sets the amounts to the worth of the payments, if histories prove that worth. */
+function repairRuleFor({ invoiceId, revision, paymentIds }: Account): RepairRule {
   return (get) => {
     const invoice = get(keys.invoice(invoiceId));
     if (invoice?.revision !== revision) return null;
     const found = paymentIds.map((id) => get(keys.payment(id)));
     const payments = found.filter((payment) => payment?.invoiceId === invoiceId)
       .filter((payment) => payment !== null);
-    // One that its index names, and that is not there, may have been worth something.
+    // A payment that is indexed and missing may have had a worth.
     if (payments.length < paymentIds.length) return null;
     const changed = payments.filter(({ revision }) => revision > 1);
     if (payments.length + changed.length + 3 > KEYS_MAX) return null;
 
-    const { paidMinor, refundedMinor } = sumOf(payments.map(worthOf));
+    const { paidMinor, refundedMinor } = totalWorth(payments.map(worthOf));
     const { totalMinor } = invoice;
-    // To give one up makes a revision, so none begins so.
-    const isNone = revision === 1 && invoice.status === "uncollectible";
-    const status = statusWith(isNone ? "open" : invoice.status, {
+    // No invoice is uncollectible at revision 1: writing it off makes a revision.
+    const isImpossible = revision === 1 && invoice.status === "uncollectible";
+    const status = statusWith(isImpossible ? "open" : invoice.status, {
       totalMinor,
       paidMinor,
       refundedMinor,
     });
     const fields = { paidMinor, refundedMinor, status };
-    const mended: Invoice = { ...invoice, ...fields, ...markIn(status, invoice) };
-    if (amountFault(mended) ?? statusFault(mended) ?? totalFault(mended)) return null;
-    if (!isBorneOut(invoice, mended, payments, get)) return null;
+    const repaired: Invoice = { ...invoice, ...fields, ...markIn(status, invoice) };
+    if (amountFault(repaired) ?? statusFault(repaired) ?? totalFault(repaired)) return null;
+    if (!isConfirmed(invoice, repaired, payments, get)) return null;
     return {
-      done: `It is ${status} now, with ${paidMinor} of ${totalMinor} paid`,
+      done: `Status set to ${status} with ${paidMinor} of ${totalMinor} paid`,
       put: (writes, by, now) => putStatus(writes, invoice, { fields, action: ACTION, by, now }),
     };
   };
 }
 
 /**
- * Whether histories prove what an invoice is to become. Its own does, if it leads
- * there. If it leads to what the invoice is, the program wrote that: then payments
- * whose histories prove them may add to it, but nothing may be taken away, since a
- * payment that is gone would look like that too.
+ * Whether histories prove the repaired invoice. The invoice's own history does if
+ * it leads there. If it leads to the stored invoice, the program wrote that: then
+ * payments with a proven worth may add to it, but nothing may be subtracted, since
+ * a lost payment would look the same.
  */
-function isBorneOut(
+function isConfirmed(
   invoice: Invoice,
-  mended: Invoice,
+  repaired: Invoice,
   payments: readonly Payment[],
   get: Get,
 ): boolean {
   const { id, revision } = invoice;
-  // It has been further than it is: its history must not be written over.
+  // The invoice had a later revision, whose history must not be overwritten.
   if (get(keys.audit("invoice", id, revision + 1)) !== null) return false;
   if (!payments.every((payment) => isAsWritten(payment, get))) return false;
-  // An invoice begins with nothing on it, and whatever comes makes a revision.
-  if (revision === 1) return mended.paidMinor === 0 && mended.refundedMinor === 0;
+  // An invoice is created unpaid, and every payment makes a revision.
+  if (revision === 1) return repaired.paidMinor === 0 && repaired.refundedMinor === 0;
   const last = get(keys.audit("invoice", id, revision));
   if (last === null) return false;
-  if (leadsTo(last, mended)) return true;
+  if (leadsTo(last, repaired)) return true;
   return leadsTo(last, invoice) && payments.every(isProven) &&
-    mended.paidMinor >= invoice.paidMinor && mended.refundedMinor >= invoice.refundedMinor;
+    repaired.paidMinor >= invoice.paidMinor && repaired.refundedMinor >= invoice.refundedMinor;
 }
 
-/** Nothing shows that a payment was altered. */
+/** Whether nothing shows that a payment was altered. */
 function isAsWritten(payment: Payment, get: Get): boolean {
   const { id, revision, chain, channel, status } = payment;
   if (revision === 1) {
-    // Only what a person took is complete from the beginning.
+    // Only a manual payment is created as completed.
     const isComplete = status === "completed" || status === "reversed";
     return chain === null && isComplete === (channel === "manual");
   }
@@ -192,7 +199,7 @@ function isAsWritten(payment: Payment, get: Get): boolean {
   return last !== null && leadsTo(last, payment);
 }
 
-/** Its history proves what it is worth: that of a payment at its first revision proves nothing. */
+/** Whether the history of a payment proves its worth; revision 1 has no history. */
 function isProven(payment: Payment): boolean {
   return payment.revision > 1 || worthOf(payment).paidMinor === 0;
 }

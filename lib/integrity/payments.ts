@@ -1,6 +1,6 @@
 /**
- * The invariants of money: each payment is sound, belongs to its invoice and can
- * be found, and each invoice has the money on it that its payments are worth.
+ * The invariants of money: each payment is consistent, belongs to its invoice and
+ * is indexed, and each invoice has the paid amounts of its payments.
  *
  * @module
  */
@@ -10,12 +10,19 @@ import {
   check,
   type Get,
   type Index,
-  indexRoom,
+  indexTable,
   missing,
-  type Room,
   shared,
+  type Table,
 } from "./indexes.ts";
-import { faultWithMend, NO_WORTH, type PaidFault, paidFault, sumOf, type Worth } from "./paid.ts";
+import {
+  NO_WORTH,
+  type PaidFault,
+  paidFault,
+  repairableFault,
+  totalWorth,
+  type Worth,
+} from "./paid.ts";
 import { View } from "./view.ts";
 import * as keys from "../kv/keys.ts";
 import type { Payment } from "../kv/payment_records.ts";
@@ -50,7 +57,7 @@ const paymentDue: Index<Payment> = {
   hasIds: true,
 };
 
-/** What must be true of every payment, beside its history. */
+/** The checks of a payment, except its history. */
 export const PAYMENT_CHECKS: readonly Check[] = [
   check<Payment>("payment.invoice_missing", "critical", invoiceFault),
   check<Payment>("payment.amount_invalid", "critical", amountFault),
@@ -62,66 +69,70 @@ export const PAYMENT_CHECKS: readonly Check[] = [
   missing(paymentDue),
 ];
 
-/** What must be true of the ways to find them. */
-export const PAYMENT_INDEX_ROOMS: readonly Room[] = [
-  indexRoom(paymentByInvoice),
-  indexRoom(paymentByStatus),
-  indexRoom(paymentByTracking),
-  indexRoom(paymentDue),
+/** The tables of the indexes of payments. */
+export const PAYMENT_INDEX_TABLES: readonly Table[] = [
+  indexTable(paymentByInvoice),
+  indexTable(paymentByStatus),
+  indexTable(paymentByTracking),
+  indexTable(paymentDue),
 ];
 
 function invoiceFault({ invoiceId, currency }: Payment, get: Get): string | null {
   const invoice = get(keys.invoice(invoiceId));
-  if (!invoice) return `Invoice ${invoiceId} is not there`;
+  if (!invoice) return `Invoice ${invoiceId} does not exist`;
   if (invoice.currency !== currency) return `Invoice ${invoiceId} is in another currency`;
   return invoice.status === "draft" ? `Invoice ${invoiceId} is a draft` : null;
 }
 
 function amountFault(payment: Payment): string | null {
   const { currency, amountMinor, receivedMinor, refunds } = payment;
-  if (!isCurrency(currency)) return "The currency is not one";
-  if (!isAmount(amountMinor, { least: 1 })) return "What was asked for is not an amount";
-  if (!isAmount(receivedMinor, { least: 0 })) return "What was received is not an amount";
+  if (!isCurrency(currency)) return "The currency is unknown";
+  if (!isAmount(amountMinor, { least: 1 })) return "The requested amount is invalid";
+  if (!isAmount(receivedMinor, { least: 0 })) return "The received amount is invalid";
   if (!refunds.every(({ amountMinor }) => isAmount(amountMinor, { least: 1 }))) {
-    return "A refund is not an amount";
+    return "The amount of a refund is invalid";
   }
   const refunded = refundedOf(payment);
-  return refunded <= receivedMinor ? null : `${refunded} went back of ${receivedMinor}`;
+  return refunded <= receivedMinor
+    ? null
+    : `${refunded} was refunded, only ${receivedMinor} was received`;
 }
 
-/** What was completed was confirmed: by the gateway for this amount, or by a person who is named. */
+/** A completed payment was confirmed: by the gateway for this amount, or by a named person. */
 function stateFault(payment: Payment): string | null {
   const { channel, status, amountMinor, receivedMinor, completedAt, resolution } = payment;
   const isReceived = receivedMinor > 0;
   if (status === "completed" && (!isReceived || completedAt === null)) {
-    return "It is completed, and nothing was received";
+    return "The payment is completed without an amount received or a time";
   }
   if (status !== "completed" && status !== "reversed" && isReceived) {
-    return `It is ${status}, and ${receivedMinor} were received`;
+    return `The status is ${status} with ${receivedMinor} received`;
   }
   if (!isReceived || resolution?.outcome === "completed") return null;
-  if (receivedMinor !== amountMinor) return `Of ${amountMinor}, ${receivedMinor} were received`;
-  const isNamed = channel === "manual" || payment.trackingId !== null;
-  return isNamed ? null : "The gateway has no name for it";
+  if (receivedMinor !== amountMinor) {
+    return `${receivedMinor} was received instead of ${amountMinor}`;
+  }
+  const hasReference = channel === "manual" || payment.trackingId !== null;
+  return hasReference ? null : "The payment has no reference of the gateway";
 }
 
-/** Invoices whose payments are looked at in one step. */
+/** Invoices whose payments are compared in one step. */
 const STEP = 200;
-/** Payments read at once. */
+/** Payments per page. */
 const PAGE = 500;
 /** Keys that Deno KV reads in one call. */
 const KEYS_PER_READ = 10;
-/** How often an invoice is read again because it has changed meanwhile. */
+/** Retries of an invoice that changed while its payments were read. */
 const MOVES_MAX = 3;
 
 /**
- * Compares a page of invoices with their payments. What looks wrong is looked at
- * again by itself: every payment that changes what an invoice has on it changes
- * the invoice in the same commit, so payments read between two equal revisions
- * are those of that revision.
+ * Compares a page of invoices with their payments, and each suspect once more by
+ * itself. A payment that changes the paid amounts of an invoice changes the invoice
+ * in the same commit, so payments read between two equal revisions belong to that
+ * revision.
  *
- * @param after The invoice that the step before ended with; null at the beginning.
- * @returns What is wrong, and where to go on; null at the end.
+ * @param after The last invoice of the previous step; null at the beginning.
+ * @returns The faults, and the position of the next step; null at the end.
  */
 export async function comparePaid(
   store: Store,
@@ -138,19 +149,19 @@ export async function comparePaid(
   for (const entry of page) {
     const invoice = valueOf<Invoice>(entry);
     if (!invoice || paidFault(invoice, worthIn(sums, invoice)) === null) continue;
-    const fault = await lookAgain(store, invoice.id);
+    const fault = await compareOne(store, invoice.id);
     if (fault !== null) faults.push(fault);
   }
   return { faults, next: page.length < STEP ? null : page.at(-1)!.key };
 }
 
-/** The payments of an invoice, and what they are worth together; null where one cannot be read. */
+/** The payments of an invoice and their total worth; null if one of them is unreadable. */
 interface Sum {
   paymentIds: string[];
   worth: Worth | null;
 }
 
-/** The sums of invoices, from one to another. */
+/** The sums of all invoices between two ids, both included. */
 async function sumsBetween(
   store: Store,
   first: string,
@@ -180,7 +191,7 @@ function plus(
   invoiceId: string,
 ): Worth | null {
   if (worth === null || payment === undefined) return null;
-  return payment?.invoiceId === invoiceId ? sumOf([worth, worthOf(payment)]) : worth;
+  return payment?.invoiceId === invoiceId ? totalWorth([worth, worthOf(payment)]) : worth;
 }
 
 function worthIn(sums: Map<string, Sum>, { id }: Invoice): Worth | null {
@@ -188,27 +199,27 @@ function worthIn(sums: Map<string, Sum>, { id }: Invoice): Worth | null {
   return sum ? sum.worth : NO_WORTH;
 }
 
-/** Payments in the order of their keys: null where there is none, undefined where one cannot be read. */
+/** Payments in the order of their keys: null for a missing one, undefined for an unreadable one. */
 async function readAll(
   store: Store,
-  wanted: readonly keys.Key<Payment>[],
+  paymentKeys: readonly keys.Key<Payment>[],
 ): Promise<(Payment | null | undefined)[]> {
   const chunks: Promise<StoredEntry[]>[] = [];
-  for (let i = 0; i < wanted.length; i += KEYS_PER_READ) {
-    chunks.push(store.getStored(wanted.slice(i, i + KEYS_PER_READ)));
+  for (let i = 0; i < paymentKeys.length; i += KEYS_PER_READ) {
+    chunks.push(store.getStored(paymentKeys.slice(i, i + KEYS_PER_READ)));
   }
   const entries = (await Promise.all(chunks)).flat();
   return entries.map((entry) => entry.versionstamp === null ? null : valueOf<Payment>(entry));
 }
 
-/** A whole value; undefined for what cannot be read, which is a finding of its own. */
+/** The value of an entry; undefined for an unreadable one, which is a finding itself. */
 function valueOf<T>(entry: StoredEntry): T | undefined {
   const reading = new View().add(entry);
-  return "value" in reading ? reading.value as T : undefined; // whole, so of the type of its key
+  return "value" in reading ? reading.value as T : undefined; // its shape was checked against its key
 }
 
-/** Null also for an invoice that keeps moving, and is left to the next sweep. */
-async function lookAgain(store: Store, invoiceId: string): Promise<PaidFault | null> {
+/** Null also for an invoice that keeps changing: the next sweep checks it again. */
+async function compareOne(store: Store, invoiceId: string): Promise<PaidFault | null> {
   const readInvoice = async () => {
     const [entry] = await store.getStored([keys.invoice(invoiceId)]);
     return entry && entry.versionstamp !== null ? valueOf<Invoice>(entry) : undefined;
@@ -220,7 +231,7 @@ async function lookAgain(store: Store, invoiceId: string): Promise<PaidFault | n
     if (!before || !after) return null;
     if (before.revision !== after.revision) continue;
     const paymentIds = sums.get(invoiceId)?.paymentIds ?? [];
-    return faultWithMend(after, paymentIds, worthIn(sums, after));
+    return repairableFault(after, paymentIds, worthIn(sums, after));
   }
   return null;
 }

@@ -1,9 +1,10 @@
 /**
- * Questions about the entries of a page, and which of them make a suspect.
+ * The questions that checks ask about a page of entries, and the suspects that
+ * they find.
  *
  * @module
  */
-import type { Check, Mender, Room } from "./indexes.ts";
+import type { Check, RepairRule, Table } from "./indexes.ts";
 import { type Fault, type Judge, View } from "./view.ts";
 import { type Key, keyText } from "../kv/keys.ts";
 import type { Severity } from "../kv/records.ts";
@@ -12,64 +13,64 @@ import { REDACTED } from "../telemetry/redact.ts";
 
 /** One check of one entry. */
 export interface Question {
-  /** What a finding would be called. */
+  /** The name of the finding. */
   check: string;
-  /** How much it would matter. */
+  /** The severity of the finding. */
   severity: Severity;
-  /** Where it would be. */
+  /** The key of the finding. */
   key: Key<unknown>;
-  /** Says whether it is so. */
+  /** Decides whether the entry is wrong. */
   judge: Judge;
-  /** What mends it; null where only a person can. */
-  mender: () => Mender | null | Promise<Mender | null>;
-  /** Which entry of the page it is about. */
-  place: number;
-  /** It is about something that belongs to the entry, and is looked at again in a room of its own. */
+  /** Resolves to the repair; null where only a person can repair. */
+  repairRule: () => RepairRule | null | Promise<RepairRule | null>;
+  /** The entry's index in the page. */
+  pageIndex: number;
+  /** The question is about a claim of the entry, which its own table checks again. */
   isClaim?: boolean;
-  /** What belongs to the entry and may be unreadable, and what mends that. */
-  claimed?: { key: Key<unknown>; severity: Severity; mender: Mender };
+  /** The claim of the entry, which may be unreadable, and its repair. */
+  claimed?: { key: Key<unknown>; severity: Severity; repairRule: RepairRule };
 }
 
-/** What looks wrong in the scan. */
+/** An entry that looks wrong in the scan. */
 export interface Suspect extends Omit<Question, "judge" | "claimed"> {
-  /** Says whether it is so; the finding itself where an entry cannot be read. */
+  /** Decides whether the entry is wrong; the text of the finding for an unreadable entry. */
   judge: Judge | string;
-  /** What the judge asked for. */
-  asked: readonly Key<unknown>[];
+  /** The keys that the judge read. */
+  readKeys: readonly Key<unknown>[];
 }
 
 /** Keys that end in an e-mail address or phone number. */
 const PERSONAL = new Set(["client_by_email", "client_by_phone"]);
-/** Longer ones are not ours, and a report has to fit a value of the store. */
-const SHOWN_MAX = 200;
+/** Characters. Keys of the program are shorter, and a report must fit a value of the store. */
+const DISPLAY_MAX = 200;
 
-/** A key as it may be told. */
-export function shown(key: Key<unknown>): string {
+/** A key for reports and logs: JSON of up to 200 characters, personal data redacted. */
+export function displayKey(key: Key<unknown>): string {
   const text = keyText(PERSONAL.has(String(key[0])) ? [key[0]!, REDACTED] : key);
-  return text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}…` : text;
+  return text.length > DISPLAY_MAX ? `${text.slice(0, DISPLAY_MAX)}…` : text;
 }
 
-/** All that is asked about one entry; more of it if what is found is to be mended. */
-export function questionsOf(
+/** All questions about one entry; a repairing sweep also asks about the claims of the entry. */
+export function questionsAbout(
   checks: readonly Check[],
   key: Key<unknown>,
   value: unknown,
-  { place, isMending }: { place: number; isMending: boolean },
+  { pageIndex, isRepairing }: { pageIndex: number; isRepairing: boolean },
 ): Question[] {
   const ask = (check: Check, isClaim: boolean): Question => {
     return {
       check: check.name,
       severity: check.severity,
       key: check.at(value, key),
-      place,
+      pageIndex,
       isClaim,
       judge(get) {
         const found = get(key);
         return found === null ? null : check.judge(found, key, get);
       },
-      mender: () => (get) => {
+      repairRule: () => (get) => {
         const found = get(key);
-        return found === null ? null : check.mend(found, key, get);
+        return found === null ? null : check.repair(found, key, get);
       },
     };
   };
@@ -77,19 +78,19 @@ export function questionsOf(
     const { claim } = check;
     const own = ask(check, false);
     const at = claim?.at(value) ?? null;
-    if (!isMending || !claim || at === null) return [own];
-    const mender: Mender = (get) => {
+    if (!isRepairing || !claim || at === null) return [own];
+    const repairRule: RepairRule = (get) => {
       const found = get(key);
-      const isStill = found !== null && keyText(claim.at(found) ?? []) === keyText(at);
-      return isStill ? claim.mend(found) : null;
+      const isUnchanged = found !== null && keyText(claim.at(found) ?? []) === keyText(at);
+      return isUnchanged ? claim.repair(found) : null;
     };
-    own.claimed = { key: at, severity: "warning", mender };
+    own.claimed = { key: at, severity: "warning", repairRule };
     return [own, ...claim.checks.map((one) => ask(one, true))];
   });
 }
 
-/** Those of the questions that are answered with something wrong; reads what they are about into the view. */
-export async function suspectsOf(
+/** The questions whose judge found a fault. Reads the keys that they ask for into the view. */
+export async function findSuspects(
   questions: readonly Question[],
   view: View,
   store: Store,
@@ -100,7 +101,7 @@ export async function suspectsOf(
     for (const question of open) {
       const { verdict, isFinal, keys } = view.ask(question.judge);
       if (!isFinal) again.push(question);
-      else if (verdict !== null) suspects.push({ ...question, asked: keys });
+      else if (verdict !== null) suspects.push({ ...question, readKeys: keys });
     }
     await view.fill(store);
     open = again;
@@ -108,37 +109,43 @@ export async function suspectsOf(
   return suspects;
 }
 
-/** What belongs to the entries of the page and cannot be read, as far as the view has it. */
-export function claimsOn(questions: readonly Question[], view: View): Suspect[] {
-  return questions.flatMap(({ claimed, place }): Suspect[] => {
+/** The unreadable claims of the entries of the page, as far as the view has read them. */
+export function unreadableClaims(questions: readonly Question[], view: View): Suspect[] {
+  return questions.flatMap(({ claimed, pageIndex }): Suspect[] => {
     const fault = claimed ? view.faultAt(claimed.key) : null;
     if (!claimed || !fault) return [];
-    const { key, severity, mender } = claimed;
-    return [{ ...faulty(key, fault), severity, mender: () => mender, place, isClaim: true }];
+    const { key, severity, repairRule } = claimed;
+    return [{
+      ...readingFault(key, fault),
+      severity,
+      pageIndex,
+      repairRule: () => repairRule,
+      isClaim: true,
+    }];
   });
 }
 
-/** An entry of a room that cannot be read: by itself it is a snapshot. */
+/** An unreadable entry of a table. It refers to nothing, so one read is a snapshot. */
 export function unreadable(
-  { severity, mendUnreadable }: Room,
+  { severity, repairUnreadable }: Table,
   key: Key<unknown>,
-  { fault, place }: { fault: Fault; place: number },
+  { fault, pageIndex }: { fault: Fault; pageIndex: number },
   store: Store,
 ): Suspect {
   return {
-    ...faulty(key, fault),
+    ...readingFault(key, fault),
     severity,
-    place,
-    mender: () => mendUnreadable?.(key, store) ?? null,
+    pageIndex,
+    repairRule: () => repairUnreadable?.(key, store) ?? null,
   };
 }
 
-function faulty(
+function readingFault(
   key: Key<unknown>,
   fault: Fault,
-): Pick<Suspect, "check" | "key" | "judge" | "asked"> {
+): Pick<Suspect, "check" | "key" | "judge" | "readKeys"> {
   const judge = fault === "undecodable"
-    ? "What is stored is no value that this program can read"
-    : "What is stored is not what belongs under its key";
-  return { check: `value.${fault}`, key, judge, asked: [key] };
+    ? "The stored bytes cannot be decoded"
+    : "The stored value does not have the shape that its key requires";
+  return { check: `value.${fault}`, key, judge, readKeys: [key] };
 }

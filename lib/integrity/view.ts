@@ -1,36 +1,34 @@
 /**
- * Judging what is stored: over a view that is filled as it is asked for, and
- * over one snapshot.
+ * Judges stored values: on a view that is filled on demand, and on one snapshot.
  *
- * A judge may ask for a key that the view does not have. It is then told that
- * nothing is there, what it said does not count, and it is asked again when the
- * view has what it wanted. So checks are plain functions, and reads are made for
- * many of them at once.
+ * A judge may ask for a key that the view does not have. It then gets null, its
+ * verdict does not count, and it runs again once the view has the key. So checks
+ * are plain functions, and one read serves many of them.
  *
  * @module
  */
 import type { Get } from "./indexes.ts";
-import { isWhole } from "./shapes.ts";
+import { hasValidShape } from "./shapes.ts";
 import { decode } from "../kv/codec.ts";
 import { type Key, keyText } from "../kv/keys.ts";
 import type { Store, StoredEntry } from "../kv/store.ts";
 
-/** Says what is wrong, in one line without personal data, or null. Pure. */
+/** Returns the fault in one line without personal data, or null. Pure. */
 export type Judge = (get: Get) => string | null;
 
-/** What a judge made of a view. */
+/** The verdict of a judge on a view. */
 export interface Answer<R = string> {
-  /** What is wrong, or null; null also where something that it asked for cannot be read. */
+  /** The fault, or null; null also if one of the keys is unreadable. */
   verdict: R | null;
-  /** Whether the view had all that the judge asked for; otherwise the verdict does not count. */
+  /** Whether the view had all of the keys; otherwise the verdict does not count. */
   isFinal: boolean;
-  /** Whether all that it asked for can be read. */
+  /** Whether all of the keys are readable. */
   isReadable: boolean;
-  /** What it asked for. */
+  /** The keys that the judge asked for. */
   keys: Key<unknown>[];
 }
 
-/** Why an entry cannot be read: its bytes are no value, or the value is not what its key promises. */
+/** Why an entry is unreadable: its bytes cannot be decoded, or the value does not fit its key. */
 export type Fault = "undecodable" | "malformed";
 
 /** An entry, read. */
@@ -38,57 +36,60 @@ export type Reading = { value: unknown } | { fault: Fault };
 
 /** Keys that Deno KV reads as one snapshot. */
 const KEYS_PER_READ = 10;
-/** Reads under way at once: enough to hide latency, few enough to let others read in between. */
+/** Concurrent reads: enough to hide latency, few enough to let others read in between. */
 const READS_AT_ONCE = 10;
-/** How often a snapshot is taken again because what it is about now refers to something else. */
+/** Retries of a snapshot whose entries began to refer to other keys. */
 const MOVES_MAX = 3;
 
-/** Stands for a value that cannot be read. */
+/** Stands for an unreadable value. */
 const UNREADABLE = Symbol("unreadable");
 
-/** What is known of the store. */
+/** The part of the store that was read. */
 export class View {
   readonly #known = new Map<string, unknown>();
   readonly #faults = new Map<string, Fault>();
-  readonly #wanted = new Map<string, Key<unknown>>();
+  readonly #missing = new Map<string, Key<unknown>>();
 
-  /** Takes in what was read. */
+  /** Adds an entry that was read. */
   add(entry: StoredEntry): Reading {
     const reading = readEntry(entry);
     this.#take(entry.key, reading);
     return reading;
   }
 
-  /** Takes in what a transaction found; null for nothing. */
+  /** Adds a value that a transaction read; null for none. */
   addValue(key: Key<unknown>, value: unknown): void {
-    this.#take(key, value === null || isWhole(value, key) ? { value } : { fault: "malformed" });
+    this.#take(
+      key,
+      value === null || hasValidShape(value, key) ? { value } : { fault: "malformed" },
+    );
   }
 
-  /** Why an entry that was read cannot be; null if it can. */
+  /** Why an entry is unreadable; null if it is readable or was not read. */
   faultAt(key: Key<unknown>): Fault | null {
     return this.#faults.get(keyText(key)) ?? null;
   }
 
-  /** Lets a judge look; what it misses will be in the next {@linkcode View.fill}. */
+  /** Runs a judge. The next {@linkcode View.fill} reads the keys that the view does not have. */
   ask<R>(judge: (get: Get) => R | null): Answer<R> {
-    const asked = new Map<string, Key<unknown>>();
+    const requested = new Map<string, Key<unknown>>();
     let isFinal = true;
     let isReadable = true;
     const verdict = judge(<T>(key: Key<T>): T | null => {
       const text = keyText(key);
-      asked.set(text, key);
+      requested.set(text, key);
       const value = this.#known.get(text);
       if (value === undefined && !this.#known.has(text)) {
-        this.#wanted.set(text, key);
+        this.#missing.set(text, key);
         isFinal = false;
         return null;
       }
-      if (value !== UNREADABLE) return value as T | null; // whole, so of the type of its key
+      if (value !== UNREADABLE) return value as T | null; // its shape was checked against its key
       isReadable = false;
       return null;
     });
-    // About what refers to an unreadable value nothing can be said; the value is a finding itself.
-    const keys = [...asked.values()];
+    // No verdict without all values; the unreadable one is a finding itself.
+    const keys = [...requested.values()];
     return { verdict: isReadable ? verdict : null, isFinal, isReadable, keys };
   }
 
@@ -98,10 +99,10 @@ export class View {
     if ("fault" in reading) this.#faults.set(text, reading.fault);
   }
 
-  /** Reads what judges missed. */
+  /** Reads the keys that judges missed. */
   async fill(store: Store): Promise<void> {
-    const keys = [...this.#wanted.values()];
-    this.#wanted.clear();
+    const keys = [...this.#missing.values()];
+    this.#missing.clear();
     const perRound = KEYS_PER_READ * READS_AT_ONCE;
     for (let from = 0; from < keys.length; from += perRound) {
       const reads: Promise<StoredEntry[]>[] = [];
@@ -116,29 +117,30 @@ export class View {
 }
 
 /**
- * Judges one snapshot of the store, which no commit is seen half in: what is
- * wrong there is wrong, whoever is writing meanwhile.
+ * Judges one snapshot of the store. A snapshot holds every commit whole or not at
+ * all, so a fault in it is real whoever writes meanwhile.
  *
- * @param keys What the judge asked for when it was last asked; at most 10.
- * @returns null also for what keeps moving, and is left to the next sweep.
+ * @param keys The keys that the judge asked for last; at most 10.
+ * @returns The fault, or null; null also if the entries keep referring to other
+ * keys: the next sweep checks them again.
  */
 export async function judgeSnapshot(
   store: Store,
   judge: Judge,
   keys: readonly Key<unknown>[],
 ): Promise<string | null> {
-  let wanted = keys;
+  let toRead = keys;
   for (let move = 0; move <= MOVES_MAX; move++) {
     const view = new View();
-    for (const entry of await store.getStored(wanted)) view.add(entry);
+    for (const entry of await store.getStored(toRead)) view.add(entry);
     const answer = view.ask(judge);
     if (answer.isFinal) return answer.verdict;
-    wanted = answer.keys;
+    toRead = answer.keys;
   }
   return null;
 }
 
-/** Reads an entry as it lies in the store; the value is null where nothing is. */
+/** Decodes an entry and checks its shape; the value is null if there is no entry. */
 export function readEntry({ key, value: bytes, versionstamp }: StoredEntry): Reading {
   if (versionstamp === null) return { value: null };
   if (!(bytes instanceof Uint8Array)) return { fault: "undecodable" };
@@ -146,7 +148,7 @@ export function readEntry({ key, value: bytes, versionstamp }: StoredEntry): Rea
   try {
     value = decode(bytes);
   } catch {
-    return { fault: "undecodable" }; // the one thing that `decode()` throws for
+    return { fault: "undecodable" }; // `decode()` throws for nothing else
   }
-  return isWhole(value, key) ? { value } : { fault: "malformed" };
+  return hasValidShape(value, key) ? { value } : { fault: "malformed" };
 }

@@ -1,17 +1,16 @@
 /**
- * What time makes of an invoice: that it is overdue, and that its buyer is to be
- * reminded. Days are dates in the shop's time zone and are counted as dates, so
- * that a day of 23 or 25 hours is a day.
+ * Due dates: when an invoice is overdue, and when its buyer is reminded. Days are dates in the
+ * shop's time zone and are counted as dates, so that a day of 23 or 25 hours counts as one.
  *
  * @module
  */
 import type { Invoice } from "../kv/records.ts";
 import { businessDate, DAY_MS, isoTime } from "../time.ts";
 
-/** The states in which an invoice is to be paid by its day. One that was given up is no more. */
+/** The states in which payment is awaited; a written-off invoice is not among them. */
 export const AWAITED = ["open", "partially_paid"] as const;
 
-/** Whether the last day on which it could have been paid in time is over. */
+/** Whether the due date is over. */
 export function isOverdue(
   { status, dueOn }: Pick<Invoice, "status" | "dueOn">,
   today: string,
@@ -19,30 +18,29 @@ export function isOverdue(
   return isAwaited(status) && dueOn < today;
 }
 
-/** By what it is decided. */
+/** The time and the rules to decide by. */
 export interface DueRules {
   /** Milliseconds UTC. */
   now: number;
-  /** The shop's, of the IANA database. */
+  /** The shop's time zone, an IANA name. */
   timeZone: string;
-  /** Days from the due date on which buyers are reminded, less than 0 before it. */
+  /** Days from the due date on which buyers are reminded; negative before it. */
   reminderDays: readonly number[];
 }
 
-/** What is to be noted of an invoice, and told. */
+/** What has become due of an invoice. */
 export interface DueStep {
   /** The fields that get new values. */
   fields: Partial<Invoice>;
-  /** It is overdue, and that is not noted yet. */
+  /** Whether it has become overdue. */
   isNews: boolean;
   /** The reminder to send, by its days from the due date; null for none. */
   reminder: number | null;
 }
 
 /**
- * What has become due of an invoice and is not noted yet; null for nothing. Of
- * several reminders whose day has come only the newest is sent, and none of those
- * whose day was over when the invoice was issued.
+ * What has become due of an invoice and is not recorded yet; null for nothing. Of several reminders
+ * only the newest is sent, and none whose day was over when the invoice was issued.
  */
 export function dueStep(
   invoice: Invoice,
@@ -63,7 +61,7 @@ export function dueStep(
   return { fields, isNews, reminder };
 }
 
-/** What a new due date changes: the mark goes if it is not true of it, and what lies behind is not told. */
+/** Fields that follow from a new due date: the overdue mark is removed if it no longer holds, and past reminders are not sent. */
 export function movedTo(
   dueOn: string,
   { status, dueOn: before, overdueAt }: Invoice,
@@ -79,7 +77,7 @@ export function movedTo(
   };
 }
 
-/** What a new state changes: what nobody waits for is not overdue. */
+/** Fields that follow from a new state: an invoice that awaits no payment is not overdue. */
 export function markIn(
   status: Invoice["status"],
   { overdueAt }: Invoice,
@@ -87,12 +85,14 @@ export function markIn(
   return overdueAt && !isAwaited(status) ? { overdueAt: null } : {};
 }
 
-/** What an invoice's mark does not agree with. */
+/** Why an invoice's overdue mark is wrong; null if it is not. */
 export function markFault({ status, dueOn, overdueAt }: Invoice): string | null {
   if (!overdueAt) return null;
-  if (!isAwaited(status)) return `It is ${status} and marked as overdue`;
-  // Wherever the shop is or was, its date is at most a day ahead of that in UTC.
-  return dueOn <= overdueAt.slice(0, 10) ? null : "It was marked as overdue before it was";
+  if (!isAwaited(status)) return `The invoice is ${status} and marked as overdue`;
+  // In any time zone the date is at most a day ahead of the date in UTC.
+  return dueOn <= overdueAt.slice(0, 10)
+    ? null
+    : "The invoice was marked as overdue before its due date was over";
 }
 
 function isAwaited(status: Invoice["status"]): boolean {

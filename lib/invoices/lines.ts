@@ -1,5 +1,5 @@
 /**
- * What an invoice is for: its lines, what they cost, and what that adds up to.
+ * Lines of an invoice, their prices and totals.
  *
  * @module
  */
@@ -9,12 +9,12 @@ import type { Invoice, InvoiceLine, Product } from "../kv/records.ts";
 import { add, type Currency, type Money, multiply } from "../money.ts";
 import type { StoreServices } from "../kv/store.ts";
 
-/** Lines an invoice may have; keeps it well under the size of one value. */
+/** Lines of an invoice; keeps it well under the size limit of a stored value. */
 export const LINES_MAX = 50;
 
-/** A line as an operator writes it: a product, or a text with a price. */
+/** A line as an operator enters it: a product, or a text with a price. */
 export interface NewLine {
-  /** A product that exists, on sale or not; a text of its own when absent. */
+  /** An existing product, on sale or not; absent for a text with a price. */
   productId?: string | undefined;
   /** The product's title when absent. */
   description?: string | undefined;
@@ -24,7 +24,7 @@ export interface NewLine {
   unitMinor?: number | undefined;
 }
 
-/** A line that sells a product at its price. @throws {AppError} `invalid_input` on too much */
+/** A line for a product at its price. @throws {AppError} `invalid_input` beyond the amount limit */
 export function productLine(product: Product, quantity: number): InvoiceLine {
   return {
     productId: product.id,
@@ -35,7 +35,7 @@ export function productLine(product: Product, quantity: number): InvoiceLine {
   };
 }
 
-/** What lines and tax add up to. @throws {AppError} `invalid_input` if it is nothing, or too much */
+/** The totals of lines and tax. @throws {AppError} `invalid_input` for zero, or beyond the amount limit */
 export function totalled(
   { currency, lines, taxMinor }: Pick<Invoice, "currency" | "lines" | "taxMinor">,
 ): Pick<
@@ -47,7 +47,9 @@ export function totalled(
     { currency, minor: 0 },
   );
   const total = add(subtotal, { currency, minor: taxMinor }, { path: "taxMinor" });
-  if (total.minor <= 0) throw invalidField("lines", "Nothing is owed", "not_positive");
+  if (total.minor <= 0) {
+    throw invalidField("lines", "The total must be more than zero", "not_positive");
+  }
   return {
     currency,
     lines,
@@ -57,7 +59,7 @@ export function totalled(
   };
 }
 
-/** The products that lines name, as they are now. The price an operator sees is the price written. */
+/** The products of lines, read outside of the commit: the price an operator sees is the price written. */
 export async function productsOf(
   { store }: Pick<StoreServices, "store">,
   lines: NewLine[],
@@ -91,7 +93,7 @@ export function linesOf(
     const unit = unitMinor ?? product?.price.minor;
     if (text === undefined || unit === undefined) {
       const path = text === undefined ? "description" : "unitMinor";
-      throw invalidField(`lines.${i}.${path}`, "Needed on a line without a product", "required");
+      throw invalidField(`lines.${i}.${path}`, "Required on a line without a product", "required");
     }
     return {
       productId: product?.id ?? null,

@@ -1,6 +1,6 @@
 /**
- * Addresses under which anyone who was given one can see an invoice, each with the
- * invoice's signed id.
+ * Public addresses of invoices. Each holds the invoice's signed id; whoever has the address sees the
+ * invoice.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { signedId, signId } from "../crypto/signed_ids.ts";
 
 const PURPOSE = "invoice link";
 
-/** What of the configuration an address is made of. */
+/** The configuration that addresses are made of. */
 export type LinkConfig = Pick<Config, "publicUrl" | "secretKey" | "secretKeyPrevious">;
 
 /** The address of an invoice's public page. */
@@ -22,7 +22,7 @@ export function invoiceToken(config: Pick<Config, "secretKey">, id: string): str
   return signId(config, PURPOSE, id);
 }
 
-/** The invoice that a token is for; null if the token is not ours. Tokens of the previous key hold. */
+/** The invoice of a token; null for a forged one. Tokens of the previous key are valid. */
 export function invoiceIdOf(config: Omit<LinkConfig, "publicUrl">, token: string): string | null {
   return signedId(config, PURPOSE, token);
 }

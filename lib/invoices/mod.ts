@@ -1,12 +1,12 @@
 /**
- * Invoices: what is owed, numbered without gaps in each series and year.
+ * Invoices, numbered without gaps in each series and year.
  *
- * An issued invoice is not edited; it is paid or voided. A draft has no number,
- * so nothing is missing when it never becomes an invoice.
+ * An issued invoice is not edited; it is paid or voided. A draft has no number, so one that is
+ * never issued leaves no gap.
  *
  * @module
  */
-import { expectRevision, newEntity, putChange } from "../entities/audit.ts";
+import { expectRevision, newEntity, putChange } from "../entities/mod.ts";
 import { AppError, invalidField } from "../errors.ts";
 import { newId } from "../ids.ts";
 import { isOverdue, movedTo } from "./due.ts";
@@ -20,7 +20,8 @@ import type {
   InvoiceSequence,
   InvoiceStatus,
 } from "../kv/records.ts";
-import { transact, type Writes } from "../kv/transact.ts";
+import { transact } from "../kv/transact.ts";
+import type { Writes } from "../kv/transaction.ts";
 import type { Currency } from "../money.ts";
 import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../entities/caller.ts";
 import { putInvoiceEvent } from "../outbox/events.ts";
@@ -36,33 +37,34 @@ export interface InvoiceServices extends StoreServices {
 }
 
 export type { Invoice, InvoiceLine, InvoiceStatus } from "../kv/records.ts";
+export { INVOICE_STATUSES } from "../kv/records.ts";
 
-/** The key that everyone who issues an invoice writes. */
+/** The hot key of all writes that issue an invoice. */
 export const NUMBERS = "invoice_sequence";
 
-/** What a new invoice is made of. */
+/** The fields of a new invoice. */
 export interface NewInvoice {
-  /** A client whose data was not erased. */
+  /** A client whose data is not erased. */
   clientId: string;
   /** 1 to {@linkcode LINES_MAX}. */
   lines: NewLine[];
-  /** That of every line; a product in another one is refused. */
+  /** The currency of every line; a product in another one is refused. */
   currency: Currency;
   /** On top of the lines, in minor units; 0 for none. */
   taxMinor: number;
-  /** `YYYY-MM-DD`; the shop's usual term when absent. */
+  /** `YYYY-MM-DD`; the shop's default term when absent. */
   dueOn?: string | undefined;
   /** Plain text for the buyer, up to 2,000 characters; may be empty. */
   notes: string;
-  /** Not numbered and not owed until issued. */
+  /** Not numbered and not due until issued. */
   draft: boolean;
 }
 
-/** What can change: lines only in a draft, the rest while nothing is paid. */
+/** A change of an invoice: lines only of a draft, the rest while nothing is paid. */
 export interface InvoiceChange {
-  /** All of them, in place of those it has. */
+  /** All lines; they replace the stored ones. */
   lines?: NewLine[] | undefined;
-  /** In minor units; as with lines, only in a draft. */
+  /** In minor units; only of a draft. */
   taxMinor?: number | undefined;
   /** `YYYY-MM-DD`. */
   dueOn?: string | undefined;
@@ -76,23 +78,23 @@ export interface InvoiceFilter {
   status: InvoiceStatus | null;
   /** Only invoices of this client; null for all. */
   clientId: string | null;
-  /** Finds the one invoice that has it. */
+  /** Only the invoice with this number; null for all. */
   number: string | null;
-  /** Whether its day is over and it is not paid; null for all. */
+  /** Only invoices that are overdue, or that are not; null for all. */
   isOverdue: boolean | null;
 }
 
-/** The parts of an invoice that its maker decides. */
+/** The fields that whoever creates an invoice decides. */
 export interface InvoiceParts {
   /** Drawn before the decision, so that every attempt writes the same record. */
   id: string;
-  /** Who owes it. */
+  /** The client. */
   clientId: string;
-  /** The enquiry that asked for it; null when an operator wrote it. */
+  /** The lead that it comes from; null when an operator created it. */
   leadId: string | null;
-  /** The buyer, copied: a later change of the client does not reach it. */
+  /** A copy of the buyer's contact; later changes of the client do not reach it. */
   billTo: Contact;
-  /** That of every line. */
+  /** The currency of every line. */
   currency: Currency;
   /** With their totals, at most {@linkcode LINES_MAX}. */
   lines: InvoiceLine[];
@@ -104,7 +106,7 @@ export interface InvoiceParts {
   notes: string;
 }
 
-/** Adds up lines and tax into an invoice without a number. @throws {AppError} `invalid_input` on too much */
+/** A draft with its totals. @throws {AppError} `invalid_input` beyond the amount limit */
 export function newDraft(parts: InvoiceParts, by: Caller, now: number): Invoice {
   return {
     ...newEntity(parts.id, by, now),
@@ -123,7 +125,7 @@ export function newDraft(parts: InvoiceParts, by: Caller, now: number): Invoice 
   };
 }
 
-/** Numbers a draft, which makes it owed. */
+/** The draft as an issued invoice with this number. */
 export function issued(draft: Invoice, number: string, now: number): Invoice {
   return { ...draft, number, status: "open", issuedAt: isoTime(now) };
 }
@@ -136,7 +138,7 @@ export function putNewInvoice(writes: Writes, invoice: Invoice): void {
   if (invoice.number !== null) writes.set(keys.invoiceByNumber(invoice.number), invoice.id);
 }
 
-/** Where the numbers of the year that is in the shop's time zone come from. */
+/** The number sequence of the present year in the shop's time zone. */
 export function sequenceKey({ config }: InvoiceServices, now: number): keys.Key<InvoiceSequence> {
   return keys.invoiceSequence(config.invoiceSeries, businessYear(now, config.timeZone));
 }
@@ -153,12 +155,12 @@ export function takeNumber(
   return `${series}-${year}-${String(last).padStart(6, "0")}`;
 }
 
-/** The last day on which an invoice of today can be paid in time. */
+/** The default due date of an invoice that is issued now. */
 export function usualDueOn({ config }: InvoiceServices, now: number): string {
   return businessDate(addDays(now, config.invoiceDueDays), config.timeZone);
 }
 
-/** Writes an invoice for a client. @throws {AppError} `invalid_input`, also for an unknown client or product */
+/** Creates an invoice or a draft. Two reads and one commit. @throws {AppError} `invalid_input`, also for an unknown client or product */
 export async function createInvoice(
   services: InvoiceServices,
   input: NewInvoice,
@@ -259,7 +261,7 @@ export async function listInvoices(
  * Changes a draft, or the notes and due date of an open invoice.
  *
  * @throws {AppError} `not_found`, `stale_revision`, `invalid_input`, or
- * `conflict` if it is beyond changing
+ * `conflict` if its state allows no change
  */
 export async function changeInvoice(
   services: InvoiceServices,
@@ -281,8 +283,8 @@ export async function changeInvoice(
       throw new AppError(
         "conflict",
         isOfMoney
-          ? "An issued invoice keeps its lines; void it and write another"
-          : `An invoice that is ${before.status} does not change`,
+          ? "Cannot change the lines of an issued invoice: void it and create another"
+          : `Cannot change the invoice: it is ${before.status}`,
       );
     }
     const { currency } = before;
@@ -311,7 +313,7 @@ export async function changeInvoice(
   });
 }
 
-/** Numbers a draft, which makes it owed. @throws {AppError} `not_found`, or `conflict` if it is no draft */
+/** Issues a draft. One read and one commit. @throws {AppError} `not_found`; `conflict` if it is not a draft */
 export async function issueInvoice(
   services: InvoiceServices,
   id: string,
@@ -323,7 +325,12 @@ export async function issueInvoice(
   const owed = await transact(services, reads, ({ invoice: before, sequence }, writes) => {
     if (!before) throw unknownInvoice();
     expectTransition(before, "open");
-    if (before.status !== "draft") throw new AppError("conflict", "Only a draft is issued");
+    if (before.status !== "draft") {
+      throw new AppError(
+        "conflict",
+        `Cannot issue the invoice: it is ${before.status}, not a draft`,
+      );
+    }
     const number = takeNumber(writes, reads.sequence, sequence);
     writes.set(keys.invoiceByNumber(number), id);
     const invoice = putStatus(writes, before, {
@@ -342,9 +349,9 @@ export async function issueInvoice(
 }
 
 /**
- * Makes an invoice no longer owed; it keeps its number.
+ * Voids an invoice; it keeps its number. One read and one commit.
  *
- * @throws {AppError} `not_found`, or `conflict` if money was paid on it or it is void
+ * @throws {AppError} `not_found`; `conflict` if it has payments or is void already
  */
 export async function voidInvoice(
   services: InvoiceServices,
@@ -358,7 +365,7 @@ export async function voidInvoice(
     const before = found.invoice;
     if (!before) throw unknownInvoice();
     if (before.paidMinor > 0) {
-      throw new AppError("conflict", "Money was paid on this invoice; refund it first");
+      throw new AppError("conflict", "Cannot void the invoice: it has payments. Refund them first");
     }
     expectTransition(before, "void");
     const invoice = putStatus(writes, before, {
@@ -367,7 +374,7 @@ export async function voidInvoice(
       by,
       now,
     });
-    // Of a draft nobody was told.
+    // A draft was never published.
     if (invoice.number !== null) {
       putInvoiceEvent(writes, { id: eventId, type: "invoice.voided", invoice }, now);
     }

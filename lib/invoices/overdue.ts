@@ -1,18 +1,19 @@
 /**
- * The daily walk over what is to be paid: it notes what is overdue, and has
- * buyers reminded. Each invoice is decided on within its own transaction by what
- * it says then, so that it does not matter how often, how late or by how many the
- * walk is made.
+ * The daily walk over unpaid invoices: it marks overdue ones and writes reminders. Each invoice is
+ * decided in a transaction of its own by its state then, so the walk may run often, late and on
+ * several instances at once.
  *
  * @module
  */
-import { putChange } from "../entities/audit.ts";
+import { putChange } from "../entities/mod.ts";
 import { AppError } from "../errors.ts";
 import { isId, newId } from "../ids.ts";
 import { AWAITED, type DueRules, dueStep } from "./due.ts";
 import * as keys from "../kv/keys.ts";
-import type { Invoice, JobRun } from "../kv/records.ts";
-import { transact, type Writes } from "../kv/transact.ts";
+import type { JobRun } from "../kv/job_records.ts";
+import type { Invoice } from "../kv/records.ts";
+import { transact } from "../kv/transact.ts";
+import type { Writes } from "../kv/transaction.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { invoiceFacts, putEvent, putInvoiceEvent } from "../outbox/events.ts";
 import type { StoreServices } from "../kv/store.ts";
@@ -29,52 +30,52 @@ export interface OverdueServices extends StoreServices {
   readonly log: Log;
 }
 
-/** What the job is called. */
+/** The name of the job. */
 export const OVERDUE_JOB = "overdue";
 
-/** When people read their mail, as an hour of the shop's winter. */
+/** When people read their mail: an hour of standard time in the shop's zone. */
 const HOUR = 8;
-/** How long one run of the job works; an instance may not live for much more. */
+/** Time limit of one run; a serverless instance may not live much longer. */
 const BUDGET_MS = 40 * SECOND_MS;
 /** Invoices read at once. */
 const PAGE_SIZE = 100;
-/** Invoices written at once: enough to hide that a store is far away. */
+/** Invoices written concurrently: enough to hide the latency of a remote store. */
 const WRITES_AT_ONCE = 8;
 
-/** How far a walk goes. */
+/** The bounds of a walk. */
 export interface OverdueOptions {
-  /** Milliseconds after which it ends; the page that it has begun is finished. */
+  /** Milliseconds; the current page is completed. */
   budgetMs: number;
-  /** Where a walk of the same day ended; null or absent for the beginning. */
+  /** The `resumeFrom` of an earlier run of the day; null or absent for the beginning. */
   resumeFrom?: string | null;
   /** Ends it after the page. */
   signal?: AbortSignal;
 }
 
-/** What a walk did. */
+/** The result of a walk. */
 export interface OverdueReport {
-  /** Invoices that it looked at. */
+  /** Invoices read. */
   looked: number;
-  /** That it noted as overdue. */
+  /** Invoices marked as overdue. */
   marked: number;
-  /** Whose buyers are to be reminded. */
+  /** Reminders written. */
   reminded: number;
-  /** Of which nothing could be stored; the log has them. */
+  /** Invoices that could not be stored; the log has them. */
   failed: number;
-  /** Where to go on; null at the end. */
+  /** The resume position; null at the end. */
   resumeFrom: string | null;
 }
 
 /**
- * Notes which invoices are overdue (`invoice.overdue` tells of it), and whose
- * buyers are to be reminded (`invoice.reminder`), each once.
+ * Marks overdue invoices (event `invoice.overdue`) and writes reminders (`invoice.reminder`), each
+ * once.
  *
- * It goes by the index of states: of what is open or partly paid, a hundred
- * invoices cost twelve reads in two rounds, and each of which something is to be
- * noted one read and one commit more. What is paid, void or given up costs nothing.
+ * It walks the index of states: a hundred open or partly paid invoices cost twelve reads in two
+ * rounds, and each change one read and one commit more. Paid, void and written-off invoices cost
+ * nothing.
  *
- * @throws {AppError} `unavailable`, or `conflict` when another run of the job has
- * taken over; `malformed` for a `resumeFrom` that is of no report
+ * @throws {AppError} `unavailable`; `conflict` when another run of the job has taken over;
+ * `malformed` for an invalid `resumeFrom`
  */
 export async function markOverdue(
   services: OverdueServices,
@@ -92,8 +93,8 @@ export async function markOverdue(
 }
 
 /**
- * When the walk is due, as five fields of cron in UTC: at eight in the shop's
- * winter. Fixed by the zone, so that all instances agree.
+ * When the walk is due, as five fields of cron in UTC: at 08:00 standard time of the zone, so that
+ * all instances agree.
  */
 export function overdueSchedule(timeZone: string): string {
   const format = new Intl.DateTimeFormat("en", {
@@ -109,20 +110,20 @@ export function overdueSchedule(timeZone: string): string {
   return `${minutes % 60} ${Math.floor(minutes / 60) % 24} * * *`;
 }
 
-/** Midnight in UTC, where it is winter on most of the Earth's land. */
+/** A moment of winter in the northern hemisphere, midnight UTC. */
 const WINTER = Date.UTC(2026, 0, 1);
 
-/** Whether today's walk is not made to its end. One read. @throws {AppError} `unavailable` */
-export async function isOverdueWanted({ store, clock, config }: OverdueServices): Promise<boolean> {
+/** Whether today's walk is not complete. One read. @throws {AppError} `unavailable` */
+export async function isOverdueJobDue({ store, clock, config }: OverdueServices): Promise<boolean> {
   const last = await store.get(keys.jobRun(OVERDUE_JOB));
   const dueAt = lastDue(overdueSchedule(config.timeZone), clock());
   return !last?.lastOkAt || Date.parse(last.lastOkAt) < dueAt;
 }
 
 /**
- * One run of the job `overdue`: today's walk, from where the run before ended.
+ * One run of the job `overdue`: continues today's walk.
  *
- * @returns What the job tells; `isMore` while the end is not reached.
+ * @returns The outcome of the run; `isMore` while the walk is not complete.
  * @throws as {@linkcode markOverdue} does
  */
 export async function runOverdue(
@@ -132,7 +133,7 @@ export async function runOverdue(
   const day = businessDate(services.clock(), services.config.timeZone);
   const last = await services.store.get(keys.jobRun(OVERDUE_JOB));
   const outcome: JobRun["outcome"] = last?.outcome ?? {};
-  // What was walked over on another day is to be walked over again.
+  // A position of another day does not count: every invoice is due for a look again.
   const before = outcome.day === day && outcome.isMore === true ? outcome.resumeFrom : null;
   const { resumeFrom, ...counts } = await markOverdue(services, {
     budgetMs,
@@ -142,7 +143,7 @@ export async function runOverdue(
   return { day, ...counts, ...(resumeFrom === null ? {} : { resumeFrom, isMore: true }) };
 }
 
-/** Where a walk is: behind the invoice `after` of a state, or at its beginning if that is empty. */
+/** A position: behind the invoice `after` of a state, or at the state's beginning if that is empty. */
 interface Place {
   status: typeof AWAITED[number];
   after: string;
@@ -157,12 +158,12 @@ function placeOf(resumeFrom: string | null): Place {
   const [name, after = "", ...rest] = resumeFrom.split("/");
   const status = AWAITED.find((status) => status === name);
   if (!status || rest.length > 0 || !(after === "" || isId(after))) {
-    throw new AppError("malformed", "The walk cannot go on from there: no walk ended there");
+    throw new AppError("malformed", "Invalid resume position");
   }
   return { status, after };
 }
 
-/** Walks over a page. @returns Where the next one begins; null if there is none. */
+/** Processes a page. @returns The next position; null at the end. */
 async function walkPage(
   services: OverdueServices,
   { status, after }: Place,
@@ -199,16 +200,16 @@ async function markOne(
     if (reminder !== null) counts.reminded++;
   } catch (error) {
     if (error instanceof AppError && ENDING.has(error.kind)) throw error;
-    // One that cannot be stored must not keep the others from it.
+    // One failure must not stop the others.
     services.log.error("invoice.not_marked", { invoiceId: id, error });
     counts.failed++;
   }
 }
 
-/** With these the others would fare no better. */
+/** Errors that every further invoice would meet as well. */
 const ENDING: ReadonlySet<string> = new Set(["unavailable", "outcome_unknown", "conflict"]);
 
-/** What one invoice became, decided on as it is now. One read and one commit. */
+/** Decides one invoice by its present state. One read and one commit. */
 async function markIfDue(
   services: OverdueServices,
   id: string,
@@ -230,7 +231,7 @@ async function markIfDue(
     }
     if (reminder !== null) putReminder(writes, { id: reminderId, invoice, days: reminder }, now);
     return { isNews, reminder };
-    // Each invoice is an intent of its own, and is known by what it says.
+    // Each invoice is an operation of its own; its state tells whether it is done.
   }, { operation: operationOf({ ...by, idempotencyKey: null }, "invoice.due", null, { now }) });
 }
 

@@ -1,5 +1,5 @@
 /**
- * Sending an invoice to its buyer, when an operator says so.
+ * Sending an invoice to its buyer at an operator's request.
  *
  * @module
  */
@@ -23,11 +23,11 @@ export interface SendingServices extends StoreServices {
 }
 
 /**
- * Has an invoice sent to its buyer. One read and one commit; the mail follows.
+ * Sends an invoice to its buyer. One read and one commit; the mail follows from the event.
  *
- * @returns The invoice, which does not change.
- * @throws {AppError} `not_found`, or `conflict` if it is a draft or void, if the
- * buyer has no e-mail address, or if no mail server is configured
+ * @returns The invoice, unchanged.
+ * @throws {AppError} `not_found`; `conflict` if it is a draft or void, the buyer has no e-mail
+ * address, or no mail server is configured
  */
 export async function sendInvoice(
   services: SendingServices,
@@ -41,13 +41,13 @@ export async function sendInvoice(
   const sent = await transact(services, { invoice: keys.invoice(id) }, ({ invoice }, writes) => {
     if (!invoice) throw new AppError("not_found", "No such invoice");
     if (!isMailing) {
-      throw new AppError("conflict", "Mail is not configured: set MAIL_URL and MAIL_FROM");
+      throw new AppError("conflict", "Cannot send mail: set MAIL_URL and MAIL_FROM");
     }
     if (invoice.status === "draft" || invoice.status === "void") {
-      throw new AppError("conflict", `An invoice that is ${invoice.status} is not sent`);
+      throw new AppError("conflict", `Cannot send the invoice: it is ${invoice.status}`);
     }
     if (invoice.billTo.email === null) {
-      throw new AppError("conflict", "The buyer has no e-mail address");
+      throw new AppError("conflict", "Cannot send the invoice: the buyer has no e-mail address");
     }
     putInvoiceEvent(writes, { id: eventId, type: "invoice.sent", invoice }, now);
     return invoice;

@@ -1,36 +1,35 @@
 /**
- * The states of an invoice: what follows from the money on it, and what a person
- * decides. Whoever changes either writes it here, with the index.
+ * The states of an invoice: those that follow from its money, and those that an operator decides.
+ * Every change of either is written here, with the index.
  *
  * @module
  */
-import { putChange } from "../entities/audit.ts";
+import { putChange } from "../entities/mod.ts";
 import { AppError } from "../errors.ts";
 import { markIn } from "./due.ts";
 import * as keys from "../kv/keys.ts";
 import type { Invoice, InvoiceStatus } from "../kv/records.ts";
-import type { Writes } from "../kv/transact.ts";
+import type { Writes } from "../kv/transaction.ts";
 import type { Caller } from "../entities/caller.ts";
 
-/** Which states may follow which. */
+/** Allowed transitions. */
 export const TRANSITIONS: Readonly<Record<InvoiceStatus, readonly InvoiceStatus[]>> = {
   draft: ["open", "void"],
   open: ["partially_paid", "paid", "void", "uncollectible"],
   partially_paid: ["paid", "open", "uncollectible", "refunded"],
   paid: ["partially_paid", "open", "refunded"],
   uncollectible: ["partially_paid", "paid", "open", "void", "refunded"],
-  // Money may come in late, and what was paid back may be taken back by the gateway too.
+  // Money may arrive late, and a gateway may reverse a refund.
   refunded: ["open", "partially_paid", "paid"],
   void: [],
 };
 
-/** What the state follows from, in minor units. */
+/** The fields that the state follows from, in minor units. */
 export type InvoiceMoney = Pick<Invoice, "totalMinor" | "paidMinor" | "refundedMinor">;
 
 /**
- * The state of an invoice with this money on it. A draft and a void invoice stay
- * what they are, and one that was given up stays so until there is money on it;
- * money on a void invoice is credit.
+ * The state of an invoice with this money. A draft and a void invoice stay what they are, and a
+ * written-off one until money arrives; money on a void invoice is credit.
  */
 export function statusWith(
   status: InvoiceStatus,
@@ -43,29 +42,29 @@ export function statusWith(
   return status === "uncollectible" ? status : "open";
 }
 
-/** Whether somebody may be asked to pay it. */
+/** Whether it is payable. */
 export function isPayable({ status }: Pick<Invoice, "status">): boolean {
   return status === "open" || status === "partially_paid" || status === "uncollectible";
 }
 
-/** What is still to be paid, in minor units; 0 unless somebody may be asked for it. */
+/** The balance due, in minor units; 0 unless payable. */
 export function owedMinor(invoice: InvoiceMoney & Pick<Invoice, "status">): number {
   return isPayable(invoice) ? invoice.totalMinor - invoice.paidMinor : 0;
 }
 
-/** What was paid beyond what is owed, in minor units. */
+/** The credit: what was paid beyond the total, in minor units. */
 export function creditMinor({ status, totalMinor, paidMinor }: Invoice): number {
   return Math.max(0, paidMinor - (status === "void" ? 0 : totalMinor));
 }
 
-/** Refuses what may not follow. @throws {AppError} `conflict` */
+/** Refuses a transition that is not allowed. @throws {AppError} `conflict` */
 export function expectTransition({ status }: Invoice, to: InvoiceStatus): void {
   if (!TRANSITIONS[status].includes(to)) {
-    throw new AppError("conflict", `An invoice that is ${status} cannot become ${to}`);
+    throw new AppError("conflict", `Cannot change the invoice from ${status} to ${to}`);
   }
 }
 
-/** A change that may change the state. */
+/** A change of an invoice that may change its state. */
 export interface StatusChange {
   /** The fields that get new values. */
   fields: Partial<Invoice>;
@@ -77,7 +76,7 @@ export interface StatusChange {
   now: number;
 }
 
-/** Writes a change that may change the state, with the index by state. */
+/** Writes a change and the index by state. */
 export function putStatus(
   writes: Writes,
   before: Invoice,
@@ -94,7 +93,7 @@ export function putStatus(
   return after;
 }
 
-/** Writes that money came in or went back, in minor units, and the state that follows. */
+/** Writes money that arrived or was returned, in minor units, and the state that follows. */
 export function putMoney(
   writes: Writes,
   before: Invoice,

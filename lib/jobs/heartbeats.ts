@@ -1,42 +1,43 @@
 /**
- * Heartbeats: somebody outside is told that a job did its work, and calls for
- * help when it is not told for too long. That tells of what nothing in here can:
- * that the whole program, its alerts included, is gone.
+ * Heartbeats: an outside service is notified that a job succeeded or failed, and raises
+ * an alarm when it hears nothing for too long. Only that reports the loss of the whole
+ * program, its alerts included.
  *
- * Spoken as healthchecks.io and many others do: a GET of the address for success,
- * of the address and `/fail` for failure. The address is a secret, for whoever
- * has it can say that all is well; it is in no log.
+ * The protocol of healthchecks.io and many others: a GET of the URL for success, of
+ * the URL and `/fail` for failure. The URL is a secret, since whoever has it can report
+ * success; it is never logged.
  *
  * @module
  */
 import type { Heartbeat } from "../config/endpoints.ts";
+import { sendRequest } from "../outgoing/mod.ts";
 import type { Log } from "../telemetry/log.ts";
 import { SECOND_MS, sleep } from "../time.ts";
 
-/** What heartbeats need of Services. */
+/** What heartbeats need. */
 export interface HeartbeatServices {
-  /** Where it is told that nobody could be. */
+  /** Records heartbeats that could not be sent. */
   readonly log: Log;
-  /** Who is to be told. */
+  /** Where to send them. */
   readonly config: {
-    /** One for a job at most. */
+    /** At most one for each job. */
     readonly heartbeats: readonly Heartbeat[];
   };
 }
 
-/** What is told. */
+/** The outcome of a run. */
 export interface JobSign {
   /** The job. */
   job: string;
-  /** It did its work; else it failed. */
+  /** Whether it succeeded. */
   isOk: boolean;
 }
 
-/** How long {@linkcode sendHeartbeat} takes over it. */
+/** Time limits of {@linkcode sendHeartbeat}. */
 export interface HeartbeatOptions {
   /** For one attempt; 5 seconds when absent. */
   timeoutMs?: number;
-  /** Before the second one; a second when absent. */
+  /** Before the second attempt; a second when absent. */
   retryAfterMs?: number;
 }
 
@@ -45,8 +46,8 @@ const RETRY_AFTER_MS = SECOND_MS;
 const ATTEMPTS = 2;
 
 /**
- * Tells that a job did its work, or failed to. Two attempts of five seconds; does
- * nothing for a job that nobody listens for. Never throws.
+ * Reports that a job succeeded or failed. Two attempts of five seconds; does nothing
+ * for a job without a heartbeat. Never throws.
  */
 export async function sendHeartbeat(
   { log, config }: HeartbeatServices,
@@ -68,21 +69,12 @@ export async function sendHeartbeat(
   }
 }
 
-/** @returns Why it was not heard; null if it was. */
+/** @returns Why the ping failed; null if it succeeded. */
 async function ping(url: string, timeoutMs: number): Promise<string | null> {
-  const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), timeoutMs);
-  try {
-    // What is secret must not go where someone points to.
-    const answer = await fetch(url, { redirect: "manual", signal: abort.signal });
-    await answer.body?.cancel();
-    return answer.ok ? null : `status ${answer.status}`;
-  } catch {
-    // The message has the address in it.
-    return abort.signal.aborted ? `no answer in ${timeoutMs} ms` : "no connection";
-  } finally {
-    clearTimeout(timer);
-  }
+  const result = await sendRequest({ url, method: "GET", timeoutMs, isRepeatable: true });
+  if (!result.isAnswered) return result.reason;
+  const { status } = result;
+  return status >= 200 && status < 300 ? null : `status ${status}`;
 }
 
 function failureUrlOf(url: string): string {

@@ -1,64 +1,63 @@
 /**
- * When the work of each job is due, and what was not done in time.
+ * When each job is due, and which jobs did not finish in time.
  *
- * A job that fails says so by itself. One that is not run, is killed each time,
- * or never gets to its end says nothing: it is missed. For that the store knows
- * the timetable, which the job `watch` notes there, and with it any instance can
- * tell. After a time in which nothing ran at all, what is late counts from when
- * jobs began to run again.
+ * A failing job reports itself. A job that does not start, is killed each time or
+ * never finishes reports nothing: it is missed. To detect that from any instance,
+ * the job `watch` stores the timetable. After an outage of all jobs, lateness
+ * counts from when jobs started to run again.
  *
  * @module
  */
 import { isDeepStrictEqual } from "node:util";
 import { Cron } from "croner";
 import { newId } from "../ids.ts";
-import { type JobRun, listJobRuns } from "./runs.ts";
+import { type JobRun, listJobRuns } from "./mod.ts";
 import type { StoreServices } from "../kv/store.ts";
 import * as keys from "../kv/keys.ts";
-import type { Timetable } from "../kv/records.ts";
+import type { Timetable } from "../kv/job_records.ts";
 import { transact } from "../kv/transact.ts";
 import { operationOf } from "../entities/caller.ts";
 import { HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../time.ts";
 
-export type { Timetable } from "../kv/records.ts";
+export type { Timetable } from "../kv/job_records.ts";
 
-/** A job, and when its work is due. */
+/** A job and when it is due. */
 export interface DueJob {
-  /** As the log and the store call it. */
+  /** Its name in the log and the store. */
   name: string;
-  /** Five fields of cron, UTC; weekdays by name, for numbers mean other days to other programs. */
+  /** Five cron fields, UTC; weekdays by name, since programs number them differently. */
   schedule: string;
-  /** How long after each of these moments it has to be done. */
+  /** How long after each of these moments it must have finished. */
   withinMs: number;
 }
 
-/** A job that is unwell. */
-export interface JobTrouble {
+/** A job that fails or is missed. */
+export interface JobProblem {
   /** The job. */
   job: string;
-  /** It fails and says why; else it was not done in time. */
+  /** It fails; else it did not finish in time. */
   isFailing: boolean;
-  /** In a sentence without its end; redacted. */
+  /** A sentence without its full stop; redacted. */
   reason: string;
 }
 
-/** What is known of the jobs. */
+/** What the store records of the jobs. */
 export interface JobsState {
-  /** Null before the first watch. */
+  /** Null before the first run of `watch`. */
   timetable: Timetable | null;
   /** The last run of each. */
   runs: JobRun[];
 }
 
-/** The job that notes the timetable. */
+/** The job that stores the timetable. */
 const WATCH = "watch";
-/** A timer may be early by this. */
+/** Timers may fire early by this. */
 const EARLY_MS = SECOND_MS;
-/** After so long without a watch, which is due every minute, nothing else ran either. */
+/** Without a run of `watch`, due every minute, for this long no other job ran either. */
 const GAP_MS = 2.5 * MINUTE_MS;
 const RECEIPT_KEEP_MS = HOUR_MS;
 
-/** Reading a schedule costs more than asking it. */
+/** Parsing a schedule costs more than evaluating it. */
 const crons = new Map<string, Cron>();
 
 function cronOf(schedule: string): Cron {
@@ -67,21 +66,29 @@ function cronOf(schedule: string): Cron {
   return cron;
 }
 
-/** The last moment of a schedule up to `now`, to a second. @throws if it is none, or has none */
+/**
+ * The last moment of a schedule up to `now`, to a second.
+ *
+ * @throws If the schedule is invalid, or has no such moment.
+ */
 export function lastDue(schedule: string, now: number): number {
   const [last] = cronOf(schedule).previousRuns(1, new Date(now + EARLY_MS));
   if (!last) throw new RangeError(`The schedule ${schedule} was never due`);
   return last.getTime();
 }
 
-/** The first moment of a schedule after `now`, to a second. @throws if it is none, or has none */
+/**
+ * The first moment of a schedule after `now`, to a second.
+ *
+ * @throws If the schedule is invalid, or has no such moment.
+ */
 export function nextDue(schedule: string, now: number): number {
   const next = cronOf(schedule).nextRun(new Date(now + EARLY_MS));
   if (!next) throw new RangeError(`The schedule ${schedule} is never due`);
   return next.getTime();
 }
 
-/** Reads what is known of the jobs. Two reads, side by side. @throws {AppError} `unavailable` */
+/** Reads the state of the jobs. Two reads in parallel. @throws {AppError} `unavailable` */
 export async function readJobs(services: StoreServices): Promise<JobsState> {
   const [timetable, runs] = await Promise.all([
     services.store.get(keys.timetable),
@@ -91,36 +98,40 @@ export async function readJobs(services: StoreServices): Promise<JobsState> {
 }
 
 /**
- * The jobs of the timetable that are unwell.
+ * The jobs of the timetable that fail or are missed.
  *
- * @param upSince When the instance that asks began, in milliseconds UTC. One that
- * has just begun says nothing of a timetable at a standstill, which may be why.
+ * @param upSince When the calling instance started, in milliseconds UTC. A fresh
+ * instance does not report that jobs stand still: the restart may be the reason.
  */
-export function troublesOf({ timetable, runs }: JobsState, now: number, upSince = 0): JobTrouble[] {
+export function jobProblems(
+  { timetable, runs }: JobsState,
+  now: number,
+  upSince = 0,
+): JobProblem[] {
   if (!timetable) return [];
-  const lateOf = (job: string, resumedAt: number) => {
+  const lateSince = (job: string, resumedAt: number) => {
     const { schedule, withinMs, since } = timetable.jobs[job]!;
     const okAt = runs.find((run) => run.job === job)?.lastOkAt ?? null;
     const dueAt = nextDue(schedule, Math.max(Date.parse(since), parsed(okAt)));
     return now - Math.max(dueAt, resumedAt) > withinMs ? dueAt : null;
   };
-  // Who resumes is the watch: it alone is late from the beginning.
-  const isAtStandstill = WATCH in timetable.jobs && lateOf(WATCH, 0) !== null;
-  const troubles: JobTrouble[] = [];
+  // A run of the watch is what resumes the jobs, so for the watch no resumption counts.
+  const isAtStandstill = WATCH in timetable.jobs && lateSince(WATCH, 0) !== null;
+  const resumedAt = Date.parse(timetable.resumedAt);
+  const problems: JobProblem[] = [];
   for (const job of Object.keys(timetable.jobs)) {
     const run = runs.find((run) => run.job === job);
-    const resumedAt = Date.parse(timetable.resumedAt);
-    const lateSince = job === WATCH ? lateOf(job, upSince) : lateOf(job, resumedAt);
+    const dueAt = lateSince(job, job === WATCH ? upSince : resumedAt);
     if (run && run.failures > 0) {
       const often = run.failures === 1 ? "failed" : `failed ${run.failures} times`;
-      const reason = `${job} ${often}: ${run.error ?? "it was stopped since"}`;
-      troubles.push({ job, isFailing: true, reason });
-    } else if (lateSince !== null && (job === WATCH || !isAtStandstill)) {
-      const reason = `${job} was due at ${isoTime(lateSince)} and is not done`;
-      troubles.push({ job, isFailing: false, reason });
+      const reason = `${job} ${often}: ${run.error ?? "the latest run was stopped"}`;
+      problems.push({ job, isFailing: true, reason });
+    } else if (dueAt !== null && (job === WATCH || !isAtStandstill)) {
+      const reason = `${job} was due at ${isoTime(dueAt)} and has not finished`;
+      problems.push({ job, isFailing: false, reason });
     }
   }
-  return troubles;
+  return problems;
 }
 
 function parsed(time: string | null): number {
@@ -128,8 +139,8 @@ function parsed(time: string | null): number {
 }
 
 /**
- * Notes in the store which jobs there are, and that jobs run again if none did.
- * To be called by the watch. One read, unless something is new.
+ * Stores the list of jobs, and when jobs resumed after an outage. To be called by
+ * `watch`. One read when nothing changed, else also a transaction.
  *
  * @throws {AppError} `unavailable`
  */
@@ -138,10 +149,10 @@ export async function noteTimetable(
   jobs: readonly DueJob[],
 ): Promise<void> {
   const now = services.clock();
-  const [known, watch] = await services.store.getMany<Timetable | JobRun>([
+  const [known, watch] = await services.store.getMany([
     keys.timetable,
     keys.jobRun(WATCH),
-  ]) as [Timetable | null, JobRun | null];
+  ]);
   const okAt = watch?.lastOkAt ?? null;
   const isResumed = okAt !== null && now - Date.parse(okAt) > GAP_MS;
   if (!isResumed && isDeepStrictEqual(renewed(known, jobs, now), known)) return;
@@ -159,7 +170,7 @@ export async function noteTimetable(
   }, { operation });
 }
 
-/** The timetable with these jobs and no others. */
+/** The timetable of exactly these jobs. */
 function renewed(known: Timetable | null, jobs: readonly DueJob[], now: number): Timetable {
   const entries = jobs.map(({ name, schedule, withinMs }) => {
     const before = known?.jobs[name];

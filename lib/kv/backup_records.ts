@@ -9,7 +9,7 @@
 export interface BackupPart {
   /** The object's key in the storage. */
   name: string;
-  /** Entries as they were scanned, or the log of the meantime. */
+  /** `base`: scanned entries; `log`: commits made during the scan. */
   kind: "base" | "log";
   /** Entries in it; of log, entries after changes. */
   entries: number;
@@ -45,6 +45,11 @@ export interface BackupCheck {
   unexplained: number;
 }
 
+/** What is done for a backup, in order. */
+export const BACKUP_PHASES = ["scan", "log", "check", "manifest"] as const;
+/** One of {@linkcode BACKUP_PHASES}. */
+export type BackupPhase = (typeof BACKUP_PHASES)[number];
+
 /** A backup that is being taken, possibly over several runs of the job. */
 export interface BackupRun {
   /** What the backup will be called. */
@@ -62,7 +67,7 @@ export interface BackupRun {
   /** The versionstamp before the scan. */
   v0: string;
   /** What comes next. */
-  phase: "scan" | "log" | "check" | "manifest";
+  phase: BackupPhase;
   /** Tagged JSON of the last key scanned; null at the start. */
   scanned: string | null;
   /** Entries scanned so far. */
@@ -105,11 +110,16 @@ export interface NewestBackup {
   pointInTime: string;
 }
 
-/** Somebody wants a job to be done before its time. Volatile. */
-export interface Wish {
-  /** When it was asked for. */
+/** Jobs that can be requested ahead of their schedule. */
+export const REQUESTABLE_JOBS = ["backup", "restore_drill"] as const;
+/** One of {@linkcode REQUESTABLE_JOBS}. */
+export type RequestableJob = (typeof REQUESTABLE_JOBS)[number];
+
+/** A request to run a job ahead of its schedule. Volatile. */
+export interface JobRequest {
+  /** When it was requested. */
   at: string;
-  /** In which exchange; the access log has it too. */
+  /** The request that made it, as in the access log. */
   requestId: string;
 }
 
@@ -125,6 +135,11 @@ export interface LogPosition {
   pruned: string;
 }
 
+/** What a restore does, in order. */
+export const RESTORE_PHASES = ["wipe", "base", "log", "check"] as const;
+/** One of {@linkcode RESTORE_PHASES}. */
+export type RestorePhase = (typeof RESTORE_PHASES)[number];
+
 /** How far a restore has come; written with the entries themselves. */
 export interface RestoreProgress {
   /** Raised with every write. */
@@ -136,7 +151,7 @@ export interface RestoreProgress {
   /** What it was asked for, so that it is resumed with the same. */
   target: string;
   /** What it is at. */
-  phase: "wipe" | "base" | "log" | "check";
+  phase: RestorePhase;
   /** Base parts restored. */
   part: number;
   /** Lines restored of the next one. */
@@ -149,12 +164,17 @@ export interface RestoreProgress {
   startedAt: number;
 }
 
+/** A drill restores into a scratch store. */
+export const RESTORE_KINDS = ["drill", "restore"] as const;
+/** One of {@linkcode RESTORE_KINDS}. */
+export type RestoreKind = (typeof RESTORE_KINDS)[number];
+
 /** A restore that was carried out, or was not. */
 export interface RestoreProof {
   /** When it ended. */
   at: string;
-  /** A drill goes into a scratch store. */
-  kind: "drill" | "restore";
+  /** A drill or a restore. */
+  kind: RestoreKind;
   /** Which backup. */
   backupId: string;
   /** The moment that was restored. */

@@ -8,9 +8,8 @@ import { AppError } from "../errors.ts";
 import type { Meter } from "../telemetry/log.ts";
 import { decode, encode } from "./codec.ts";
 import { isDurable, type Key, keyText, logPart } from "./keys.ts";
-import type { KvPort } from "./store.ts";
 import type { Receipt } from "./records.ts";
-import type { Operation, Writes } from "./transact.ts";
+import type { Operation, Writes } from "./transaction.ts";
 
 /** A key and its text. */
 export interface TextKey {
@@ -136,7 +135,7 @@ export class Batch {
   }
 
   /** Turns the batch into an atomic: checks on all that was read, the writes, the log entry. */
-  build(kv: KvPort): Deno.AtomicOperation {
+  build(kv: Pick<Deno.Kv, "atomic" | "commitVersionstamp">): Deno.AtomicOperation {
     const atomic = kv.atomic();
     for (const { key, versionstamp } of this.#view.values()) atomic.check({ key, versionstamp });
     for (const { key, bytes, expireIn } of this.#mutations.values()) {
@@ -210,7 +209,7 @@ function collector(into: Map<string, Mutation>): Writes {
     set(key, value, { expireIn } = {}) {
       const bytes = encode(value);
       if (bytes.length > VALUE_BYTES_MAX) {
-        throw new AppError("payload_too_large", "It is more than can be kept in one piece");
+        throw new AppError("payload_too_large", "Cannot store the value: it exceeds 64 KiB");
       }
       into.set(keyText(key), { key, bytes, value, expireIn });
     },

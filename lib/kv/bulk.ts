@@ -6,9 +6,9 @@
  * @module
  */
 import { AppError } from "../errors.ts";
+import { backoffMs, sleep, withDeadline } from "../time.ts";
 import type { RestoreProgress } from "./backup_records.ts";
 import { decode, encode } from "./codec.ts";
-import { withDeadline } from "./deadline.ts";
 import { isDurable, type Key, logMark, restoring } from "./keys.ts";
 import type { KvPort } from "./store.ts";
 
@@ -40,7 +40,8 @@ const PAGE = 500;
 const CALL_MS = 15_000;
 /** Tries of a call before the operation ends; it can be resumed. */
 const ATTEMPTS_MAX = 6;
-const BACKOFF_MS = 100;
+/** After the first failure, doubled by each further one. */
+const BACKOFF_MS = 200;
 
 /** Limits as the runtime counts them, with room to spare; see `batch.ts`. */
 const MUTATIONS_MAX = 900;
@@ -336,7 +337,7 @@ async function repeated<T>(what: string, call: () => Promise<T>): Promise<T> {
           cause: error,
         });
       }
-      await new Promise((done) => setTimeout(done, BACKOFF_MS * 2 ** attempt));
+      await sleep(backoffMs(attempt, { firstMs: BACKOFF_MS }));
     }
   }
 }

@@ -9,7 +9,7 @@
  * @module
  */
 import { AppError } from "../errors.ts";
-import type { Clock } from "../time.ts";
+import { backoffMs, type Clock, sleep, withDeadline } from "../time.ts";
 import { traced } from "../telemetry/tracing.ts";
 import {
   Batch,
@@ -21,10 +21,9 @@ import {
   type View,
 } from "./batch.ts";
 import { decode, encode } from "./codec.ts";
-import { withDeadline } from "./deadline.ts";
+import type { Deadlines } from "./deadlines.ts";
 import type { Key, Prefix } from "./keys.ts";
 import type { Receipt } from "./records.ts";
-import type { Deadlines, KvPort, StoreOptions } from "./store.ts";
 
 /** The knee of the throughput curve; more per atomic only adds latency. */
 const BATCH_MAX = 64;
@@ -32,6 +31,7 @@ const BATCH_MAX = 64;
 const QUEUE_MAX = 2_000;
 /** A batch that keeps losing is split, so that one hot key does not hold up the rest. */
 const SPLIT_AFTER_ATTEMPTS = 3;
+const BACKOFF_MS = 2;
 const BACKOFF_MAX_MS = 64;
 const KEYS_PER_READ = 10;
 
@@ -61,12 +61,29 @@ interface Attempt {
  */
 export type WriteListener = (key: Key<unknown> | null) => void;
 
-/** Options of a {@linkcode Committer}. */
-type CommitterOptions = StoreOptions & { deadlines: Deadlines };
+/** What the committer needs of a Deno KV. */
+type CommitterKv = Pick<Deno.Kv, "getMany" | "atomic" | "commitVersionstamp">;
+
+/** How a {@linkcode Committer} works. */
+export interface CommitterOptions {
+  /** Tells what has expired, and dates receipts and log entries. */
+  clock: Clock;
+  /** Numbers in [0, 1), for jitter. */
+  random: () => number;
+  /**
+   * An embedded store commits one atomic at a time, so everything that waits is
+   * grouped; a remote one commits in parallel, so only what shares a hot key is.
+   */
+  isEmbedded: boolean;
+  /** How many checks one atomic may have: 100 in the runtime, 10 in a self-hosted KV Connect server. */
+  checksMax: number;
+  /** Time limits. */
+  deadlines: Deadlines;
+}
 
 /** Decides and commits transactions; see `transact()`. */
 export class Committer {
-  readonly #kv: KvPort;
+  readonly #kv: CommitterKv;
   readonly #clock: Clock;
   readonly #options: CommitterOptions;
   readonly #lanes = new Map<string, Pending[]>();
@@ -76,7 +93,7 @@ export class Committer {
   #waiting = 0;
 
   /** Commits to `kv`. */
-  constructor(kv: KvPort, options: CommitterOptions) {
+  constructor(kv: CommitterKv, options: CommitterOptions) {
     this.#kv = kv;
     this.#clock = options.clock;
     this.#options = options;
@@ -342,8 +359,8 @@ export class Committer {
 
   /** Full jitter, so that writers which collided once do not collide again. */
   #backOff(attempt: number): Promise<void> {
-    const ceilingMs = Math.min(2 ** attempt, BACKOFF_MAX_MS);
-    return new Promise((done) => setTimeout(done, this.#options.random() * ceilingMs));
+    const { random } = this.#options;
+    return sleep(backoffMs(attempt, { firstMs: BACKOFF_MS, maxMs: BACKOFF_MAX_MS, random }));
   }
 }
 

@@ -16,7 +16,7 @@ import type {
   NewestBackup,
   RestoreProgress,
   RestoreProof,
-  Wish,
+  JobRequest,
 } from "./backup_records.ts";
 import type { MailTemplate } from "./mail_records.ts";
 import type { MessageOrder, OutboxEvent, OutboxMessage } from "./outbox_records.ts";
@@ -35,6 +35,7 @@ import type {
   WebhookFailing,
   WebhookSecrets,
 } from "./webhook_records.ts";
+import type { JobRun, Lease, Timetable } from "./job_records.ts";
 import type {
   ApiKey,
   AuditEntry,
@@ -44,14 +45,11 @@ import type {
   Invoice,
   InvoiceSequence,
   InvoiceStatus,
-  JobRun,
   Lead,
   LeadStatus,
-  Lease,
   Product,
   RateWindow,
   Receipt,
-  Timetable,
 } from "./records.ts";
 
 /** A key that remembers what it holds. */
@@ -267,7 +265,7 @@ export const jobRuns: Prefix<JobRun> = ["job_run"];
 /** Which jobs there are, and when each is due. */
 export const timetable: Key<Timetable> = ["timetable"];
 /** That somebody wants a job to be done before its time. */
-export const wish = (job: string): Key<Wish> => ["wish", job];
+export const wish = (job: string): Key<JobRequest> => ["wish", job];
 
 /** What instances keep of a gateway, such as its token, by a name. */
 export const gatewayCache = (name: string): Key<SealedValue> => ["gateway_cache", name];

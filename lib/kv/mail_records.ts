@@ -7,26 +7,29 @@
 import type { Language } from "../languages.ts";
 import type { Entity } from "./records.ts";
 
-/** What a mail is about, and whom it is to. */
-export type MailKind =
-  /** To who sent an enquiry. */
-  | "lead_received"
-  /** To the shop, of an enquiry. */
-  | "lead_notice"
+/** Kinds of mail, in display order. */
+export const MAIL_KINDS = [
+  /** To the sender of an enquiry. */
+  "lead_received",
+  /** To the shop, about an enquiry. */
+  "lead_notice",
   /** To the buyer, when an operator sends an invoice. */
-  | "invoice_sent"
-  /** To the buyer, of what is not paid. */
-  | "invoice_reminder"
+  "invoice_sent",
+  /** To the buyer, about an unpaid amount. */
+  "invoice_reminder",
   /** To the buyer. */
-  | "payment_received"
-  /** To the shop, of a payment. */
-  | "payment_notice"
-  /** To the buyer, of what went back. */
-  | "payment_refunded"
-  /** To the shop, when something is unwell, or well again. */
-  | "operator_alert"
-  /** To a client that agreed to be written to beyond its own business. */
-  | "news";
+  "payment_received",
+  /** To the shop, about a payment. */
+  "payment_notice",
+  /** To the buyer, about a refund. */
+  "payment_refunded",
+  /** To the shop, when an incident begins or ends. */
+  "operator_alert",
+  /** The newsletter: to a client who gave marketing consent. */
+  "news",
+] as const;
+/** One of {@linkcode MAIL_KINDS}. */
+export type MailKind = (typeof MAIL_KINDS)[number];
 
 /** The words of a mail, in the template language. */
 export interface MailTexts {

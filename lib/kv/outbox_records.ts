@@ -5,20 +5,23 @@
  * @module
  */
 
-/** What can happen that others are told of. */
-export type EventType =
-  | "lead.created"
-  | "invoice.issued"
-  | "invoice.sent"
-  | "invoice.paid"
-  | "invoice.overdue"
-  | "invoice.reminder"
-  | "invoice.voided"
-  | "payment.completed"
-  | "payment.failed"
-  | "payment.reversed"
-  | "payment.needs_review"
-  | "payment.refunded";
+/** Events that are published by mail, webhook or alert. */
+export const EVENT_TYPES = [
+  "lead.created",
+  "invoice.issued",
+  "invoice.sent",
+  "invoice.paid",
+  "invoice.overdue",
+  "invoice.reminder",
+  "invoice.voided",
+  "payment.completed",
+  "payment.failed",
+  "payment.reversed",
+  "payment.needs_review",
+  "payment.refunded",
+] as const;
+/** One of {@linkcode EVENT_TYPES}. */
+export type EventType = (typeof EVENT_TYPES)[number];
 
 /**
  * Something that happened, written in the commit that made it happen. What is
@@ -38,17 +41,22 @@ export interface OutboxEvent {
   data: Readonly<Record<string, string | number | boolean | null>>;
 }
 
-/** How a message goes out. */
-export type MessageKind = "email" | "webhook" | "alert";
+/** How a message is sent. */
+export const MESSAGE_KINDS = ["email", "webhook", "alert"] as const;
+/** One of {@linkcode MESSAGE_KINDS}. */
+export type MessageKind = (typeof MESSAGE_KINDS)[number];
 
 /** How far a message has come. */
-export type MessageStatus =
-  | "pending"
-  | "sent"
-  /** Its attempts are spent, or were given up; an operator may try again. */
-  | "dead"
-  /** Nobody is to have it any more. */
-  | "cancelled";
+export const MESSAGE_STATUSES = [
+  "pending",
+  "sent",
+  /** Dead-lettered: its attempts are exhausted, or were stopped. An operator may retry it. */
+  "dead",
+  /** Not to be sent any more. */
+  "cancelled",
+] as const;
+/** One of {@linkcode MESSAGE_STATUSES}. */
+export type MessageStatus = (typeof MESSAGE_STATUSES)[number];
 
 /** The right of one instance to send a message, which is anyone's after `until`. */
 export interface MessageLease {

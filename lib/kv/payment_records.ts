@@ -7,23 +7,56 @@
 import type { Currency } from "../money.ts";
 import type { Actor, Entity } from "./records.ts";
 
-/** Who takes the money: a gateway, or a person who saw it. */
-export type PaymentChannel = "pesapal" | "azampay" | "manual";
+/** Payment gateways. */
+export const GATEWAY_NAMES = ["pesapal", "azampay"] as const;
+/** One of {@linkcode GATEWAY_NAMES}. */
+export type GatewayName = (typeof GATEWAY_NAMES)[number];
+
+/** Who takes the money: a gateway, or a person who recorded it. */
+export const PAYMENT_CHANNELS = [...GATEWAY_NAMES, "manual"] as const;
+/** One of {@linkcode PAYMENT_CHANNELS}. */
+export type PaymentChannel = (typeof PAYMENT_CHANNELS)[number];
 
 /** How far a payment has come. */
-export type PaymentStatus =
-  /** Written before the gateway was asked: whether it knows of it may be unknown. */
-  | "created"
+export const PAYMENT_STATUSES = [
+  /** Stored before the gateway was called: whether it knows of the payment may be unknown. */
+  "created",
   /** The gateway has it, and the payer has not finished. */
-  | "pending"
-  /** The gateway said, when asked, that this much was paid for this reference. */
-  | "completed"
-  /** The gateway refused it, the payer gave up, or nothing came in time. It may still complete. */
-  | "failed"
-  /** It was completed, and the gateway took it back. */
-  | "reversed"
-  /** The gateway said something that does not fit: a person decides. */
-  | "needs_review";
+  "pending",
+  /** The gateway confirmed, when asked, this amount for this reference. */
+  "completed",
+  /** The gateway refused it, the payer cancelled, or it expired. It may still complete. */
+  "failed",
+  /** It was completed, and the gateway reversed it. */
+  "reversed",
+  /** The gateway's report does not fit: a person decides. */
+  "needs_review",
+] as const;
+/** One of {@linkcode PAYMENT_STATUSES}. */
+export type PaymentStatus = (typeof PAYMENT_STATUSES)[number];
+
+/** Who pays a refund out: the gateway, or a person. */
+export const REFUND_CHANNELS = ["gateway", "hand"] as const;
+/** One of {@linkcode REFUND_CHANNELS}. */
+export type RefundChannel = (typeof REFUND_CHANNELS)[number];
+
+/**
+ * How far a refund has come. `requested`: before the gateway was called and until it
+ * reports. It counts as refunded until it is `refused`, so that nothing is refunded twice.
+ */
+export const REFUND_STATUSES = ["requested", "completed", "refused"] as const;
+/** One of {@linkcode REFUND_STATUSES}. */
+export type RefundStatus = (typeof REFUND_STATUSES)[number];
+
+/** What a person can decide about a refund. */
+export const REFUND_OUTCOMES = ["completed", "refused"] as const;
+/** One of {@linkcode REFUND_OUTCOMES}. */
+export type RefundOutcome = (typeof REFUND_OUTCOMES)[number];
+
+/** What a person can decide about a payment. */
+export const PAYMENT_OUTCOMES = ["completed", "failed"] as const;
+/** One of {@linkcode PAYMENT_OUTCOMES}. */
+export type PaymentOutcome = (typeof PAYMENT_OUTCOMES)[number];
 
 /** Money that went back, or is about to. */
 export interface Refund {
@@ -35,13 +68,10 @@ export interface Refund {
   reason: string;
   /** Where it can be found outside: a receipt, the gateway's word; may be empty. */
   reference: string;
-  /** Whether the gateway was to pay it back, or a person did. */
-  through: "gateway" | "hand";
-  /**
-   * `requested` before the gateway was asked and while it has not said; it counts as
-   * paid back until it is `refused`, so that nothing is paid back twice.
-   */
-  status: "requested" | "completed" | "refused";
+  /** Who pays it out. */
+  through: RefundChannel;
+  /** How far it has come. */
+  status: RefundStatus;
   /** When it was asked for. */
   at: string;
   /** Who asked. */
@@ -51,7 +81,7 @@ export interface Refund {
 /** What a person decided about a payment of which the gateway gave no clear word. */
 export interface Resolution {
   /** What became of it. */
-  outcome: "completed" | "failed";
+  outcome: PaymentOutcome;
   /** The evidence: where the gateway's portal or the bank shows it. */
   reference: string;
   /** Why it was decided so. */

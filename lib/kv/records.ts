@@ -38,7 +38,9 @@ export interface Entity {
 }
 
 /** What a product can be. */
-export type ProductCategory = "saas" | "mobile" | "web" | "service";
+export const PRODUCT_CATEGORIES = ["saas", "mobile", "web", "service"] as const;
+/** One of {@linkcode PRODUCT_CATEGORIES}. */
+export type ProductCategory = (typeof PRODUCT_CATEGORIES)[number];
 
 /** A thing on sale. */
 export interface Product extends Entity {
@@ -88,21 +90,26 @@ export interface Contact {
   phone: string | null;
 }
 
-/** Where an enquiry came from. */
-export type LeadSource =
-  | "website"
-  | "whatsapp"
-  | "email"
-  | "pesapal"
-  | "azampay"
-  | "contact"
-  | "estimate"
-  | "newsletter"
-  | "api"
-  | "other";
+/** Where an enquiry comes from. */
+export const LEAD_SOURCES = [
+  "website",
+  "whatsapp",
+  "email",
+  "pesapal",
+  "azampay",
+  "contact",
+  "estimate",
+  "newsletter",
+  "api",
+  "other",
+] as const;
+/** One of {@linkcode LEAD_SOURCES}. */
+export type LeadSource = (typeof LEAD_SOURCES)[number];
 
 /** How far a lead has come. */
-export type LeadStatus = "new" | "contacted" | "qualified" | "won" | "lost";
+export const LEAD_STATUSES = ["new", "contacted", "qualified", "won", "lost"] as const;
+/** One of {@linkcode LEAD_STATUSES}. */
+export type LeadStatus = (typeof LEAD_STATUSES)[number];
 
 /** One enquiry. */
 export interface Lead extends Entity {
@@ -128,15 +135,18 @@ export interface Lead extends Entity {
   language?: Language;
 }
 
-/** The states of an invoice. */
-export type InvoiceStatus =
-  | "draft"
-  | "open"
-  | "partially_paid"
-  | "paid"
-  | "void"
-  | "uncollectible"
-  | "refunded";
+/** The states of an invoice. Overdue is not one: it follows from `dueOn`. */
+export const INVOICE_STATUSES = [
+  "draft",
+  "open",
+  "partially_paid",
+  "paid",
+  "void",
+  "uncollectible",
+  "refunded",
+] as const;
+/** One of {@linkcode INVOICE_STATUSES}. */
+export type InvoiceStatus = (typeof INVOICE_STATUSES)[number];
 
 /** One line of an invoice: total = quantity × unit. */
 export interface InvoiceLine {
@@ -162,7 +172,7 @@ export interface Invoice extends Entity {
   leadId: string | null;
   /** The buyer as it stood when the invoice was written. */
   billTo: Contact;
-  /** Overdue is not one of them: it follows from `dueOn`, see `overdueAt`. */
+  /** How far it has come. */
   status: InvoiceStatus;
   /** Of every amount in it. */
   currency: Currency;
@@ -198,16 +208,19 @@ export interface InvoiceSequence {
   last: number;
 }
 
-/** What kinds of entity have a history. */
-export type EntityKind =
-  | "product"
-  | "client"
-  | "lead"
-  | "invoice"
-  | "payment"
-  | "api_key"
-  | "webhook"
-  | "mail_template";
+/** Kinds of entity that have a history. */
+export const ENTITY_KINDS = [
+  "product",
+  "client",
+  "lead",
+  "invoice",
+  "payment",
+  "api_key",
+  "webhook",
+  "mail_template",
+] as const;
+/** One of {@linkcode ENTITY_KINDS}. */
+export type EntityKind = (typeof ENTITY_KINDS)[number];
 
 /** One change of an entity after its creation. */
 export interface AuditEntry {
@@ -237,21 +250,24 @@ export interface AuditEntry {
   digest: string;
 }
 
-/** What a key of ours may do; `admin` may do everything. */
-export type Scope =
-  | "admin"
-  | "leads:read"
-  | "leads:write"
-  | "clients:read"
-  | "clients:write"
-  | "invoices:read"
-  | "invoices:write"
-  | "products:read"
-  | "products:write"
-  | "webhooks:read"
-  | "webhooks:write"
-  | "system:read"
-  | "system:write";
+/** What an API key may do; `admin` includes all others. */
+export const SCOPES = [
+  "admin",
+  "leads:read",
+  "leads:write",
+  "clients:read",
+  "clients:write",
+  "invoices:read",
+  "invoices:write",
+  "products:read",
+  "products:write",
+  "webhooks:read",
+  "webhooks:write",
+  "system:read",
+  "system:write",
+] as const;
+/** One of {@linkcode SCOPES}. */
+export type Scope = (typeof SCOPES)[number];
 
 /** A program's credential; the secret itself is shown once and never stored. */
 export interface ApiKey extends Entity {
@@ -289,74 +305,10 @@ export interface RateWindow {
   exp: number;
 }
 
-/** The right to run a job, which is anyone's after `until`. Volatile: it is about processes. */
-export interface Lease {
-  /** The run that has it, or had it last. */
-  by: string;
-  /** One more with each run: what a run wrote with an older one is refused. */
-  token: number;
-  /** The minute that it was taken for, counted since 1970: a minute is run once. */
-  minute: number;
-  /** Milliseconds UTC; 0 when it was given back. */
-  until: number;
-}
-
-/** How a run of a job ended. */
-export type JobRunStatus =
-  | "ok"
-  | "failed"
-  /** It was still running at its time limit. */
-  | "timed_out"
-  /** The instance was told to end; the next run goes on. */
-  | "stopped";
-
-/** The last run of a job. Volatile: the next run replaces it. */
-export interface JobRun {
-  /** The job. */
-  job: string;
-  /** Names the run in the log; the id of its exchange for all that it wrote. */
-  runId: string;
-  /** When it was started. */
-  startedAt: string;
-  /** When it ended. */
-  endedAt: string;
-  /** How long it took. */
-  durationMs: number;
-  /** How it ended. */
-  status: JobRunStatus;
-  /** What it did, in counts and words of its own, `isMore` if not all of it; empty unless it is `ok`. */
-  outcome: Record<string, number | string | boolean>;
-  /** What it failed with, redacted; null unless it failed. */
-  error: string | null;
-  /** Runs since the last one that was `ok`; 0 if this one was. */
-  failures: number;
-  /** When a run of it last ended `ok` with nothing left to do; null never. */
-  lastOkAt: string | null;
-}
-
-/** A job of the timetable. */
-export interface TimetableEntry {
-  /** When its work is due: five fields of cron, UTC. */
-  schedule: string;
-  /** How long after that it has to be done. */
-  withinMs: number;
-  /** Since when it is so. */
-  since: string;
-}
-
-/**
- * Which jobs there are, so that one which does not run is missed. Volatile: the
- * program says it anew.
- */
-export interface Timetable {
-  /** By the name of the job. */
-  jobs: Record<string, TimetableEntry>;
-  /** When jobs began to run again, after a time in which none did. */
-  resumedAt: string;
-}
-
-/** How much an incident matters: someone should look, or the shop is not working. */
-export type Severity = "warning" | "critical";
+/** `warning`: someone should look; `critical`: the shop does not work, or its books are wrong. */
+export const SEVERITIES = ["warning", "critical"] as const;
+/** One of {@linkcode SEVERITIES}. */
+export type Severity = (typeof SEVERITIES)[number];
 
 /**
  * Something unwell from when it was first seen until it was well again. Volatile:
@@ -385,9 +337,9 @@ export interface Incident {
   /** It came back soon after it was resolved; it is not believed to be well before it was quiet. */
   isFlapping: boolean;
   /** When a channel took the news of its present state; null not yet. */
-  toldAt: string | null;
+  notifiedAt: string | null;
   /** Milliseconds UTC until which an instance is telling; anyone's to tell after that. */
-  tellingUntil: number;
+  notifyingUntil: number;
   /** Milliseconds UTC after which this counts as absent. */
   exp: number;
 }

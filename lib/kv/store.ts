@@ -6,11 +6,11 @@
  */
 import { AppError } from "../errors.ts";
 import { currentContext } from "../telemetry/log.ts";
-import type { Clock } from "../time.ts";
+import { type Clock, withDeadline } from "../time.ts";
 import { traced } from "../telemetry/tracing.ts";
 import { decode, encode } from "./codec.ts";
-import { Committer, type WriteListener } from "./committer.ts";
-import { withDeadline } from "./deadline.ts";
+import { Committer, type CommitterOptions, type WriteListener } from "./committer.ts";
+import { DEADLINES, type Deadlines } from "./deadlines.ts";
 import { type Key, type Prefix, probe } from "./keys.ts";
 
 /** What the store needs of a Deno KV; tests put a misbehaving one here. */
@@ -19,39 +19,8 @@ export type KvPort = Pick<
   "getMany" | "list" | "atomic" | "commitVersionstamp" | "close"
 >;
 
-/** How long things may take, in milliseconds. */
-export interface Deadlines {
-  /** One read round trip. */
-  readMs: number;
-  /** One commit. */
-  commitMs: number;
-  /** A whole transaction, all its attempts included. */
-  transactionMs: number;
-  /** From giving up to knowing that the write did not and will not happen. */
-  fenceMs: number;
-}
-
-/** Within what a person or a gateway waits for: under 10 s in all. */
-export const DEADLINES: Deadlines = {
-  readMs: 1_500,
-  commitMs: 2_000,
-  transactionMs: 4_000,
-  fenceMs: 2_000,
-};
-
 /** How the store is opened. */
-export interface StoreOptions {
-  /** Tells what has expired, and dates receipts and log entries. */
-  clock: Clock;
-  /** Numbers in [0, 1), for jitter. */
-  random: () => number;
-  /**
-   * An embedded store commits one atomic at a time, so everything that waits is
-   * grouped; a remote one commits in parallel, so only what shares a hot key is.
-   */
-  isEmbedded: boolean;
-  /** How many checks one atomic may have: 100 in the runtime, 10 in a self-hosted KV Connect server. */
-  checksMax: number;
+export interface StoreOptions extends Omit<CommitterOptions, "deadlines"> {
   /** {@linkcode DEADLINES} when absent. */
   deadlines?: Deadlines;
 }
@@ -97,6 +66,11 @@ export interface StoreServices {
   readonly clock: Clock;
 }
 
+/** A key for each of the values `T`. */
+export type KeysOf<T extends readonly unknown[]> = readonly [...{ [I in keyof T]: Key<T[I]> }];
+/** Each of the values `T`, or null where there is nothing. */
+export type FoundOf<T extends readonly unknown[]> = { -readonly [I in keyof T]: T[I] | null };
+
 /** An open store. */
 export class Store implements Disposable {
   /** Where every write goes; use `transact()`. */
@@ -122,18 +96,22 @@ export class Store implements Disposable {
     return value ?? null;
   }
 
-  /** Reads keys side by side, in their order; up to 10 are one snapshot. @throws {AppError} `unavailable` */
-  async getMany<T>(keys: readonly Key<T>[]): Promise<(T | null)[]> {
-    const chunks: Key<T>[][] = [];
+  /**
+   * Reads keys side by side; up to 10 are one snapshot.
+   *
+   * @returns What was found at each key, in their order; null where there is nothing.
+   * @throws {AppError} `unavailable`
+   */
+  async getMany<T extends readonly unknown[]>(keys: KeysOf<T>): Promise<FoundOf<T>> {
+    const chunks: Key<unknown>[][] = [];
     for (let i = 0; i < keys.length; i += KEYS_PER_READ) {
       chunks.push(keys.slice(i, i + KEYS_PER_READ));
     }
     const found = await Promise.all(
       chunks.map((chunk) => this.#read(this.#kv.getMany<Uint8Array[]>(chunk))),
     );
-    return found.flat().map((entry) =>
-      entry.value === null ? null : decode<T>(entry.value as Uint8Array)
-    );
+    const values = found.flat().map(({ value }) => value === null ? null : decode(value));
+    return values as FoundOf<T>; // in the order of the keys, which say what they hold
   }
 
   /** Lists what is under `prefix`, in key order. @throws {AppError} `unavailable` */

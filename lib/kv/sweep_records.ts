@@ -6,6 +6,11 @@
  */
 import type { Actor, Severity } from "./records.ts";
 
+/** Why a finding was left as it is. */
+export const LEFT_UNREPAIRED = ["not_repairable", "still_wrong"] as const;
+/** One of {@linkcode LEFT_UNREPAIRED}. */
+export type LeftUnrepaired = (typeof LEFT_UNREPAIRED)[number];
+
 /** One thing that is wrong in the store. */
 export interface Finding {
   /** The invariant, such as `invoice.total_wrong`. */
@@ -17,7 +22,7 @@ export interface Finding {
   /** What is wrong there, in one line without personal data. */
   detail: string;
   /** Why it was left so; null when the sweep was not to mend anything. */
-  repair: "not_repairable" | "still_wrong" | null;
+  repair: LeftUnrepaired | null;
 }
 
 /**
@@ -45,6 +50,11 @@ export interface RepairRecord {
   requestId: string;
 }
 
+/** States of a sweep: `pending` until the job begins it. */
+export const SWEEP_STATUSES = ["pending", "running", "done"] as const;
+/** One of {@linkcode SWEEP_STATUSES}. */
+export type SweepStatus = (typeof SWEEP_STATUSES)[number];
+
 /**
  * A sweep and what it has found. Volatile: it is about the system and not the
  * books, and a restored one would be of another time.
@@ -52,8 +62,8 @@ export interface RepairRecord {
 export interface SweepRecord {
   /** UUIDv7. */
   id: string;
-  /** `pending` until the job gets to it. */
-  status: "pending" | "running" | "done";
+  /** How far it has come. */
+  status: SweepStatus;
   /** Whether it mends what it can. */
   isRepairing: boolean;
   /** When it was asked for, or due. */

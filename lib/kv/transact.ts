@@ -12,55 +12,9 @@
  */
 import { AppError } from "../errors.ts";
 import { currentContext, newMeter } from "../telemetry/log.ts";
-import type { Key } from "./keys.ts";
 import { keyText, receipt } from "./keys.ts";
 import type { Store } from "./store.ts";
-
-/** Keys to read, by name; at most 10 with the receipt, as many as Deno KV reads at once. */
-export type Reads = Record<string, Key<unknown>>;
-
-/** What was found at each key of `K`; `null` where there is nothing. */
-export type Found<K extends Reads> = {
-  readonly [N in keyof K]: K[N] extends Key<infer T> ? T | null : never;
-};
-
-/** Collects the writes of one decision. */
-export interface Writes {
-  /**
-   * Puts a value at a key. `expireIn` is in milliseconds and only garbage
-   * collection: readers must compare an `exp` of the value's own.
-   *
-   * @throws {AppError} `payload_too_large` if the value takes more than 64 KiB.
-   */
-  set<T>(key: Key<T>, value: T, options?: { expireIn?: number }): void;
-  /** Deletes what is at `key`, if anything. */
-  delete(key: Key<unknown>): void;
-}
-
-/**
- * Something that every write of a caller has to pass, such as a rate limit: its
- * key is read, decided on and written with the rest, before `decide` is asked.
- */
-export interface Guard<T> {
-  /** Where its state is kept. */
-  readonly key: Key<T>;
-  /** The state after this write, and its `expireIn`. Throws to refuse; may be asked several times. */
-  pass(found: T | null): { value: T; expireIn: number };
-}
-
-/** One intent of a caller, that must take effect at most once. */
-export interface Operation {
-  /** Unique: a digest of the caller's Idempotency-Key and its scope, or a new id. */
-  id: string;
-  /** Digest of the request; another one under the same id is refused. */
-  fingerprint: string;
-  /** Nobody can have used the id before: its receipt need not be looked for at first. */
-  isNew: boolean;
-  /** How long the receipt is kept, in milliseconds. */
-  keepMs: number;
-  /** What the write has to pass; a repeated operation passes nothing again. */
-  guards?: readonly Guard<unknown>[];
-}
+import type { Found, Operation, Reads, Writes } from "./transaction.ts";
 
 /** Options for {@linkcode transact}. */
 export interface TransactOptions {

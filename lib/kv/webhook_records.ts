@@ -4,14 +4,18 @@
  *
  * @module
  */
-import type { EventType } from "./outbox_records.ts";
+import { EVENT_TYPES } from "./outbox_records.ts";
 import type { Entity } from "./records.ts";
 
-/** What an endpoint can ask for: some events, or with `*` all, those of later versions too. */
-export type WebhookEventType = EventType | "*";
+/** What an endpoint can subscribe to: some events, or with `*` all, including those of later versions. */
+export const WEBHOOK_EVENT_TYPES = ["*", ...EVENT_TYPES] as const;
+/** One of {@linkcode WEBHOOK_EVENT_TYPES}. */
+export type WebhookEventType = (typeof WEBHOOK_EVENT_TYPES)[number];
 
-/** Why an endpoint is told nothing: somebody wished so, it said 410, or it failed for days. */
-export type WebhookDisabledReason = "operator" | "gone" | "failing";
+/** Why an endpoint is disabled: by an operator, because it answered 410, or after days of failures. */
+export const WEBHOOK_DISABLED_REASONS = ["operator", "gone", "failing"] as const;
+/** One of {@linkcode WEBHOOK_DISABLED_REASONS}. */
+export type WebhookDisabledReason = (typeof WEBHOOK_DISABLED_REASONS)[number];
 
 /** A place that is told of events. */
 export interface WebhookEndpoint extends Entity {

@@ -1,19 +1,20 @@
 /**
- * Clients: the persons and firms that are billed, found by e-mail address or
- * phone number, of which each belongs to one client at most.
+ * Clients: the persons and firms that are billed, found by e-mail address or phone number; each
+ * address and number belongs to one client at most.
  *
- * A visitor never changes a client that is already known, nor learns anything
- * about it: what the enquiry says stays with the lead.
+ * A visitor never changes a known client and learns nothing about it: the enquiry's data stays with
+ * the lead.
  *
  * @module
  */
-import { expectRevision, newEntity, putChange } from "../entities/audit.ts";
+import { expectRevision, newEntity, putChange } from "../entities/mod.ts";
 import { normalizeEmail, normalizePhone, type Region } from "../contact.ts";
 import { AppError, type FieldProblem, invalidField } from "../errors.ts";
 import * as keys from "../kv/keys.ts";
 import type { Payment } from "../kv/payment_records.ts";
 import type { Client, Contact, Invoice, Lead } from "../kv/records.ts";
-import { transact, type Writes } from "../kv/transact.ts";
+import { transact } from "../kv/transact.ts";
+import type { Writes } from "../kv/transaction.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import {
   everyPage,
@@ -34,42 +35,41 @@ export interface ClientServices extends StoreServices {
 
 export type { Client, Contact } from "../kv/records.ts";
 
-/** What can change about a client; null removes an address or a number. */
+/** A change of a client; null removes an address or a number, absent fields stay. */
 export interface ClientChange {
   /** One line, 1 to 120 characters. */
   name?: string | undefined;
-  /** In any spelling; brought to lower case. Must belong to no other client. */
+  /** In any spelling; stored in lower case. Must belong to no other client. */
   email?: string | null | undefined;
-  /** As people write it; brought to E.164. Must belong to no other client. */
+  /** In any spelling; stored as E.164. Must belong to no other client. */
   phone?: string | null | undefined;
-  /** The shop's own, never shown to the client; up to 4,000 characters. */
+  /** Internal notes, never shown to the client; up to 4,000 characters. */
   notes?: string | undefined;
-  /** Whether the client may be written to beyond its own business. */
+  /** Whether the client agreed to newsletters. */
   marketingConsent?: boolean | undefined;
 }
 
-/** A payment as it may be handed out: where the payer pays is a credential. */
+/** A payment for export, without the payer's page at the gateway, which is a credential. */
 export type ExportedPayment = Omit<Payment, "redirectUrl">;
 
-/** All that is stored about a person. */
+/** All stored data about a client. */
 export interface ClientExport {
-  /** The client as it stands. */
+  /** The client. */
   client: Client;
   /** All of its leads, newest first. */
   leads: Lead[];
   /** All of its invoices, newest first, drafts and void ones too. */
   invoices: Invoice[];
-  /** All attempts to pay them, those of the newest invoice first. */
+  /** All payments of them, those of the newest invoice first. */
   payments: ExportedPayment[];
 }
 
 const ERASED = "[erased]";
 
 /**
- * One spelling of how to reach somebody.
+ * Normalizes contact fields.
  *
- * @throws {AppError} `invalid_input` naming each field that is none, or both
- * when neither is given.
+ * @throws {AppError} `invalid_input` naming each invalid field, or both when neither is given
  */
 export async function parseContactFields(
   { name, email, phone }: { name: string; email?: string | null; phone?: string | null },
@@ -82,18 +82,22 @@ export async function parseContactFields(
   };
   const fields: FieldProblem[] = [];
   if (email && contact.email === null) {
-    fields.push({ path: "email", message: "Not an e-mail address", code: "not_an_email" });
+    fields.push({ path: "email", message: "This is not an e-mail address", code: "not_an_email" });
   }
   if (phone && contact.phone === null) {
-    fields.push({ path: "phone", message: "Not a phone number", code: "not_a_phone" });
+    fields.push({ path: "phone", message: "This is not a phone number", code: "not_a_phone" });
   }
   if (!email && !phone) {
     for (const path of ["email", "phone"]) {
-      fields.push({ path, message: "Give an e-mail address or a phone number", code: "required" });
+      fields.push({
+        path,
+        message: "An e-mail address or a phone number is required",
+        code: "required",
+      });
     }
   }
   if (fields.length > 0) {
-    throw new AppError("invalid_input", "There is no way to reach the sender", { fields });
+    throw new AppError("invalid_input", "The contact details cannot be used", { fields });
   }
   return contact;
 }
@@ -129,7 +133,7 @@ export async function getClient({ store }: ClientServices, id: string): Promise<
   return client;
 }
 
-/** A page of clients, newest first; with an e-mail address or phone number, the one that has it. */
+/** A page of clients, newest first; with an e-mail address or phone number, the client that has it. */
 export async function listClients(
   services: ClientServices,
   { email, phone }: { email: string | null; phone: string | null },
@@ -154,10 +158,10 @@ export async function listClients(
 }
 
 /**
- * Changes a client, keeping its indexes with it.
+ * Changes a client and its indexes. One read and one commit.
  *
- * @throws {AppError} `not_found`, `stale_revision`, `invalid_input`, or
- * `conflict` if another client has the address or number
+ * @throws {AppError} `not_found`; `stale_revision`; `invalid_input`; `conflict` if another client
+ * has the address or number, or the data was erased
  */
 export async function changeClient(
   services: ClientServices,
@@ -177,12 +181,14 @@ export async function changeClient(
     const before = found.client;
     if (!before) throw unknownClient();
     expectRevision(before, revision);
-    if (before.erasedAt) throw new AppError("conflict", "The client's data was erased");
+    if (before.erasedAt) {
+      throw new AppError("conflict", "Cannot change the client: its data was erased");
+    }
     if (found.emailOwner && found.emailOwner !== id) throw taken("email");
     if (found.phoneOwner && found.phoneOwner !== id) throw taken("phone");
     const after = { ...before, ...fields };
     if (after.email === null && after.phone === null) {
-      throw invalidField("email", "A client keeps an e-mail address or a phone number", "required");
+      throw invalidField("email", "A client needs an e-mail address or a phone number", "required");
     }
     putIndexes(writes, before, after);
     return putChange(writes, {
@@ -197,7 +203,7 @@ export async function changeClient(
   }, { operation: operationOf(by, "client.change", [id, change], { now }) });
 }
 
-/** All that is stored about a client. @throws {AppError} `not_found` */
+/** All stored data about a client. @throws {AppError} `not_found` */
 export async function exportClient(services: ClientServices, id: string): Promise<ClientExport> {
   const client = await getClient(services, id);
   const leads = await Array.fromAsync(leadsOf(services, id));
@@ -212,12 +218,12 @@ export async function exportClient(services: ClientServices, id: string): Promis
 }
 
 /**
- * Erases a client's personal data, here and in its leads, invoices and payments;
- * what the books need (numbers, amounts, dates, receipts, why money went back, and
- * the buyer's name on an invoice) stays.
+ * Erases a client's personal data, also in its leads, invoices and payments. Records that the law
+ * requires stay: numbers, amounts, dates, receipts, reasons of refunds, and the buyer's name on an
+ * invoice.
  *
- * First the client loses its indexes, so that no new lead finds it; the rest
- * follows entry by entry, and repeating the call finishes what was interrupted.
+ * The client's indexes go first, so that no new lead finds it. The rest follows entry by entry;
+ * repeating the call completes an interrupted one.
  *
  * @throws {AppError} `not_found`
  */
@@ -228,7 +234,7 @@ export async function eraseClient(
 ): Promise<Client> {
   const now = services.clock();
   const key = keys.client(id);
-  // Each step is its own operation: all of them are harmless to repeat. The first one counts.
+  // Each step is an operation of its own and safe to repeat. The first one passes the limits.
   const step = (guards: Caller["guards"] = []) =>
     operationOf({ ...by, idempotencyKey: null, guards }, "client.erase", id, { now });
   const client = await transact(services, { client: key }, (found, writes) => {
@@ -265,7 +271,7 @@ export async function eraseClient(
     await eraseOne(services, "invoice", keys.invoice(invoiceId), {
       billTo: { name: billTo.name, email: null, phone: null },
     }, { by, now, operation: step() });
-    // Nothing by which a payment is found, and nothing that it is worth.
+    // Neither an index nor an amount of the payment changes.
     for await (const { id: paymentId } of paymentsOf(services, invoiceId)) {
       await eraseOne(services, "payment", keys.payment(paymentId), {
         payerPhone: null,
@@ -311,7 +317,7 @@ function paymentsOf(services: ClientServices, invoiceId: string): AsyncGenerator
   );
 }
 
-/** Moves the indexes from what a client was to what it is. */
+/** Moves the indexes from the old to the new address and number. */
 function putIndexes(writes: Writes, before: Client, after: Client): void {
   if (before.email !== after.email) {
     if (before.email !== null) writes.delete(keys.clientByEmail(before.email));
@@ -348,6 +354,6 @@ function unknownClient(): AppError {
 
 function taken(path: "email" | "phone"): AppError {
   return new AppError("conflict", `Another client has this ${path}`, {
-    fields: [{ path, message: "Another client has it", code: "taken" }],
+    fields: [{ path, message: `Another client has this ${path}`, code: "taken" }],
   });
 }

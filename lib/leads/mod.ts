@@ -1,10 +1,10 @@
 /**
- * Leads: a visitor's enquiry becomes a lead, its client and, when it asks for a
- * product, an invoice: all in one commit, or not at all.
+ * Leads: a visitor's enquiry becomes a lead, a client and, for a product, an invoice, all in one
+ * commit or not at all.
  *
  * @module
  */
-import { expectRevision, newEntity, putChange } from "../entities/audit.ts";
+import { expectRevision, newEntity, putChange } from "../entities/mod.ts";
 import { parseContactFields, putNewClient } from "./clients.ts";
 import { AppError, invalidField } from "../errors.ts";
 import { newId } from "../ids.ts";
@@ -36,50 +36,51 @@ export interface LeadServices extends InvoiceServices {
 }
 
 export type { Lead, LeadSource, LeadStatus } from "../kv/records.ts";
+export { LEAD_SOURCES, LEAD_STATUSES } from "../kv/records.ts";
 
-/** What an enquiry says. */
+/** An enquiry. */
 export interface NewLead {
   /** A person or a firm, 1 to 120 characters. */
   name: string;
-  /** One of e-mail and phone is needed. */
+  /** One of e-mail and phone is required. */
   email?: string | undefined;
-  /** As people write it, with or without a country code. */
+  /** In any spelling, with or without a country code. */
   phone?: string | undefined;
   /** Plain text, up to 4,000 characters; may be empty. */
   message: string;
-  /** What it asks for; an invoice is written when given. */
+  /** The product; with one an invoice is issued. */
   productId?: string | undefined;
-  /** How many of the product, 1 to 10,000; says nothing without one. */
+  /** Quantity of the product, 1 to 10,000; ignored without one. */
   quantity: number;
-  /** Where the visitor came from, as the page that sends it says. */
+  /** Where the visitor came from, as the sending page states. */
   source: LeadSource;
-  /** What the visitor saw the price in; another one than the product's is refused. */
+  /** The currency that the visitor saw; refused when the product has another. */
   currency?: Currency | undefined;
-  /** Whether the visitor agreed to be written to beyond this enquiry. */
+  /** Whether the visitor agreed to newsletters. */
   marketingConsent: boolean;
-  /** What the visitor reads; the shop's usual one when absent. */
+  /** The visitor's language; the shop's default when absent. */
   language?: Language | undefined;
 }
 
-/** What an enquiry became. */
+/** An accepted enquiry. */
 export interface AcceptedLead {
-  /** As it was stored, at revision 1. */
+  /** The lead at revision 1. */
   lead: Lead;
-  /** Its client, with the contact as this enquiry gave it: nothing that was known before. */
+  /** The client's id with this enquiry's contact; nothing that was stored before. */
   client: Contact & { id: string };
-  /** Numbered and open; null when no product was asked for. */
+  /** Issued and open; null without a product. */
   invoice: Invoice | null;
 }
 
 /** Which leads are listed: those for which all of it holds. */
 export interface LeadFilter {
-  /** Only leads that have come this far; null for all. */
+  /** Only leads with this status; null for all. */
   status: LeadStatus | null;
   /** Only leads of this client; null for all. */
   clientId: string | null;
 }
 
-/** Which statuses may follow which. A lost lead can be taken up again. */
+/** Allowed transitions. A lost lead can be reopened. */
 const TRANSITIONS: Readonly<Record<LeadStatus, readonly LeadStatus[]>> = {
   new: ["contacted", "qualified", "won", "lost"],
   contacted: ["qualified", "won", "lost"],
@@ -89,13 +90,10 @@ const TRANSITIONS: Readonly<Record<LeadStatus, readonly LeadStatus[]>> = {
 };
 
 /**
- * Stores an enquiry whole: the lead, its client (the one that has this e-mail
- * address, else the one that has this number, else a new one) and the invoice.
+ * Stores an enquiry: the lead, its client (the one with this e-mail address, else the one with this
+ * number, else a new one) and the invoice. One read and one commit.
  *
- * One read round trip and one commit.
- *
- * @throws {AppError} `invalid_input`, also for a product that is not on sale,
- * and what `transact()` throws
+ * @throws {AppError} `invalid_input`, also for a product that is not on sale; what `transact()` throws
  */
 export async function acceptLead(
   services: LeadServices,
@@ -162,7 +160,7 @@ export async function acceptLead(
     writes.set(keys.lead(leadId), lead);
     writes.set(keys.leadByStatus(lead.status, leadId), leadId);
     writes.set(keys.leadByClient(clientId, leadId), leadId);
-    // One event tells of the invoice, too: each key is paid for by every lead.
+    // One event covers the invoice too: every key costs each lead.
     const subject = { leadId, clientId, ...(invoice ? { invoiceId } : {}) };
     const facts = {
       source: lead.source,
@@ -206,11 +204,10 @@ export function listLeads(
 }
 
 /**
- * Moves a lead along.
+ * Changes a lead's status. One read and one commit.
  *
- * @param revision The one that the caller saw, or null.
- * @throws {AppError} `not_found`, `stale_revision`, or `conflict` if the status
- * cannot follow the one it has
+ * @param revision The revision that the caller saw, or null for any.
+ * @throws {AppError} `not_found`; `stale_revision`; `conflict` for a transition that is not allowed
  */
 export async function moveLead(
   services: LeadServices,
@@ -225,7 +222,7 @@ export async function moveLead(
     expectRevision(before, revision);
     if (before.status === status) return before;
     if (!TRANSITIONS[before.status].includes(status)) {
-      throw new AppError("conflict", `A lead that is ${before.status} cannot become ${status}`);
+      throw new AppError("conflict", `Cannot change the lead from ${before.status} to ${status}`);
     }
     writes.delete(keys.leadByStatus(before.status, id));
     writes.set(keys.leadByStatus(status, id), id);
@@ -234,9 +231,9 @@ export async function moveLead(
   }, { operation: operationOf(by, "lead.move", [id, status], { now }) });
 }
 
-/** The product, if it can be sold as the visitor saw it. */
+/** The product, if it is on sale in the currency that the visitor saw. */
 function onSale(product: Product | null | undefined, { currency }: NewLead): Product {
-  if (!product?.active) throw invalidField("productId", "No such product on sale", "unknown");
+  if (!product?.active) throw invalidField("productId", "This product is not on sale", "unknown");
   if (currency !== undefined && currency !== product.price.currency) {
     throw invalidField(
       "currency",

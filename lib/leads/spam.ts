@@ -1,11 +1,10 @@
 /**
- * Enquiries that no person sent: a field that people do not see is filled in, or
- * the form was open for no time. They are dropped, and answered as if they were
- * not, so that their sender learns nothing.
+ * Spam: a hidden field of the form is filled in, or the form was sent too fast. Such enquiries are
+ * dropped and answered like accepted ones, so that their sender learns nothing.
  *
  * @module
  */
-import { newEntity } from "../entities/audit.ts";
+import { newEntity } from "../entities/mod.ts";
 import { parseContactFields } from "./clients.ts";
 import { newId } from "../ids.ts";
 import type { AcceptedLead, NewLead } from "./mod.ts";
@@ -27,29 +26,29 @@ export interface SpamServices {
   readonly metrics: Metrics;
 }
 
-/** What a form tells about how it was filled in; programs tell nothing. */
+/** How a form was filled in; absent for programs. */
 export interface FormSigns {
-  /** The field that people do not see. */
+  /** The hidden field. */
   website?: string | undefined;
   /** Milliseconds from showing the form to sending it. */
   elapsedMs?: number | undefined;
 }
 
-/** What gave an enquiry away. */
+/** Why an enquiry is spam. */
 export type SpamReason = "honeypot" | "haste";
 
-/** Nobody types a name and an address in less. */
+/** Nobody types a name and an address faster. */
 const FORM_MS_MIN = 1_500;
 
-/** Why an enquiry is taken for spam; null if it is not. */
+/** Why an enquiry is spam; null if it is not. */
 export function spamReason({ website = "", elapsedMs }: FormSigns): SpamReason | null {
   if (website !== "") return "honeypot";
   return elapsedMs !== undefined && elapsedMs < FORM_MS_MIN ? "haste" : null;
 }
 
 /**
- * Makes what `acceptLead()` would, and stores nothing: counted, and logged
- * without a word of it. Asks nothing of the store.
+ * Returns what `acceptLead()` would, and stores nothing. Counts and logs the reason alone. No round
+ * trip.
  *
  * @throws {AppError} `invalid_input`, as `acceptLead()` does
  */

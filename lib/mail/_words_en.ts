@@ -21,7 +21,7 @@ Your invoice {{invoiceNumber}} for {{total}} is ready. Please pay by {{dueDay}}:
     html: `<p>Hello{{#clientName}} {{clientName}}{{/clientName}},</p>
 <p>Thank you for your enquiry. We will reply soon.</p>
 {{#invoiceNumber}}
-<p>Your invoice <b>{{invoiceNumber}}</b> for <b>{{total}}</b> is ready. Please pay by <b>{{dueDay}}</b>.</p>
+<p>Your invoice <b style="white-space:nowrap">{{invoiceNumber}}</b> for <b>{{total}}</b> is ready. Please pay by <b>{{dueDay}}</b>.</p>
 ${button("invoiceUrl", "View invoice")}
 {{/invoiceNumber}}`,
   },
@@ -56,6 +56,7 @@ ${button("invoiceUrl", "View invoice")}
     text: `Hello {{clientName}},
 
 Here is your invoice {{invoiceNumber}} for {{total}}.
+
 {{#lines}}
 - {{description}}, {{quantity}} × {{unitPrice}}: {{amount}}
 {{/lines}}
@@ -77,7 +78,7 @@ No payment is due. View the invoice here:
 The invoice is attached as a PDF.
 {{/hasPdf}}`,
     html: `<p>Hello {{clientName}},</p>
-<p>Here is your invoice <b>{{invoiceNumber}}</b> for <b>{{total}}</b>.</p>
+<p>Here is your invoice <b style="white-space:nowrap">{{invoiceNumber}}</b> for <b>{{total}}</b>.</p>
 <table style="width:100%;border-collapse:collapse">
 {{#lines}}
 <tr><td style="padding:4px 8px 4px 0">{{description}} ({{quantity}} × {{unitPrice}})</td><td style="padding:4px 0;text-align:right;white-space:nowrap">{{amount}}</td></tr>
@@ -117,10 +118,10 @@ View and pay the invoice here:
 If you have already paid, please ignore this message.`,
     html: `<p>Hello {{clientName}},</p>
 {{#isOverdue}}
-<p>Invoice <b>{{invoiceNumber}}</b> was due on <b>{{dueDay}}</b>. The balance due is <b>{{owed}}</b>.</p>
+<p>Invoice <b style="white-space:nowrap">{{invoiceNumber}}</b> was due on <b>{{dueDay}}</b>. The balance due is <b>{{owed}}</b>.</p>
 {{/isOverdue}}
 {{^isOverdue}}
-<p>Invoice <b>{{invoiceNumber}}</b> is due on <b>{{dueDay}}</b>. The balance due is <b>{{owed}}</b>.</p>
+<p>Invoice <b style="white-space:nowrap">{{invoiceNumber}}</b> is due on <b>{{dueDay}}</b>. The balance due is <b>{{owed}}</b>.</p>
 {{/isOverdue}}
 ${button("invoiceUrl", "Pay invoice")}
 <p>If you have already paid, please ignore this message.</p>`,
@@ -140,7 +141,7 @@ No balance is due.
 View the invoice here:
 {{invoiceUrl}}`,
     html: `<p>Hello {{clientName}},</p>
-<p>Thank you. We have received your payment of <b>{{amount}}</b> for invoice <b>{{invoiceNumber}}</b>.</p>
+<p>Thank you. We have received your payment of <b>{{amount}}</b> for invoice <b style="white-space:nowrap">{{invoiceNumber}}</b>.</p>
 {{#owed}}
 <p>The balance of <b>{{owed}}</b> is due by <b>{{dueDay}}</b>.</p>
 {{/owed}}
@@ -160,7 +161,7 @@ Balance due: {{owed}}
 
 {{invoiceUrl}}`,
     html:
-      `<p><b>{{clientName}}</b> paid <b>{{amount}}</b> for invoice <b>{{invoiceNumber}}</b> ({{channel}}).</p>
+      `<p><b>{{clientName}}</b> paid <b>{{amount}}</b> for invoice <b style="white-space:nowrap">{{invoiceNumber}}</b> ({{channel}}).</p>
 ${facts([["Total", "total"], ["Balance due", "owed"]])}
 ${button("invoiceUrl", "View invoice")}`,
   },
@@ -173,7 +174,7 @@ We have refunded {{amount}} for invoice {{invoiceNumber}}. Depending on your pay
 View the invoice here:
 {{invoiceUrl}}`,
     html: `<p>Hello {{clientName}},</p>
-<p>We have refunded <b>{{amount}}</b> for invoice <b>{{invoiceNumber}}</b>. Depending on your payment method, the refund may take a few days to arrive.</p>
+<p>We have refunded <b>{{amount}}</b> for invoice <b style="white-space:nowrap">{{invoiceNumber}}</b>. Depending on your payment method, the refund may take a few days to arrive.</p>
 ${button("invoiceUrl", "View invoice")}`,
   },
   operator_alert: {

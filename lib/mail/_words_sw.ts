@@ -21,7 +21,7 @@ Ankara yako {{invoiceNumber}} ya {{total}} iko tayari. Tafadhali lipa kufikia ta
     html: `<p>Habari{{#clientName}} {{clientName}}{{/clientName}},</p>
 <p>Asante kwa ombi lako. Tutakujibu hivi karibuni.</p>
 {{#invoiceNumber}}
-<p>Ankara yako <b>{{invoiceNumber}}</b> ya <b>{{total}}</b> iko tayari. Tafadhali lipa kufikia tarehe <b>{{dueDay}}</b>.</p>
+<p>Ankara yako <b style="white-space:nowrap">{{invoiceNumber}}</b> ya <b>{{total}}</b> iko tayari. Tafadhali lipa kufikia tarehe <b>{{dueDay}}</b>.</p>
 ${button("invoiceUrl", "Tazama ankara")}
 {{/invoiceNumber}}`,
   },
@@ -56,6 +56,7 @@ ${button("invoiceUrl", "Tazama ankara")}
     text: `Habari {{clientName}},
 
 Hii ni ankara yako {{invoiceNumber}} ya {{total}}.
+
 {{#lines}}
 - {{description}}, {{quantity}} × {{unitPrice}}: {{amount}}
 {{/lines}}
@@ -77,7 +78,7 @@ Hakuna malipo yanayodaiwa. Tazama ankara hapa:
 Ankara imeambatishwa kama PDF.
 {{/hasPdf}}`,
     html: `<p>Habari {{clientName}},</p>
-<p>Hii ni ankara yako <b>{{invoiceNumber}}</b> ya <b>{{total}}</b>.</p>
+<p>Hii ni ankara yako <b style="white-space:nowrap">{{invoiceNumber}}</b> ya <b>{{total}}</b>.</p>
 <table style="width:100%;border-collapse:collapse">
 {{#lines}}
 <tr><td style="padding:4px 8px 4px 0">{{description}} ({{quantity}} × {{unitPrice}})</td><td style="padding:4px 0;text-align:right;white-space:nowrap">{{amount}}</td></tr>
@@ -117,10 +118,10 @@ Tazama na ulipe ankara hapa:
 Ikiwa tayari umelipa, tafadhali puuza ujumbe huu.`,
     html: `<p>Habari {{clientName}},</p>
 {{#isOverdue}}
-<p>Ankara <b>{{invoiceNumber}}</b> ilitakiwa kulipwa kufikia tarehe <b>{{dueDay}}</b>. Salio linalodaiwa ni <b>{{owed}}</b>.</p>
+<p>Ankara <b style="white-space:nowrap">{{invoiceNumber}}</b> ilitakiwa kulipwa kufikia tarehe <b>{{dueDay}}</b>. Salio linalodaiwa ni <b>{{owed}}</b>.</p>
 {{/isOverdue}}
 {{^isOverdue}}
-<p>Ankara <b>{{invoiceNumber}}</b> inatakiwa kulipwa kufikia tarehe <b>{{dueDay}}</b>. Salio linalodaiwa ni <b>{{owed}}</b>.</p>
+<p>Ankara <b style="white-space:nowrap">{{invoiceNumber}}</b> inatakiwa kulipwa kufikia tarehe <b>{{dueDay}}</b>. Salio linalodaiwa ni <b>{{owed}}</b>.</p>
 {{/isOverdue}}
 ${button("invoiceUrl", "Lipa ankara")}
 <p>Ikiwa tayari umelipa, tafadhali puuza ujumbe huu.</p>`,
@@ -140,7 +141,7 @@ Hakuna salio linalodaiwa.
 Tazama ankara hapa:
 {{invoiceUrl}}`,
     html: `<p>Habari {{clientName}},</p>
-<p>Asante. Tumepokea malipo yako ya <b>{{amount}}</b> kwa ankara <b>{{invoiceNumber}}</b>.</p>
+<p>Asante. Tumepokea malipo yako ya <b>{{amount}}</b> kwa ankara <b style="white-space:nowrap">{{invoiceNumber}}</b>.</p>
 {{#owed}}
 <p>Salio la <b>{{owed}}</b> linatakiwa kulipwa kufikia tarehe <b>{{dueDay}}</b>.</p>
 {{/owed}}
@@ -160,7 +161,7 @@ Salio linalodaiwa: {{owed}}
 
 {{invoiceUrl}}`,
     html:
-      `<p><b>{{clientName}}</b> amelipa <b>{{amount}}</b> kwa ankara <b>{{invoiceNumber}}</b> ({{channel}}).</p>
+      `<p><b>{{clientName}}</b> amelipa <b>{{amount}}</b> kwa ankara <b style="white-space:nowrap">{{invoiceNumber}}</b> ({{channel}}).</p>
 ${facts([["Jumla", "total"], ["Salio linalodaiwa", "owed"]])}
 ${button("invoiceUrl", "Tazama ankara")}`,
   },
@@ -173,7 +174,7 @@ Tumekurejeshea {{amount}} kwa ankara {{invoiceNumber}}. Kulingana na njia uliyot
 Tazama ankara hapa:
 {{invoiceUrl}}`,
     html: `<p>Habari {{clientName}},</p>
-<p>Tumekurejeshea <b>{{amount}}</b> kwa ankara <b>{{invoiceNumber}}</b>. Kulingana na njia uliyotumia kulipa, huenda pesa zikachukua siku chache kukufikia.</p>
+<p>Tumekurejeshea <b>{{amount}}</b> kwa ankara <b style="white-space:nowrap">{{invoiceNumber}}</b>. Kulingana na njia uliyotumia kulipa, huenda pesa zikachukua siku chache kukufikia.</p>
 ${button("invoiceUrl", "Tazama ankara")}`,
   },
   operator_alert: {

@@ -4,30 +4,30 @@
  *
  * @module
  */
-import { type AlertWords, type Notice, partsOf } from "../alerts/channels.ts";
+import { type AlertNotification, type AlertWords, partsOf } from "../alerts/channels.ts";
 import type { Config } from "../config/mod.ts";
-import { renderTexts, USUAL_MAILS } from "./words.ts";
+import { DEFAULT_MAILS, renderTexts } from "./words.ts";
 import type { Store } from "../kv/store.ts";
 import { getTemplate } from "./templates.ts";
 import { SECOND_MS } from "../time.ts";
 
 /** Limit for reading the template from the store. */
-const WORDS_MS = 2 * SECOND_MS;
+const TEMPLATE_READ_MAX_MS = 2 * SECOND_MS;
 
 /** The text of an alert in the shop's default language. Never throws. */
-export async function alertWords(
+export async function renderAlertMail(
   { config, store }: { config: Config; store: Store },
-  notice: Notice,
+  notification: AlertNotification,
   system: string,
 ): Promise<AlertWords> {
   const { defaultLanguage: language, shopName, shopPhone = "", shopEmail = "" } = config;
   const kind = "operator_alert";
-  const isResolved = notice.state === "resolved";
-  const parts = partsOf(notice);
+  const isResolved = notification.state === "resolved";
+  const parts = partsOf(notification);
   const { promise: late, resolve } = Promise.withResolvers<null>();
-  const timer = setTimeout(() => resolve(null), WORDS_MS);
+  const timer = setTimeout(() => resolve(null), TEMPLATE_READ_MAX_MS);
   const reading = getTemplate({ store }, { kind, language }).catch(() => null);
-  const texts = await Promise.race([reading, late]) ?? USUAL_MAILS[language][kind];
+  const texts = await Promise.race([reading, late]) ?? DEFAULT_MAILS[language][kind];
   clearTimeout(timer);
   return renderTexts(kind, texts, {
     language,
@@ -36,7 +36,7 @@ export async function alertWords(
       ...parts,
       duration: isResolved ? parts.duration : "",
       isResolved,
-      isCritical: notice.severity === "critical",
+      isCritical: notification.severity === "critical",
       system,
     },
   });

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { putChange } from "../entities/audit.ts";
+import { putChange } from "../entities/mod.ts";
 import type { Config } from "../config/mod.ts";
 import { AppError } from "../errors.ts";
 import { newId } from "../ids.ts";

@@ -46,13 +46,13 @@ interface Stored {
 }
 
 /** Returns the content of a mail, or the reason why it is skipped. */
-type Maker = (
+type Builder = (
   services: MailServices,
   stored: Stored,
 ) => Promise<Content | string> | Content | string;
 
 /** By the message's type and recipient. */
-const MAKERS: ReadonlyMap<string, Maker> = new Map<string, Maker>([
+const BUILDERS: ReadonlyMap<string, Builder> = new Map<string, Builder>([
   ["lead.created client", leadReceived],
   ["lead.created shop", leadNotice],
   ["invoice.sent client", invoiceSent],
@@ -64,10 +64,13 @@ const MAKERS: ReadonlyMap<string, Maker> = new Map<string, Maker>([
 ]);
 
 /** Renders the mail of a message. Two or three reads, and the time of a PDF if one is attached. */
-export async function makeMail(services: MailServices, message: OutboxMessage): Promise<MailResult> {
-  const maker = MAKERS.get(`${message.type} ${message.to}`);
-  if (!maker) return { skipped: "unknown mail type" };
-  const content = await maker(services, await storedOf(services, message));
+export async function renderMail(
+  services: MailServices,
+  message: OutboxMessage,
+): Promise<MailResult> {
+  const builder = BUILDERS.get(`${message.type} ${message.to}`);
+  if (!builder) return { skipped: "unknown mail type" };
+  const content = await builder(services, await storedOf(services, message));
   if (typeof content === "string") return { skipped: content };
   const { kind, language, to, replyTo, render, attachments, unsubscribeUrl } = content;
   const texts = render(await getTemplate(services, { kind, language }));

@@ -8,14 +8,14 @@ import { HOUR_MS, MINUTE_MS, SECOND_MS } from "../time.ts";
 import * as keys from "../kv/keys.ts";
 import type { RefusalScope, SendResult } from "../mailer/mod.ts";
 import type {
+  AttemptResult,
   DeliveryPolicy,
   NewMessage,
   OutboxEvent,
   Sender,
-  Sent,
   Subscriber,
 } from "../outbox/ports.ts";
-import { makeMail } from "./content.ts";
+import { renderMail } from "./content.ts";
 import type { MailServices } from "./needs.ts";
 
 /** Retries for about a day: between 12 and 23 hours, depending on jitter. */
@@ -27,7 +27,7 @@ export const MAIL_POLICY: DeliveryPolicy = {
     ...[MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS, 40 * MINUTE_MS],
     ...[2 * HOUR_MS, 4 * HOUR_MS, 8 * HOUR_MS, 8 * HOUR_MS],
   ],
-  giveUpMs: 24 * HOUR_MS,
+  deadLetterAfterMs: 24 * HOUR_MS,
 };
 
 /** Requests the mails that follow from an event; none when no mail server is configured. */
@@ -84,8 +84,8 @@ export function newMailSender(
       if (mailer === null || mailFrom === undefined) {
         return { state: "failed", reason: "mail is not configured", isLaneDown: true };
       }
-      const result = await makeMail(services, message);
-      if ("skipped" in result) return { state: "moot", reason: result.skipped };
+      const result = await renderMail(services, message);
+      if ("skipped" in result) return { state: "skipped", reason: result.skipped };
       const mail = { id: message.id, from: mailFrom, ...result.mail };
       return sentOf(await mailer.send(mail, timeoutMs));
     },
@@ -99,7 +99,7 @@ const REFUSED: Readonly<Record<RefusalScope, string>> = {
   all: "",
 };
 
-function sentOf(result: SendResult): Sent {
+function sentOf(result: SendResult): AttemptResult {
   if (result.isSent) return { state: "sent" };
   const { isFinal, scope, retryAfterMs } = result;
   const reason = REFUSED[scope] + result.reason;

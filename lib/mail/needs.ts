@@ -1,5 +1,5 @@
 /**
- * What mail needs from the rest of the program.
+ * Dependencies of mail.
  *
  * @module
  */
@@ -8,9 +8,9 @@ import type { InvoicePdfs } from "../documents/pdfs.ts";
 import type { StoreServices } from "../kv/store.ts";
 import type { Mailer } from "../mailer/mod.ts";
 
-/** What writing and sending mail needs. */
+/** Services for rendering and sending mail. */
 export interface MailServices extends StoreServices {
-  /** Who writes, in which language, and where links lead. */
+  /** Sender, language, and base URL of links. */
   readonly config: Config;
   /** Sends mail; null when no mail server is configured. */
   readonly mailer: Mailer | null;

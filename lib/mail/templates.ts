@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { expectRevision, newEntity, putChange } from "../entities/audit.ts";
+import { expectRevision, newEntity, putChange } from "../entities/mod.ts";
 import { sha256Hex } from "../digest.ts";
-import { MAIL_KINDS, problemsOf, type RenderedTexts, renderTexts, USUAL_MAILS } from "./words.ts";
+import { DEFAULT_MAILS, MAIL_KINDS, problemsOf, type RenderedTexts, renderTexts } from "./words.ts";
 import { exampleOf } from "./variables.ts";
 import { AppError } from "../errors.ts";
 import * as keys from "../kv/keys.ts";
@@ -145,13 +145,15 @@ export async function previewTemplate(
 function expectTemplate(kind: MailKind, texts: MailTexts): void {
   const fields = problemsOf(kind, texts);
   if (fields.length === 0) return;
-  throw new AppError("invalid_input", "The template is not valid for this kind of mail", { fields });
+  throw new AppError("invalid_input", "The template is not valid for this kind of mail", {
+    fields,
+  });
 }
 
 function usedOf(name: TemplateName, stored: MailTemplate | null | undefined): UsedTemplate {
   const { kind, language } = name;
   const isOwn = stored?.resetAt === null;
-  const { subject, text, html } = isOwn ? stored : USUAL_MAILS[language][kind];
+  const { subject, text, html } = isOwn ? stored : DEFAULT_MAILS[language][kind];
   const { revision = 0, updatedAt = null } = stored ?? {};
   return { kind, language, subject, text, html, isOwn, revision, updatedAt };
 }

@@ -8,7 +8,7 @@
 // @ts-types="@types/mustache"
 import mustache from "mustache";
 import type { FieldProblem } from "../errors.ts";
-import type { MailKind, MailTexts } from "../kv/mail_records.ts";
+import { MAIL_KINDS, type MailKind, type MailTexts } from "../kv/mail_records.ts";
 import type { Language } from "../languages.ts";
 import { escapeHtml, isLine, isMultiline } from "../text.ts";
 import { frame } from "./_parts.ts";
@@ -16,12 +16,10 @@ import { MAILS_EN } from "./_words_en.ts";
 import { MAILS_SW } from "./_words_sw.ts";
 import { exampleOf, type MailVariables, type Variables } from "./variables.ts";
 
-/** Every kind, in display order. */
-// The table's type guarantees exactly these keys.
-export const MAIL_KINDS = Object.keys(MAILS_EN) as readonly MailKind[];
+export { MAIL_KINDS } from "../kv/mail_records.ts";
 
 /** The templates in use unless the shop has custom ones. */
-export const USUAL_MAILS: Readonly<Record<Language, Readonly<Record<MailKind, MailTexts>>>> = {
+export const DEFAULT_MAILS: Readonly<Record<Language, Readonly<Record<MailKind, MailTexts>>>> = {
   en: MAILS_EN,
   sw: MAILS_SW,
 };
@@ -144,7 +142,8 @@ function problemOf(
     return { message: "Must not contain control characters", code: "custom" };
   }
   if (part === "html" && FORBIDDEN_HTML.test(template)) {
-    const message = "Must not contain scripts, frames, forms or event handlers: mail programs remove them";
+    const message =
+      "Must not contain scripts, frames, forms or event handlers: mail programs remove them";
     return { message, code: "not_allowed" };
   }
   let tokens: Token[];

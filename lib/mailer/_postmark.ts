@@ -1,20 +1,20 @@
 /**
  * Postmark, as of https://postmarkapp.com/developer/api/email-api and
- * https://postmarkapp.com/developer/api/overview#error-codes. It knows no
- * idempotency: a mail whose answer is lost comes twice, under one Message-ID.
+ * https://postmarkapp.com/developer/api/overview#error-codes. It has no idempotency
+ * keys: a mail whose answer is lost is delivered twice, under one Message-ID.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { headersOf, messageIdOf, senderOf } from "./_message.ts";
-import type { MailDialect } from "./http.ts";
+import type { MailDialect } from "./_dialect.ts";
 
-/** Error codes that are about the mail; 300 is also said of an address that is none. */
+/** Error codes about the mail; 300 includes an invalid address. */
 const OF_MAIL: ReadonlySet<number> = new Set([300, 402, 403, 409, 411]);
-/** The recipient complained, or its address bounced before. */
+/** The recipient complained, or the address bounced before. */
 const INACTIVE_RECIPIENT = 406;
 
-/** What Postmark is told, and says. */
+/** Requests to Postmark, and its answers. */
 export const postmark: MailDialect = {
   path: "/email",
   headersOf: (_, key) => ({ "x-postmark-server-token": key }),
@@ -28,7 +28,7 @@ export const postmark: MailDialect = {
     Headers: Object.entries({
       ...headersOf(mail),
       "Message-ID": messageIdOf(mail),
-      // Without it another Message-ID is made.
+      // Without it Postmark makes another Message-ID.
       "X-PM-KeepID": "true",
     }).map(([Name, Value]) => ({ Name, Value })),
     ...(mail.attachments === undefined ? {} : {
@@ -38,7 +38,7 @@ export const postmark: MailDialect = {
         ContentType: type,
       })),
     }),
-    // The names that every server of theirs begins with.
+    // The default streams of every Postmark server.
     MessageStream: mail.unsubscribeUrl === undefined ? "outbound" : "broadcast",
     TrackOpens: false,
   }),
@@ -49,7 +49,7 @@ export const postmark: MailDialect = {
     if (number === INACTIVE_RECIPIENT) return { scope: "recipient", code };
     const isOfMail = status === 413 ||
       (status === 422 || status === 200) && typeof number === "number" && OF_MAIL.has(number);
-    // All other codes are about the account, its addresses to send from, or its credit.
+    // All other codes are about the account, its sender addresses or its credit.
     return { scope: isOfMail ? "mail" : "all", code };
   },
 };

@@ -5,10 +5,10 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { type MailDialect, wordOf } from "./_dialect.ts";
 import { headersOf, senderOf } from "./_message.ts";
-import { type MailDialect, wordOf } from "./http.ts";
 
-/** Refusals of who sends, or of the account: for an operator to mend. */
+/** Refusals of the sender or the account, for an operator to fix. */
 const OF_ACCOUNT: ReadonlySet<string> = new Set([
   "missing_api_key",
   "invalid_api_key",
@@ -20,12 +20,12 @@ const OF_ACCOUNT: ReadonlySet<string> = new Set([
   "security_error",
 ]);
 
-/** What Resend is told, and says. */
+/** Requests to Resend, and its answers. */
 export const resend: MailDialect = {
   path: "/emails",
   headersOf: ({ id }, key) => ({
     authorization: `Bearer ${key}`,
-    // Known for 24 hours, which is as long as a mail is tried.
+    // Remembered for 24 hours, which is as long as a mail is tried.
     "idempotency-key": id,
   }),
   bodyOf: (mail) => ({
@@ -35,7 +35,7 @@ export const resend: MailDialect = {
     text: mail.text,
     ...(mail.html === undefined ? {} : { html: mail.html }),
     ...(mail.replyTo === undefined ? {} : { reply_to: mail.replyTo }),
-    // It makes the Message-ID itself; by this one can be told apart from another.
+    // Resend makes the Message-ID itself; this one identifies the mail.
     headers: { ...headersOf(mail), "X-Entity-Ref-ID": mail.id },
     ...(mail.attachments === undefined ? {} : {
       attachments: mail.attachments.map(({ name, type, bytes }) => ({
@@ -49,9 +49,9 @@ export const resend: MailDialect = {
     const code = wordOf(answer, "name");
     if (status >= 200 && status < 300) return "sent";
     if (status === 409) {
-      // A mail of this name was sent: what it said has changed since, its answer was lost.
+      // A mail with this key was sent and its answer was lost; the content has changed since.
       if (code === "invalid_idempotent_request") return "sent";
-      return { scope: "mail", code, isPassing: true };
+      return { scope: "mail", code, isTemporary: true };
     }
     const isOfMail = status === 400 || status === 413 || status === 422;
     return { scope: isOfMail && !OF_ACCOUNT.has(code) ? "mail" : "all", code };

@@ -3,9 +3,6 @@
  *
  * @module
  */
-import type { MailApi, SmtpServer } from "../config/endpoints.ts";
-import { safeMail } from "./_message.ts";
-
 /** A file that goes with a mail. */
 export interface Attachment {
   /** A name with its ending. */
@@ -73,21 +70,4 @@ export interface Mailer {
    * told. What is in the mail's head cannot add to it: see `safeMail`.
    */
   send(mail: Mail, timeoutMs: number): Promise<SendResult>;
-}
-
-/** The way that a server takes mail; what speaks to it is loaded with the first mail. */
-export function openMailer(server: SmtpServer | MailApi): Mailer {
-  return {
-    name: "api" in server ? new URL(server.origin).host : server.host,
-    async send(mail, timeoutMs) {
-      const safe = safeMail(mail);
-      if (!safe) return { isSent: false, isFinal: true, scope: "mail", reason: "no address" };
-      if ("api" in server) {
-        const { sendByApi } = await import("./http.ts");
-        return await sendByApi(server, safe, timeoutMs);
-      }
-      const { sendMail } = await import("./smtp.ts");
-      return await sendMail(server, safe, timeoutMs);
-    },
-  };
 }

@@ -1,41 +1,45 @@
 /**
  * Mail by SMTP. The client is loaded with the first mail.
  *
- * Between machines nothing is sent in the clear: `smtps:` speaks TLS from the
- * first byte, `smtp:` asks for STARTTLS and goes no further without it, unless
- * the server is on this machine.
+ * Nothing is sent unencrypted to another machine: `smtps:` uses TLS from the first
+ * byte, `smtp:` requires STARTTLS unless the server is on this machine.
  *
  * @module
  */
 import type { Socket } from "node:net";
 import { Buffer } from "node:buffer";
 import type { SmtpServer } from "../config/endpoints.ts";
-import { SECOND_MS, sleep } from "../time.ts";
+import { isLoopbackHost } from "../outgoing/mod.ts";
+import { SECOND_MS, sleep, withDeadline } from "../time.ts";
 import { headersOf, messageIdOf } from "./_message.ts";
 import type { Mail, RefusalScope, SendResult } from "./mod.ts";
 
-/** From the mail's acceptance until the connection is dropped, whether the server said goodbye or not. */
-const PARTING_MS = SECOND_MS;
+/** From the acceptance of the mail until the connection is dropped, with or without the server's goodbye. */
+const CLOSE_MS = SECOND_MS;
 
 /**
- * Gives one mail to the server, over a connection of its own.
+ * Sends one mail over a connection of its own.
  *
  * @param mail With a safe head.
- * @param timeoutMs For all of it; the connection is dropped then.
- * @returns Never throws: a failure is told, in words without credentials.
+ * @param timeoutMs For the whole exchange; the connection is dropped then.
+ * @returns Never throws: a failure is a result, in words without credentials.
  */
 export async function sendMail(
   server: SmtpServer,
   mail: Mail,
   timeoutMs: number,
 ): Promise<SendResult> {
-  const { promise: timeUp, resolve } = Promise.withResolvers<SendResult>();
-  const reason = `no answer in ${timeoutMs} ms`;
-  const late: SendResult = { isSent: false, isFinal: false, scope: "all", reason };
-  const timer = setTimeout(() => resolve(late), timeoutMs);
   const attempt = new Attempt();
-  const result = await Promise.race([attempt.send(server, mail, timeoutMs), timeUp]);
-  clearTimeout(timer);
+  const result = await withDeadline(
+    attempt.send(server, mail, timeoutMs),
+    timeoutMs,
+    (): SendResult => ({
+      isSent: false,
+      isFinal: false,
+      scope: "all",
+      reason: `no answer in ${timeoutMs} ms`,
+    }),
+  );
   if (!result.isSent) attempt.drop();
   await attempt.end();
   return result;
@@ -50,8 +54,7 @@ class Attempt {
   async send(server: SmtpServer, mail: Mail, timeoutMs: number): Promise<SendResult> {
     const { host, port, isImplicitTls, credentials, ca } = server;
     const { createTransport } = await import("nodemailer");
-    const isHere = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/.test(host);
-    const isInTheClear = isHere && ca === undefined;
+    const isPlain = isLoopbackHost(host) && ca === undefined;
     try {
       const transport = createTransport({
         connection: await this.#connected(server),
@@ -59,13 +62,13 @@ class Attempt {
         port,
         secure: isImplicitTls,
         secured: isImplicitTls,
-        requireTLS: !isImplicitTls && !isInTheClear,
-        ignoreTLS: !isImplicitTls && isInTheClear,
+        requireTLS: !isImplicitTls && !isPlain,
+        ignoreTLS: !isImplicitTls && isPlain,
         ...(credentials ? { auth: { user: credentials.user, pass: credentials.password } } : {}),
         ...(ca === undefined ? {} : { tls: { ca } }),
         greetingTimeout: timeoutMs,
         socketTimeout: timeoutMs,
-        // The connection is ours to end, and no timer of it may outlive the mail.
+        // This class closes the connection; no timer may outlive the mail.
         socketCloseTimeout: 0,
         disableFileAccess: true,
         disableUrlAccess: true,
@@ -78,18 +81,18 @@ class Attempt {
   }
 
   /**
-   * A connection, by TLS if so configured. Made here to be sure that it ends; and
-   * Deno 2.5 hangs when the library makes one by TLS, to a name that has several
+   * A connection, by TLS if so configured. Made here so that it is certain to end; and
+   * Deno 2.5 hangs when the library makes a TLS connection to a name with several
    * addresses.
    */
   async #connected({ host, port, isImplicitTls, ca }: SmtpServer): Promise<Socket> {
     const [net, tls] = await Promise.all([import("node:net"), import("node:tls")]);
-    if (this.#isEnded) throw new Error("There is no time left");
+    if (this.#isEnded) throw new Error("The time limit was reached");
     const socket = isImplicitTls
       ? tls.connect({
         host,
         port,
-        // An address is no server name.
+        // An IP address is not a server name.
         ...(/^[\d.]+$|:/.test(host) ? {} : { servername: host }),
         ...(ca === undefined ? {} : { ca }),
       })
@@ -104,16 +107,16 @@ class Attempt {
     return socket;
   }
 
-  /** Waits a while for the parting to be answered, and drops the connection if there still is one. */
+  /** Waits briefly for the server to close the connection, then drops it. */
   async end(): Promise<void> {
     this.#isEnded = true;
-    const timer = setTimeout(() => this.#socket?.destroy(), PARTING_MS);
+    const timer = setTimeout(() => this.#socket?.destroy(), CLOSE_MS);
     await this.#closed;
     clearTimeout(timer);
-    await sleep(0); // what the library put off until now is done then
+    await sleep(0); // lets the library finish what it postponed
   }
 
-  /** Drops the connection, if there is one. */
+  /** Drops the connection at once. */
   drop(): void {
     this.#isEnded = true;
     this.#socket?.destroy();
@@ -139,19 +142,19 @@ function messageOf(mail: Mail) {
   };
 }
 
-/** The mail is larger than the server takes: it says so to who sends, but means the mail. */
+/** The mail exceeds the server's size limit: a refusal of the mail, although it answers MAIL FROM. */
 const TOO_LARGE = 552;
-/** The door is closed to every mail. */
+/** The server accepts no mail at all. */
 const CLOSING = 421;
 
-/** Only codes are told: what a server says may repeat an address, and a credential. */
+/** Codes only: a server's text may repeat an address or a credential. */
 function failure(error: unknown): SendResult {
   const { code, responseCode, command }: {
     code?: unknown;
     responseCode?: unknown;
     command?: unknown;
   } = Object(error);
-  // Before it is sent it is known that it is larger than the server said it takes.
+  // The library compares the size with the announced limit before it sends.
   const isKnownTooLarge = code === "EMESSAGE" && command === "MAIL FROM";
   const status = isKnownTooLarge ? TOO_LARGE : typeof responseCode === "number" ? responseCode : 0;
   const scope = scopeOf(code, command, status);
@@ -164,7 +167,7 @@ function failure(error: unknown): SendResult {
   };
 }
 
-/** A refusal of who sends, or of all, is for an operator to mend; the mail itself may be good. */
+/** A refusal of the sender, or of all mail, is for an operator to fix; the mail may be valid. */
 function scopeOf(code: unknown, command: unknown, status: number): RefusalScope {
   if (status === 0 || status === CLOSING) return "all";
   if (code === "EENVELOPE" && command === "RCPT TO") return "recipient";

@@ -1,6 +1,6 @@
 /**
- * The outbox as operators see it: what waits, what went out, what is dead, and
- * having a message tried again or not sent.
+ * The admin side of the outbox: lists messages, retries and cancels them, and runs
+ * and measures deliveries.
  *
  * @module
  */
@@ -8,27 +8,28 @@ import { AppError } from "../errors.ts";
 import * as keys from "../kv/keys.ts";
 import { type Caller, passGuards } from "../entities/caller.ts";
 import type { MessageKind, MessageStatus, OutboxMessage } from "./ports.ts";
-import type { Outbox, OutboxState, Tally } from "./dispatcher.ts";
+import type { DeliveryCounts, Outbox, OutboxState } from "./mod.ts";
 import { firstDues } from "./lanes.ts";
 import { closed } from "./rules.ts";
-import { change, forget, revive } from "./states.ts";
+import { change, deleteExpired, revive } from "./states.ts";
 import { listByIndex, listEntities, type Page, type PageRequest } from "../entities/page.ts";
 import type { StoreServices } from "../kv/store.ts";
 import type { Log } from "../telemetry/log.ts";
 import { MINUTE_MS } from "../time.ts";
 
-export type { OutboxState } from "./dispatcher.ts";
+export type { OutboxState } from "./mod.ts";
 export type { MessageKind, MessageStatus, OutboxMessage } from "./ports.ts";
+export { MESSAGE_KINDS, MESSAGE_STATUSES } from "../kv/outbox_records.ts";
 
-/** What operators' actions on messages need. */
+/** What actions on messages need. */
 export interface OutboxAdminServices extends StoreServices {
   /** Records the actions. */
   readonly log: Log;
 }
 
-/** Which messages are listed: those for which all of it holds. */
+/** Which messages are listed: those that match both. */
 export interface MessageFilter {
-  /** Null for those that are to be sent or are dead. */
+  /** Null for pending and dead. */
   status: MessageStatus | null;
   /** Null for all. */
   kind: MessageKind | null;
@@ -42,14 +43,14 @@ export function listMessages(
 ): Promise<Page<OutboxMessage>> {
   const list = `outbox/${status}/${kind}`;
   const now = services.clock();
-  const isWanted = (message: OutboxMessage) =>
+  const isMatch = (message: OutboxMessage) =>
     (status === null || message.status === status) && (kind === null || message.kind === kind) &&
-    !isOver(message, now);
+    !isExpired(message, now);
   if (status === "dead" && kind === null) {
-    return listByIndex(services, list, keys.messagesDead, keys.message, page, isWanted);
+    return listByIndex(services, list, keys.messagesDead, keys.message, page, isMatch);
   }
   const prefix = status === "sent" || status === "cancelled" ? keys.messagesDone : keys.messages;
-  return listEntities(services, list, prefix, page, isWanted);
+  return listEntities(services, list, prefix, page, isMatch);
 }
 
 /** A message. One read. @throws {AppError} `not_found` */
@@ -59,19 +60,19 @@ export async function getMessage(
 ): Promise<OutboxMessage> {
   const [open, done] = await store.getMany([keys.message(id), keys.messageDone(id)]);
   const message = open ?? done;
-  if (!message || isOver(message, clock())) throw unknownMessage();
+  if (!message || isExpired(message, clock())) throw unknownMessage();
   return message;
 }
 
-function isOver({ exp }: OutboxMessage, now: number): boolean {
+function isExpired({ exp }: OutboxMessage, now: number): boolean {
   return exp !== null && exp <= now;
 }
 
 /**
- * Has a message tried now: one that waits for its next attempt, that is dead or
- * was cancelled, and a webhook also when it was sent.
+ * Retries a message now: one that waits for its next attempt, is dead or cancelled;
+ * a webhook also when it was sent.
  *
- * @throws {AppError} `not_found`, or `conflict` while it is being sent or when it was
+ * @throws {AppError} `not_found`; `conflict` while it is being sent, or if it was sent
  */
 export async function retryMessage(
   services: OutboxAdminServices,
@@ -81,9 +82,12 @@ export async function retryMessage(
   await passGuards(services, by);
   const known = await getMessage(services, id);
   const message = await revive(services, known, (found) => {
-    refuseUnderWay(found, services.clock());
+    refuseWhileSending(found, services.clock());
     if (found.status === "sent" && found.kind !== "webhook") {
-      throw new AppError("conflict", "It was sent, and its receiver would know it for a repeat");
+      throw new AppError(
+        "conflict",
+        "Cannot retry: already sent, and the recipient would discard a duplicate",
+      );
     }
   });
   if (!message) throw unknownMessage();
@@ -92,9 +96,9 @@ export async function retryMessage(
 }
 
 /**
- * Has a message not sent.
+ * Cancels a message.
  *
- * @throws {AppError} `not_found`, or `conflict` while it is being sent or when it was
+ * @throws {AppError} `not_found`; `conflict` while it is being sent, or if it was sent
  */
 export async function cancelMessage(
   services: OutboxAdminServices,
@@ -106,36 +110,40 @@ export async function cancelMessage(
   if (known.status === "cancelled") return known;
   const now = services.clock();
   const changed = await change(services, known, (found) => {
-    refuseUnderWay(found, now);
+    refuseWhileSending(found, now);
     return closed(found, "cancelled", now);
   });
-  // It was sent in between, or is known as sent.
-  if (!changed) throw new AppError("conflict", "It was sent");
+  // It was sent before, or since it was read.
+  if (!changed) throw new AppError("conflict", "Cannot cancel: already sent");
   services.log.info("message.cancelled", { messageId: id, by: by.actor });
   return changed.message;
 }
 
-function refuseUnderWay({ lease }: OutboxMessage, now: number): void {
-  if (lease && lease.until > now) throw new AppError("conflict", "It is being sent at the moment");
+function refuseWhileSending({ lease }: OutboxMessage, now: number): void {
+  if (lease && lease.until > now) {
+    throw new AppError("conflict", "The message is being sent; try again in a minute");
+  }
 }
 
 function unknownMessage(): AppError {
   return new AppError("not_found", "No such message");
 }
 
-/** What the job is called that {@linkcode deliverOutbox} is for. */
+/** The name of the job that calls {@linkcode deliverOutbox}. */
 export const OUTBOX_JOB = "outbox";
 
-/** As far as messages are counted. */
+/** Messages are counted up to this. */
 export const COUNT_MAX = 1_000;
-/** Lanes whose oldest message is looked at. */
+/** Lanes whose oldest message is read. */
 const LANES_MAX = 50;
-/** The oldest dead messages, of which those are forgotten at once whose time is over. */
-const FORGET_MAX = 50;
+/** Dead-lettered messages checked for expiry in one run, oldest first. */
+const EXPIRY_PAGE = 50;
 
 /**
- * Looks how full the outbox is: two listings when it is empty, and one more for
- * each lane that something waits in. @throws {AppError} `unavailable`
+ * Measures how full the outbox is: two listings when it is empty, else two more and
+ * one for each lane with pending messages, up to 50.
+ *
+ * @throws {AppError} `unavailable`
  */
 export async function measureOutbox({ store, clock }: StoreServices): Promise<OutboxState> {
   const [dues, dead] = await Promise.all([
@@ -156,43 +164,44 @@ export async function measureOutbox({ store, clock }: StoreServices): Promise<Ou
   return { waiting: dues.length, overdueMs: now - oldest, dead: dead.length };
 }
 
-/** What a run of {@linkcode deliverOutbox} did and left. */
-export type Delivered = Tally & OutboxState;
+/** What a run of {@linkcode deliverOutbox} did, and how full the outbox is after it. */
+export type DeliveryReport = DeliveryCounts & OutboxState;
 
 /**
- * Sends all that is due, forgets what was dead for long, and measures what is
- * left. To be called every minute; three listings when the outbox is empty.
+ * Sends all due messages, deletes expired dead letters, and measures the outbox. To
+ * be called every minute; three listings when the outbox is empty.
  *
  * @throws {AppError} `unavailable`
  */
 export async function deliverOutbox(
   services: StoreServices & { readonly outbox: Outbox },
   signal?: AbortSignal,
-): Promise<Delivered> {
-  const tally = await services.outbox.run(signal);
+): Promise<DeliveryReport> {
+  const counts = await services.outbox.run(signal);
   const state = await measureOutbox(services);
-  if (state.dead > 0) await forgetDead(services);
+  if (state.dead > 0) await deleteExpiredDead(services);
   services.outbox.state = state;
-  return { ...tally, ...state };
+  return { ...counts, ...state };
 }
 
-/** How the outbox is, for the health page. */
+/** The health of the outbox. */
 export interface OutboxHealth {
-  /** `degraded` when what is due does not go out. */
+  /** `degraded` when due messages are not sent. */
   status: "healthy" | "degraded";
-  /** Why it is not healthy; for operators only. */
+  /** Why it is degraded; for operators only. */
   reason: string | null;
 }
 
-/** What waits for longer than this, although it is due, does not get on. In milliseconds. */
+/** A message due for longer than this is stuck. In milliseconds. */
 const OVERDUE_MAX_MS = 15 * MINUTE_MS;
 
 /**
- * How the outbox is, by what the last run of its job left. One read.
+ * Checks the outbox by the record of its job's last run. One read.
  *
- * @returns No check before the first run. @throws {AppError} `unavailable`
+ * @returns No check before the first run.
+ * @throws {AppError} `unavailable`
  */
-export async function lookAtOutbox(
+export async function checkOutbox(
   { store }: Pick<StoreServices, "store">,
 ): Promise<Record<string, OutboxHealth>> {
   const { outcome } = await store.get(keys.jobRun(OUTBOX_JOB)) ?? {};
@@ -200,20 +209,20 @@ export async function lookAtOutbox(
   if (typeof overdueMs !== "number") return {};
   if (overdueMs <= OVERDUE_MAX_MS) return { outbox: { status: "healthy", reason: null } };
   const minutes = Math.round(overdueMs / MINUTE_MS);
-  const reason = `The oldest of ${waiting} messages has been due for ${minutes} minutes`;
+  const reason = `Messages waiting: ${waiting}; the oldest has been due for ${minutes} minutes`;
   return { outbox: { status: "degraded", reason } };
 }
 
-/** Forgets messages that have been dead for 90 days, some at a time. @returns How many */
-export async function forgetDead(services: StoreServices): Promise<number> {
+/** Deletes messages that have been dead for 90 days, up to 50 in one call. @returns How many */
+export async function deleteExpiredDead(services: StoreServices): Promise<number> {
   const now = services.clock();
   const { store } = services;
-  const listed = await store.list(keys.messagesDead, { limit: FORGET_MAX });
+  const listed = await store.list(keys.messagesDead, { limit: EXPIRY_PAGE });
   const found = await store.getMany(listed.map(({ value }) => keys.message(value)));
-  let forgotten = 0;
+  let deleted = 0;
   for (const [i, { value: id }] of listed.entries()) {
     const message = found[i];
-    if ((!message || isOver(message, now)) && await forget(services, id)) forgotten++;
+    if ((!message || isExpired(message, now)) && await deleteExpired(services, id)) deleted++;
   }
-  return forgotten;
+  return deleted;
 }

@@ -1,23 +1,23 @@
 /**
- * Events: what happened, written in the commit that made it happen. Mail and
- * webhooks follow from them afterwards, so no request waits for either, and
- * nothing that was acknowledged goes untold.
+ * Events: what happened, written in the same commit. Mail and webhooks follow from
+ * them afterwards, so no request waits for a delivery, and everything acknowledged
+ * is delivered.
  *
  * @module
  */
 import * as keys from "../kv/keys.ts";
 import type { EventType, OutboxEvent } from "../kv/outbox_records.ts";
 import type { Invoice } from "../kv/records.ts";
-import type { Writes } from "../kv/transact.ts";
+import type { Writes } from "../kv/transaction.ts";
 import { isoTime } from "../time.ts";
 
 export type { EventType, OutboxEvent } from "../kv/outbox_records.ts";
 
 /**
- * Writes that something happened. One key a commit, however many messages follow
- * from it. The commit wakes the outbox of this process, which dispatches it at once.
+ * Writes an event: one key, however many messages follow from it. The commit wakes
+ * the outbox of this process, which dispatches it at once.
  *
- * @param id Drawn before the decision, so that every attempt writes the same.
+ * @param id Drawn before the transaction, so that every attempt writes the same.
  * @param now Milliseconds UTC.
  */
 export function putEvent(
@@ -33,7 +33,7 @@ export function putEvent(
   writes.set(keys.outboxEvent(id), { id, type, at: isoTime(now), subject, data });
 }
 
-/** Writes that something happened to an invoice, which is as given now. */
+/** Writes an event about an invoice, with the facts of its given state. */
 export function putInvoiceEvent(
   writes: Writes,
   { id, type, invoice }: { id: string; type: EventType; invoice: Invoice },
@@ -44,7 +44,7 @@ export function putInvoiceEvent(
   putEvent(writes, { id, type, subject, data: invoiceFacts(invoice) }, now);
 }
 
-/** What an event says of an invoice: nothing personal. */
+/** The facts about an invoice in an event; no personal data. */
 export function invoiceFacts(
   { number, status, currency, totalMinor, paidMinor, dueOn, revision }: Invoice,
 ): OutboxEvent["data"] {

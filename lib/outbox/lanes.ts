@@ -1,99 +1,99 @@
 /**
- * What an instance knows of the ways that messages go: how much is under way in
- * each, and which are down. Each instance finds out for itself.
+ * Lanes: the routes that messages take, such as one endpoint. Each instance keeps
+ * its own view of how much each lane is sending and which lanes are down.
  *
  * @module
  */
 import * as keys from "../kv/keys.ts";
 import type { Listed, Store } from "../kv/store.ts";
-import { type MessageKind, pauseOf, type Sent } from "./ports.ts";
+import { type AttemptResult, type MessageKind, pauseOf } from "./ports.ts";
 import type { Due } from "./rules.ts";
 
-/** Failures in a row of a lane, not of a message, after which it is left alone for a while. */
+/** Consecutive failures of a lane, not of a message, after which it is paused. */
 const FAILURES_MAX = 3;
 
-/** One way. */
+/** A route that messages take. */
 export class Lane {
-  /** What was found due, and not yet tried to be taken. */
-  known: Due[] = [];
+  /** Due messages that were listed and not yet claimed. */
+  due: Due[] = [];
   #mayHaveMore = false;
   #active = 0;
   #failures = 0;
   #pausedUntil = 0;
   #reason = "";
 
-  /** Such as `webhook:0193…`, with attempts side by side up to `atOnce`. */
+  /** Named such as `webhook:0193…`, with up to `atOnce` attempts in parallel. */
   constructor(readonly name: string, readonly atOnce: number) {}
 
-  /** How many more may be begun at the moment, milliseconds UTC. */
-  room(now: number): number {
+  /** How many more attempts may start at `now`, milliseconds UTC. */
+  capacity(now: number): number {
     if (now < this.#pausedUntil) return 0;
-    // One finds out for the others whether it is up again.
+    // After a pause one attempt finds out whether the lane is up again.
     return (this.#failures >= FAILURES_MAX ? 1 : this.atOnce) - this.#active;
   }
 
-  /** Why it is left alone at the moment; null when it is not. */
-  downFor(now: number): string | null {
+  /** Why it is paused; null when it is not. */
+  downReason(now: number): string | null {
     return now < this.#pausedUntil ? this.#reason : null;
   }
 
-  /** Whether there may be something due that is not under way. */
+  /** Whether there may be due messages that are not being sent. */
   get hasMore(): boolean {
-    return this.#mayHaveMore || this.known.length > 0;
+    return this.#mayHaveMore || this.due.length > 0;
   }
 
-  /** Something else may be due. */
+  /** Marks whether more than the listed messages may be due. */
   set hasMore(mayHaveMore: boolean) {
     this.#mayHaveMore = mayHaveMore;
   }
 
-  /** Learns what is due, and whether that is all of it. */
-  found(due: Due[], { isAll }: { isAll: boolean }): void {
-    this.known = due;
+  /** Sets the due messages, and whether those are all. */
+  setDue(due: Due[], { isAll }: { isAll: boolean }): void {
+    this.due = due;
     this.#mayHaveMore = !isAll;
   }
 
-  /** Nothing is under way, due or remembered. */
+  /** Whether nothing is being sent, due or remembered. */
   get isIdle(): boolean {
     return this.#active === 0 && this.#failures === 0 && !this.hasMore;
   }
 
-  /** Takes some of its room. */
-  enter(): void {
+  /** Takes one unit of its capacity. */
+  acquire(): void {
     this.#active++;
   }
 
-  /** Gives it back. */
-  leave(): void {
+  /** Returns one unit of its capacity. */
+  release(): void {
     this.#active--;
   }
 
-  /** Learns from an attempt. */
-  learn(sent: Sent, now: number, random: () => number): void {
-    if (sent.state === "moot") return;
-    if (sent.state !== "failed" || !sent.isLaneDown) {
+  /** Records the result of an attempt: pauses the lane after failures, ends the pause otherwise. */
+  record(result: AttemptResult, now: number, random: () => number): void {
+    if (result.state === "skipped") return;
+    if (result.state !== "failed" || !result.isLaneDown) {
       this.#failures = 0;
       this.#pausedUntil = 0;
       return;
     }
     this.#failures++;
-    this.#reason = sent.reason;
+    this.#reason = result.reason;
     const beyond = this.#failures - FAILURES_MAX + 1;
     if (beyond > 0) this.#pausedUntil = now + pauseOf(beyond, random);
   }
 }
 
-/** The lanes that an instance has to do with. */
+/** The lanes that an instance sends through. */
 export class Lanes {
   readonly #all = new Map<string, Lane>();
   readonly #atOnce: (kind: MessageKind) => number;
 
-  /** Of the kinds that `atOnce` tells the room of. */
+  /** With the number of parallel attempts by kind. */
   constructor(atOnce: (kind: MessageKind) => number) {
     this.#atOnce = atOnce;
   }
 
-  /** A lane by its name, which begins with the kind. */
+  /** A lane by its name, which starts with the kind. */
   get(name: string): Lane {
     let lane = this.#all.get(name);
     if (!lane) {
@@ -103,34 +103,34 @@ export class Lanes {
     return lane;
   }
 
-  /** Those in which there may be more to do, the fewest under way first. */
+  /** Lanes with capacity in which messages may be due. */
   withMore(now: number): Lane[] {
-    return [...this.#all.values()].filter((lane) => lane.hasMore && lane.room(now) > 0);
+    return [...this.#all.values()].filter((lane) => lane.hasMore && lane.capacity(now) > 0);
   }
 
-  /** Those that are left alone. */
+  /** Paused lanes. */
   down(now: number): Lane[] {
-    return [...this.#all.values()].filter((lane) => lane.downFor(now) !== null);
+    return [...this.#all.values()].filter((lane) => lane.downReason(now) !== null);
   }
 
-  /** Forgets those about which there is nothing to know. */
+  /** Removes idle lanes. */
   tidy(): void {
     for (const [name, lane] of this.#all) if (lane.isIdle) this.#all.delete(name);
   }
 }
 
-/** The kind at the beginning of a lane's name. */
+/** The kind at the start of a lane's name. */
 export function kindOf(lane: string): MessageKind {
-  return lane.split(":", 1)[0] as MessageKind; // whoever names a lane begins with the kind
+  return lane.split(":", 1)[0] as MessageKind; // newMessage() starts every lane with the kind
 }
 
-/** The place that a key among what is due stands for. */
-export function placeOf(key: keys.Key<unknown>): Due {
+/** Parses a key of `outboxDues`. */
+export function parseDueKey(key: keys.Key<unknown>): Due {
   const [, lane, dueAt, id] = key;
   return { lane: String(lane), dueAt: Number(dueAt), id: String(id) };
 }
 
-/** What is due first in each lane, for up to `max` lanes: one short listing each, and one more. */
+/** The first due message of each lane, for up to `max` lanes: one short listing each, and one more. */
 export async function* firstDues(store: Store, max: number): AsyncGenerator<Due> {
   let start: keys.Key<unknown> | null = null;
   for (let lanes = 0; lanes < max; lanes++) {
@@ -139,9 +139,9 @@ export async function* firstDues(store: Store, max: number): AsyncGenerator<Due>
       ...(start ? { start } : {}),
     });
     if (!first) return;
-    const due = placeOf(first.key);
+    const due = parseDueKey(first.key);
     yield due;
-    // Greater than any time of this lane, and less than the next one's name.
+    // Sorts after every time of this lane and before the next lane's name.
     start = [...keys.outboxDues, due.lane, Number.MAX_SAFE_INTEGER];
   }
 }

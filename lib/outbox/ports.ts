@@ -1,6 +1,6 @@
 /**
- * What the outbox is given: who has to be told of an event, and how each kind of
- * message is sent. `lib/app/open.ts` puts them together.
+ * What the outbox is given: subscribers to events, and a sender for each kind of
+ * message. `lib/app/open.ts` connects them.
  *
  * @module
  */
@@ -15,88 +15,89 @@ export type {
   OutboxMessage,
 } from "../kv/outbox_records.ts";
 
-/** A message as a subscriber asks for it; the outbox keeps the rest. */
+/** A message as a subscriber requests it; the outbox adds the rest. */
 export interface NewMessage {
-  /** How it goes out. */
+  /** How it is sent. */
   kind: MessageKind;
-  /** What it says: the name of a mail or alert, or the event type of a webhook. */
+  /** Its content: the name of a mail or alert, or the event type of a webhook. */
   type: string;
   /**
-   * Whom, up to 100 characters: a reference such as `client`, `shop` or an
-   * endpoint's id, never an address. With the event it makes the message's id, so
-   * no two messages of an event have the same kind, type and destination.
+   * Recipient reference, up to 100 characters: `client`, `shop` or an endpoint's id,
+   * never an address. The message's id is derived from it and the event, so no two
+   * messages of an event have the same kind, type and destination.
    */
   to: string;
-  /** What of its kind shares its way, up to 100 characters: an endpoint's id; empty when all do. */
+  /** Its lane within the kind, up to 100 characters: an endpoint's id; empty when all share one. */
   lane: string;
   /**
-   * Those of one lane that are about one invoice (else lead, else client) go out
-   * one after another, in the order of events; in any order when absent.
+   * Whether messages of one lane about one invoice (else lead, else client) are sent
+   * one after another, in the order of events; any order by default.
    */
   isOrdered?: boolean;
 }
 
-/** Somebody who has to be told of events. */
+/** Derives messages from events. */
 export interface Subscriber {
   /** For the log. */
   readonly name: string;
   /**
-   * The messages that follow from an event; none is usual. Asked again after a
-   * failure, and must then name the same ones or fewer. What it throws leaves the
-   * event, and those after it of the same subject, for the next minute.
+   * The messages that follow from an event, often none. Called again after a
+   * failure, and must then return the same messages or fewer. If it throws, the event
+   * and later ones of the same subject wait for the next minute.
    */
   messagesOf(event: OutboxEvent): Promise<NewMessage[]> | NewMessage[];
 }
 
-/** What became of one attempt. */
-export type Sent =
+/** The result of one attempt. */
+export type AttemptResult =
   | { state: "sent" }
-  /** Nobody is to have it: it is cancelled, which is no failure. */
-  | { state: "moot"; reason: string }
-  /** It may be taken later. */
+  /** Nobody should receive it: it is cancelled, which is not a failure. */
+  | { state: "skipped"; reason: string }
+  /** It may be accepted later. */
   | {
     state: "failed";
     /** A word or a few, without personal data, addresses or secrets. */
     reason: string;
-    /** It would be so for any message of the lane: no answer, no connection, not let in. */
+    /** Any message of the lane would fail: no answer, no connection, access denied. */
     isLaneDown: boolean;
-    /** The destination asked not to be tried again before, in milliseconds from now. */
+    /** The wait that the destination asked for, in milliseconds from now. */
     retryAfterMs?: number;
   }
-  /** It will never be taken: it is dead at once. */
+  /** It will never be accepted: it is dead-lettered at once. */
   | { state: "refused"; reason: string };
 
-/** How messages of one kind are tried. */
+/** How messages of one kind are attempted. */
 export interface DeliveryPolicy {
-  /** An attempt ends within so many milliseconds; what is sent after that is another's to send. */
+  /** Time limit of an attempt in milliseconds; after that another instance may send it. */
   readonly timeoutMs: number;
-  /** Attempts of one instance under way at once in each lane. */
+  /** Parallel attempts of one instance in each lane. */
   readonly atOnce: number;
-  /** The longest wait after each failed attempt, in milliseconds; with none left it is dead. */
+  /** The longest wait after each failed attempt, in milliseconds; after the last, dead-lettered. */
   readonly backoffMs: readonly number[];
   /**
-   * So old it dies while its lane is down, tried or not; one whose last try is not
-   * as long ago, up to twice as old. In milliseconds.
+   * While its lane is down, a message older than this is dead-lettered, attempted or
+   * not (up to twice as old if attempted recently). In milliseconds.
    */
-  readonly giveUpMs: number;
+  readonly deadLetterAfterMs: number;
 }
 
 /** How messages of one kind are sent. */
 export interface Sender {
-  /** How they are tried. */
+  /** How they are attempted. */
   readonly policy: DeliveryPolicy;
   /**
-   * Makes one attempt. What it throws counts as `failed`, and as a defect.
+   * Makes one attempt. If it throws, that counts as `failed`, and unless it is an
+   * expected `AppError` as a defect.
    *
-   * @param signal Aborted after the policy's time.
+   * @param signal Aborted at the policy's time limit.
    */
-  send(message: OutboxMessage, signal: AbortSignal): Promise<Sent>;
+  send(message: OutboxMessage, signal: AbortSignal): Promise<AttemptResult>;
 }
 
-/** A way to send each kind. */
+/** A sender for each kind. */
 export type Senders = Readonly<Record<MessageKind, Sender>>;
 
-/** The wait before the attempt after `attempts`: half of it sure, half by chance; null when there is none. */
+/** The wait after `attempts` failed attempts, between half and all of the policy's; null when exhausted. */
 export function backoffOf(
   { backoffMs }: DeliveryPolicy,
   attempts: number,
@@ -106,7 +107,7 @@ export function backoffOf(
   return most === undefined ? null : Math.round(most * (0.5 + random() / 2));
 }
 
-/** The wait of a lane that is down before it is tried again, by how often that was in vain. */
+/** The pause of a lane that is down, by the number of consecutive failures: 1 to 10 minutes, with jitter. */
 export function pauseOf(failures: number, random: () => number): number {
   const most = Math.min(PAUSE_MIN_MS * 2 ** (failures - 1), PAUSE_MAX_MS);
   return Math.round(most * (0.5 + random() / 2));

@@ -1,15 +1,14 @@
 /**
- * What a message is, and what it becomes by what happens to it. Nothing here
- * reads or writes.
+ * The states of a message and their transitions. Nothing here reads or writes.
  *
  * @module
  */
 import { sha256Hex } from "../digest.ts";
 import type { MessageLease, OutboxEvent, OutboxMessage } from "../kv/outbox_records.ts";
-import { backoffOf, type DeliveryPolicy, type NewMessage, type Sent } from "./ports.ts";
+import { type AttemptResult, backoffOf, type DeliveryPolicy, type NewMessage } from "./ports.ts";
 import { DAY_MS, isoTime, SECOND_MS } from "../time.ts";
 
-/** A place among what is due. */
+/** An entry of the index of due messages. */
 export interface Due {
   /** Its lane. */
   lane: string;
@@ -19,35 +18,36 @@ export interface Due {
   id: string;
 }
 
-/** From the end of an attempt's time until the message is anyone's: it has to be noted. */
+/** From an attempt's time limit to the end of its lease: the time to record the result. */
 const LEASE_GRACE_MS = 30 * SECOND_MS;
-/** No destination is obeyed that asks for more. */
+/** The longest wait that a destination may ask for. */
 const RETRY_AFTER_MAX_MS = DAY_MS;
-/** For how long it can be looked up that a message was sent. */
+/** How long a sent or cancelled message can be looked up. */
 const DONE_KEEP_MS = 30 * DAY_MS;
-/** For how long a dead message can be tried anew. */
+/** How long a dead-lettered message can be retried. */
 const DEAD_KEEP_MS = 90 * DAY_MS;
-/** The message's id, the same whenever it is made: the time of its event, and a digest. */
+
+/** The id of a message, a UUIDv7 from the event's time and a digest: the same each time it is derived. */
 export function messageIdOf(eventId: string, { kind, type, to }: NewMessage): string {
   const hex = sha256Hex(JSON.stringify([eventId, kind, type, to]));
   const [a, b, c] = [hex.slice(0, 3), hex.slice(3, 6), hex.slice(6, 18)];
   return `${eventId.slice(0, 13)}-7${a}-8${b}-${c}`;
 }
 
-/** What an event is about, as far as order goes. */
+/** The subject of an event within which order is kept. */
 export function orderKeyOf({ id, subject }: Omit<OutboxEvent, "type">): string {
   return subject.invoiceId ?? subject.leadId ?? subject.clientId ?? id;
 }
 
-/** A message as an event makes it, to be sent at once. */
+/** A new message of an event, due at once. */
 export function newMessage(
   event: Omit<OutboxEvent, "type">,
-  wanted: NewMessage,
+  requested: NewMessage,
   now: number,
 ): OutboxMessage {
-  const { kind, type, to, lane, isOrdered = false } = wanted;
+  const { kind, type, to, lane, isOrdered = false } = requested;
   return {
-    id: messageIdOf(event.id, wanted),
+    id: messageIdOf(event.id, requested),
     kind,
     type,
     to,
@@ -70,58 +70,58 @@ export function newMessage(
   };
 }
 
-/** A message of which an attempt begins. */
-export function begun(message: OutboxMessage, lease: MessageLease): OutboxMessage {
+/** A message with an attempt started. */
+export function started(message: OutboxMessage, lease: MessageLease): OutboxMessage {
   return { ...message, attempts: message.attempts + 1, lease, dueAt: lease.until };
 }
 
-/** The lease of an attempt that begins now. */
+/** The lease of an attempt that starts now. */
 export function newLease(by: string, { timeoutMs }: DeliveryPolicy, now: number): MessageLease {
   return { by, until: now + timeoutMs + LEASE_GRACE_MS };
 }
 
-/** Whether a message is to be sent, and at this place among what is due. */
+/** Whether a message is pending and due under this entry. */
 export function isAt({ status, lane, dueAt }: OutboxMessage, due: Due): boolean {
   return status === "pending" && lane === due.lane && dueAt === due.dueAt;
 }
 
-/** How an attempt ended: as the sender says, or that it was not made. */
-export type Ended = Sent | { state: "not_made" };
+/** How a claim ended: with the result of the attempt, or without one. */
+export type DispatchResult = AttemptResult | { state: "not_attempted" };
 
 /**
- * A message after an attempt. Pure.
+ * A message after a claim ended. Pure.
  *
  * @param now Milliseconds UTC.
  */
 export function afterAttempt(
   message: OutboxMessage,
-  ended: Ended,
+  result: DispatchResult,
   { policy, now, random }: { policy: DeliveryPolicy; now: number; random: () => number },
 ): OutboxMessage {
   const idle = { ...message, lease: null };
-  switch (ended.state) {
+  switch (result.state) {
     case "sent":
       return closed({ ...idle, lastError: null }, "sent", now);
-    case "moot":
-      return closed({ ...idle, lastError: ended.reason }, "cancelled", now);
+    case "skipped":
+      return closed({ ...idle, lastError: result.reason }, "cancelled", now);
     case "refused":
-      return closed({ ...idle, lastError: ended.reason }, "dead", now);
-    case "not_made":
+      return closed({ ...idle, lastError: result.reason }, "dead", now);
+    case "not_attempted":
       return { ...idle, attempts: message.attempts - 1, dueAt: now };
     case "failed": {
-      const { reason: lastError, retryAfterMs = 0 } = ended;
+      const { reason: lastError, retryAfterMs = 0 } = result;
       const waitMs = backoffOf(policy, message.attempts - message.attemptsBefore, random);
-      const isTooOld = ended.isLaneDown && now - message.since >= policy.giveUpMs;
+      const isTooOld = result.isLaneDown && now - message.since >= policy.deadLetterAfterMs;
       if (waitMs === null || isTooOld) return closed({ ...idle, lastError }, "dead", now);
       const askedMs = Math.min(retryAfterMs, RETRY_AFTER_MAX_MS);
       return { ...idle, lastError, dueAt: now + Math.max(waitMs, askedMs) };
     }
     default:
-      return ended satisfies never;
+      return result satisfies never;
   }
 }
 
-/** A message that ended. */
+/** A message that is sent, dead-lettered or cancelled. */
 export function closed(
   message: OutboxMessage,
   status: "sent" | "dead" | "cancelled",

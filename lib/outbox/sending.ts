@@ -1,12 +1,12 @@
 /**
- * One message's way out: the attempt, what it taught, and telling what became of it.
+ * Sending one message: the attempt, its effect on the lane, and recording the result.
  *
  * @module
  */
 import { AppError } from "../errors.ts";
-import type { OutboxMessage, Senders, Sent } from "./ports.ts";
+import type { AttemptResult, OutboxMessage, Senders } from "./ports.ts";
 import type { Lane, Lanes } from "./lanes.ts";
-import { closed, type Ended } from "./rules.ts";
+import { closed, type DispatchResult } from "./rules.ts";
 import { type Change, change, finish } from "./states.ts";
 import type { StoreServices } from "../kv/store.ts";
 import type { ErrorTracker } from "../telemetry/error_tracking.ts";
@@ -14,29 +14,29 @@ import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { SECOND_MS, sleep } from "../time.ts";
 
-/** What became of messages on this instance. */
-export interface Tally {
+/** How many events and messages an instance has processed, by result. */
+export interface DeliveryCounts {
   /** Events turned into messages. */
   events: number;
-  /** Taken by their destination. */
+  /** Accepted by their destination. */
   sent: number;
-  /** To be tried again. */
+  /** To be retried. */
   failed: number;
-  /** Given up. */
+  /** Dead-lettered. */
   dead: number;
-  /** Not to be told to anybody any more. */
+  /** Skipped, since nobody should receive them. */
   cancelled: number;
 }
 
-/** What an outbox needs, and what it is made of. */
+/** What an outbox needs. */
 export interface OutboxServices extends StoreServices {
-  /** Records what became of messages. */
+  /** Records the results. */
   readonly log: Log;
-  /** Counts them. */
+  /** Counts the results. */
   readonly metrics: Metrics;
   /** Receives unexpected errors. */
   readonly errorTracker: ErrorTracker;
-  /** How each kind is sent. */
+  /** Send the messages of each kind. */
   readonly senders: Senders;
   /** Numbers in [0, 1), for jitter. */
   readonly random: () => number;
@@ -46,23 +46,23 @@ export interface OutboxServices extends StoreServices {
 
 /** What sending needs of an instance's outbox. */
 export interface Sending {
-  /** What the outbox is made of. */
+  /** What the outbox consists of. */
   services: OutboxServices;
-  /** Where it is counted. */
-  tally: Tally;
-  /** Where it is learnt what is down. */
+  /** Counts of this instance. */
+  counts: DeliveryCounts;
+  /** Lanes of this instance. */
   lanes: Lanes;
-  /** Whether nothing more is to be begun. */
+  /** Whether the instance is shutting down. */
   isStopping(): boolean;
 }
 
-/** Between attempts to note how an attempt ended, while the store does not answer. */
-const NOTE_AGAIN_MS = SECOND_MS;
+/** Between attempts to record a result while the store does not answer. */
+const RECORD_RETRY_MS = SECOND_MS;
 
 /**
- * Sends a message that this instance has claimed, and notes how that ended.
+ * Sends a message that this instance has claimed, and records the result.
  *
- * @throws what the store threw until the message was anyone's again
+ * @throws What the store threw until the lease ended.
  */
 export async function deliver(
   sending: Sending,
@@ -71,28 +71,29 @@ export async function deliver(
 ): Promise<void> {
   const { services } = sending;
   const startedAt = performance.now();
-  const ended: Ended = sending.isStopping()
-    ? { state: "not_made" }
+  const result: DispatchResult = sending.isStopping()
+    ? { state: "not_attempted" }
     : await attempt(sending, message);
   const ms = Math.round(performance.now() - startedAt);
-  if (ended.state !== "not_made") lane.learn(ended, services.clock(), services.random);
-  const changed = await note(sending, message, ended);
+  const isAttempted = result.state !== "not_attempted";
+  if (isAttempted) lane.record(result, services.clock(), services.random);
+  const changed = await record(sending, message, result);
   if (!changed) {
-    services.log.warn("message.overtaken", { messageId: message.id, state: ended.state });
+    services.log.warn("message.superseded", { messageId: message.id, state: result.state });
     return;
   }
-  if (ended.state !== "not_made") await tell(sending, changed, ms);
+  if (isAttempted) await reportChange(sending, changed, ms);
 }
 
-/** One attempt, within its time. Never throws. */
+/** One attempt within the time limit of its policy. Never throws. */
 async function attempt(
   { services }: Sending,
   message: OutboxMessage,
-): Promise<Sent> {
+): Promise<AttemptResult> {
   const sender = services.senders[message.kind];
   const { timeoutMs } = sender.policy;
   const abort = new AbortController();
-  const { promise: timeUp, resolve } = Promise.withResolvers<Sent>();
+  const { promise: timeUp, resolve } = Promise.withResolvers<AttemptResult>();
   const timer = setTimeout(() => {
     abort.abort();
     resolve({ state: "failed", reason: `no answer in ${timeoutMs} ms`, isLaneDown: true });
@@ -100,7 +101,7 @@ async function attempt(
   try {
     return await Promise.race([sender.send(message, abort.signal), timeUp]);
   } catch (error) {
-    // The store did not answer, or what it said was expected.
+    // The store did not answer, or another expected error.
     if (error instanceof AppError && error.kind !== "internal") {
       return { state: "failed", reason: error.kind, isLaneDown: false };
     }
@@ -112,42 +113,42 @@ async function attempt(
   }
 }
 
-/** Notes how an attempt ended, as long as the message is this instance's. */
-async function note(
+/** Records a result while this instance has the lease; null if another one has it by now. */
+async function record(
   { services, isStopping }: Sending,
   message: OutboxMessage,
-  ended: Ended,
+  result: DispatchResult,
 ): Promise<Change | null> {
   const { senders, random } = services;
   const { policy } = senders[message.kind];
   for (;;) {
     try {
-      return await finish(services, message, ended, { policy, random });
+      return await finish(services, message, result, { policy, random });
     } catch (error) {
       const isOver = services.clock() >= (message.lease?.until ?? 0);
       if (!(error instanceof AppError) || isOver || isStopping()) throw error;
-      await sleep(NOTE_AGAIN_MS);
+      await sleep(RECORD_RETRY_MS);
     }
   }
 }
 
-/** Ends a message whose attempts were all begun, and that took each instance with it. */
-export async function endSpent(sending: Sending, message: OutboxMessage): Promise<void> {
+/** Dead-letters a message whose attempts all started and never ended: each killed its instance. */
+export async function deadLetterExhausted(
+  sending: Sending,
+  message: OutboxMessage,
+): Promise<void> {
   const { services } = sending;
-  const ended = await change(services, message, (found) => {
+  const changed = await change(services, message, (found) => {
     if (found.attempts !== message.attempts || found.status !== "pending") return null;
-    return closed(
-      { ...found, lastError: found.lastError ?? "never ended" },
-      "dead",
-      services.clock(),
-    );
+    const lastError = found.lastError ?? "no attempt ended";
+    return closed({ ...found, lastError }, "dead", services.clock());
   });
-  if (ended) await tell(sending, ended);
+  if (changed) await reportChange(sending, changed);
 }
 
-/** Says what became of a message, and sees to what may go out after it. */
-export async function tell(
-  { services, tally, lanes }: Sending,
+/** Logs and counts the new state of a message, and lets the next one in its order be sent. */
+export async function reportChange(
+  { services, counts, lanes }: Sending,
   { message, next }: Change,
   ms?: number,
 ): Promise<void> {
@@ -155,7 +156,7 @@ export async function tell(
   const { id: messageId, kind, type, lane, status, attempts, lastError: reason } = message;
   if (next) lanes.get(next.lane).hasMore = true;
   const outcome = status === "pending" ? "failed" : status;
-  tally[outcome]++;
+  counts[outcome]++;
   metrics.messages.add({ kind, outcome });
   const fields = { messageId, kind, type, lane, attempts, ...(ms === undefined ? {} : { ms }) };
   switch (outcome) {

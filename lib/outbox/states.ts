@@ -1,11 +1,11 @@
 /**
- * The states of a message, and every write of one: each is a transaction that
- * decides on the message as it is stored, so two instances never end or send the
- * same attempt, and what was overtaken is told so and writes nothing.
+ * All writes of messages. Each is a transaction that decides on the stored message,
+ * so two instances never make or end the same attempt, and a superseded attempt
+ * writes nothing.
  *
- * A message that is to be sent has one entry among what is due, at the time from
- * which on anyone may send it. To claim it is to move that entry to the end of
- * the lease: if the instance is killed, the entry is due again by itself.
+ * A pending message has one entry in the index of due messages, at the time from
+ * which any instance may send it. Claiming moves that entry to the end of the lease:
+ * if the instance is killed, the entry becomes due again by itself.
  *
  * @module
  */
@@ -16,19 +16,20 @@ import type {
   OutboxEvent,
   OutboxMessage,
 } from "../kv/outbox_records.ts";
-import { transact, type Writes } from "../kv/transact.ts";
+import { transact } from "../kv/transact.ts";
+import type { Writes } from "../kv/transaction.ts";
 import { operationOf } from "../entities/caller.ts";
 import type { DeliveryPolicy, NewMessage } from "./ports.ts";
 import {
   afterAttempt,
-  begun,
   closed,
+  type DispatchResult,
   type Due,
-  type Ended,
   isAt,
   newLease,
   newMessage,
   orderKeyOf,
+  started,
 } from "./rules.ts";
 import type { StoreServices } from "../kv/store.ts";
 import { MINUTE_MS } from "../time.ts";
@@ -36,21 +37,21 @@ import { MINUTE_MS } from "../time.ts";
 const RECEIPT_KEEP_MS = 10 * MINUTE_MS;
 
 /**
- * Turns an event into its messages: written and the event deleted in one commit,
- * so that it happens once, whoever tries. One read and one commit.
+ * Replaces an event by its messages, in one commit, so that it happens once however
+ * many instances try. One read and one commit.
  *
- * @param lease For the messages that the caller is to send, by their lane; null for none.
- * @returns Those that the caller has; and the others that could be sent now.
+ * @param lease The lease of a message that the caller will send; null for the others.
+ * @returns `mine`, the messages leased to the caller, and `open`, the others due now.
  */
 export async function fanOut(
   services: StoreServices,
   event: OutboxEvent,
-  wanted: readonly NewMessage[],
+  requested: readonly NewMessage[],
   lease: (message: OutboxMessage) => MessageLease | null,
 ): Promise<{ mine: OutboxMessage[]; open: Due[] }> {
   const now = services.clock();
-  const made = wanted.map((one) => newMessage(event, one, now));
-  const leased = new Map(made.map((message) => [message.id, lease(message)]));
+  const messages = requested.map((one) => newMessage(event, one, now));
+  const leased = new Map(messages.map((message) => [message.id, lease(message)]));
   const reads = { event: keys.outboxEvent(event.id), order: keys.messageOrder(orderKeyOf(event)) };
   return await transact(services, reads, (found, writes) => {
     const mine: OutboxMessage[] = [];
@@ -58,13 +59,13 @@ export async function fanOut(
     if (!found.event) return { mine, open };
     writes.delete(reads.event);
     let order = found.order ?? {};
-    for (const message of made) {
+    for (const message of messages) {
       const { id, lane, orderKey } = message;
       const queue = orderKey === null ? [] : order[lane] ?? [];
       if (orderKey !== null) order = { ...order, [lane]: [...queue, { id, dueAt: now }] };
       const isNext = queue.length === 0;
       const own = isNext ? leased.get(id) ?? null : null;
-      const stored = own ? begun(message, own) : message;
+      const stored = own ? started(message, own) : message;
       writes.set(keys.message(id), stored);
       if (isNext) writes.set(keys.outboxDue(lane, stored.dueAt, id), id);
       if (own) mine.push(stored);
@@ -75,82 +76,83 @@ export async function fanOut(
   }, { operation: operationNow(now) });
 }
 
-/** What came of trying to take a message; null if it is another's or has ended. */
-export type Claimed =
-  | { isSpent: false; message: OutboxMessage }
-  /** All its attempts were begun, and the last one never came to an end. */
-  | { isSpent: true; message: OutboxMessage }
+/** The result of a claim; null if another instance has the message or it has ended. */
+export type ClaimResult =
+  | { isExhausted: false; message: OutboxMessage }
+  /** All attempts were started, and the last one never ended. */
+  | { isExhausted: true; message: OutboxMessage }
   | null;
 
 /**
- * Takes a message that is due. One read and one commit.
+ * Claims a due message. One read and one commit.
  *
- * @param policyOf That of the message's kind.
+ * @param policyOf The policy of the message's kind.
  * @throws {AppError} `unavailable`, `outcome_unknown`
  */
 export async function claim(
   services: StoreServices,
   due: Due,
   { by, policyOf }: { by: string; policyOf: (message: OutboxMessage) => DeliveryPolicy },
-): Promise<Claimed> {
+): Promise<ClaimResult> {
   const now = services.clock();
   const at = keys.outboxDue(due.lane, due.dueAt, due.id);
   const reads = { due: at, message: keys.message(due.id) };
-  return await transact(services, reads, (found, writes): Claimed => {
+  return await transact(services, reads, (found, writes): ClaimResult => {
     const { message } = found;
     if (found.due === null || due.dueAt > now) return null;
     if (!message || !isAt(message, due)) {
-      writes.delete(at); // it leads nowhere
+      writes.delete(at); // a stale entry
       return null;
     }
     const policy = policyOf(message);
     const attemptsMax = policy.backoffMs.length + 1;
-    if (message.attempts - message.attemptsBefore >= attemptsMax) return { isSpent: true, message };
-    const claimed = begun(message, newLease(by, policy, now));
+    if (message.attempts - message.attemptsBefore >= attemptsMax) {
+      return { isExhausted: true, message };
+    }
+    const claimed = started(message, newLease(by, policy, now));
     writes.delete(at);
     writes.set(keys.message(due.id), claimed);
     writes.set(keys.outboxDue(due.lane, claimed.dueAt, due.id), due.id);
-    return { isSpent: false, message: claimed };
+    return { isExhausted: false, message: claimed };
   }, { operation: operationNow(now) });
 }
 
-/** What became of a message. */
+/** A change of a message. */
 export interface Change {
-  /** The message as it is now. */
+  /** The message after the change. */
   message: OutboxMessage;
-  /** What may go out now that this one has ended; null for nothing. */
+  /** The next message of the order, which may be sent now; null if none waits. */
   next: Due | null;
 }
 
 /**
- * Notes how an attempt ended. One read and one commit; one more read for a
- * message that others wait for.
+ * Records how a claim ended. One read and one commit.
  *
- * @param claimed As it was when the attempt began.
+ * @param claimed The message as claimed.
  * @returns null, with nothing written, if another instance has it by now
  * @throws {AppError} `unavailable`, `outcome_unknown`
  */
 export async function finish(
   services: StoreServices,
   claimed: OutboxMessage,
-  ended: Ended,
+  result: DispatchResult,
   { policy, random }: { policy: DeliveryPolicy; random: () => number },
 ): Promise<Change | null> {
   const now = services.clock();
-  const luck = random();
+  const chance = random(); // drawn once, since the transaction may repeat
   return await change(services, claimed, (found) => {
     const isMine = found.status === "pending" && found.attempts === claimed.attempts &&
       found.lease?.by === claimed.lease?.by;
-    return isMine ? afterAttempt(found, ended, { policy, now, random: () => luck }) : null;
+    return isMine ? afterAttempt(found, result, { policy, now, random: () => chance }) : null;
   });
 }
 
 /**
- * Lets a message die whose time is over and whose lane is down.
+ * Dead-letters a message that is too old, in a lane that is down.
  *
- * @returns null if it is not to die
+ * @returns null if it is not due or not too old
  */
-export async function giveUp(
+export async function deadLetterExpired(
   services: StoreServices,
   due: Due,
   { reason, policyOf }: { reason: string; policyOf: (message: OutboxMessage) => DeliveryPolicy },
@@ -159,7 +161,7 @@ export async function giveUp(
   const before = await services.store.get(keys.message(due.id));
   if (!before) return null;
   return await change(services, before, (found) => {
-    const isOld = now - found.since >= policyOf(found).giveUpMs;
+    const isOld = now - found.since >= policyOf(found).deadLetterAfterMs;
     return isAt(found, due) && due.dueAt <= now && isOld
       ? closed({ ...found, lastError: reason }, "dead", now)
       : null;
@@ -167,11 +169,11 @@ export async function giveUp(
 }
 
 /**
- * Changes a message that is to be sent or is dead, with all its places.
+ * Changes a pending or dead message, with all its index entries.
  *
- * @param known As it was when it was last read: where it is, and in which order.
- * @param next The message as it is to be, null for no change. Pure.
- * @returns null when nothing was changed
+ * @param known As last read; its id, lane and order key never change.
+ * @param next Returns the new message, or null for no change. Pure.
+ * @returns null when nothing changed
  */
 export async function change(
   services: StoreServices,
@@ -185,7 +187,7 @@ export async function change(
     const before = found.message;
     const after = before && next(before);
     if (!before || !after) return null;
-    putWhereItBelongs(writes, after, now);
+    putByStatus(writes, after, now);
     if (before.status === "dead") writes.delete(keys.messageDead(id));
     const queue = isOrdered ? found.order?.[lane] ?? [] : [];
     const isWaiting = queue.length > 0 && queue[0]!.id !== id;
@@ -205,8 +207,8 @@ export async function change(
   }, { operation: operationNow(now) });
 }
 
-/** Keeps a message where its status belongs. */
-function putWhereItBelongs(writes: Writes, message: OutboxMessage, now: number): void {
+/** Writes a message under the keys of its status. */
+function putByStatus(writes: Writes, message: OutboxMessage, now: number): void {
   const { id, status, exp } = message;
   if (status === "sent" || status === "cancelled") {
     writes.delete(keys.message(id));
@@ -218,7 +220,7 @@ function putWhereItBelongs(writes: Writes, message: OutboxMessage, now: number):
 }
 
 /**
- * Has a message that ended sent again, under its old id, behind those of its order.
+ * Makes a message due again under its id, after the others of its order.
  *
  * @param decide Throws to refuse. Pure.
  * @returns null if there is no such message
@@ -230,7 +232,8 @@ export async function revive(
 ): Promise<OutboxMessage | null> {
   const now = services.clock();
   const reads = {
-    ...{ message: keys.message(id), done: keys.messageDone(id) },
+    message: keys.message(id),
+    done: keys.messageDone(id),
     order: keys.messageOrder(orderKey ?? id),
   };
   return await transact(services, reads, (found, writes) => {
@@ -250,7 +253,7 @@ export async function revive(
     };
     const queue = orderKey === null ? [] : found.order?.[lane] ?? [];
     const isWaiting = before.status === "pending" && queue.length > 0 && queue[0]!.id !== id;
-    // What waits for another goes on waiting.
+    // It stays behind the one it waits for.
     if (isWaiting) return before;
     if (before.status === "pending") writes.delete(keys.outboxDue(lane, before.dueAt, id));
     if (before.status === "dead") writes.delete(keys.messageDead(id));
@@ -265,8 +268,8 @@ export async function revive(
   }, { operation: operationNow(now) });
 }
 
-/** Forgets a message that has been dead for long. @returns Whether it was */
-export async function forget(services: StoreServices, id: string): Promise<boolean> {
+/** Deletes a dead-lettered message that has expired. @returns Whether it had */
+export async function deleteExpired(services: StoreServices, id: string): Promise<boolean> {
   const now = services.clock();
   const reads = { message: keys.message(id), dead: keys.messageDead(id) };
   return await transact(services, reads, ({ message, dead }, writes) => {
@@ -278,33 +281,33 @@ export async function forget(services: StoreServices, id: string): Promise<boole
   }, { operation: operationNow(now) });
 }
 
-/** Keeps the lanes in which something waits. */
+/** Writes the lanes in which messages wait. */
 function putOrder(writes: Writes, key: keys.Key<MessageOrder>, order: MessageOrder): void {
   const waiting = Object.entries(order).filter(([, queue]) => queue.length > 0);
   if (waiting.length === 0) writes.delete(key);
   else writes.set(key, Object.fromEntries(waiting));
 }
 
-/** Each write is its own: none is asked for twice. */
+/** An operation of its own for each write: none is repeated by a caller. */
 function operationNow(now: number) {
   const by = { actor: "job:outbox" as const, requestId: "outbox", idempotencyKey: null };
   return operationOf(by, "outbox", null, { now, keepMs: RECEIPT_KEEP_MS });
 }
 
 /**
- * Writes a message that no event made, such as a trial, to be sent at once; its
- * order is not kept. The commit wakes the outbox of this process, which sends it.
+ * Writes a message without an event, such as a test of a webhook, due at once and
+ * unordered. The commit wakes the outbox of this process, which sends it.
  *
- * @param origin Names it: the same id, kind, type and destination are the same message.
- * @returns The message as it is written.
+ * @param origin Identifies it: the same id, kind, type and destination are one message.
+ * @returns The message as written.
  */
 export function putMessage(
   writes: Writes,
   origin: Omit<OutboxEvent, "type">,
-  wanted: NewMessage,
+  requested: NewMessage,
   now: number,
 ): OutboxMessage {
-  const message = newMessage(origin, { ...wanted, isOrdered: false }, now);
+  const message = newMessage(origin, { ...requested, isOrdered: false }, now);
   writes.set(keys.message(message.id), message);
   writes.set(keys.outboxDue(message.lane, message.dueAt, message.id), message.id);
   return message;

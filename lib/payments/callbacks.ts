@@ -1,99 +1,96 @@
 /**
- * Calls in a gateway's name: from the gateway, from the payer's browser that it
- * sent back, or from whoever knows the address. None is believed. A call about a
- * payment that we know makes a plan to ask, which is stored before anything else,
- * and then the asking itself, within a short time: if that fails or this process
- * ends, the reconciler goes by the plan.
+ * Callbacks: calls in a gateway's name, from the gateway, from the payer's browser that it sends
+ * back, or from anybody who knows the address. None is trusted. A callback about a known payment
+ * schedules a check, which is stored first, and then queries the gateway within a short time. If
+ * that fails or this process ends, the reconciler does the scheduled check.
  *
- * It is asked within the request, and not after the answer, since a process of a
- * serverless platform may end with its last answer, and since the payer's browser
- * is to see how the payment stands.
+ * The query happens before the answer: a serverless process may end with its last answer, and the
+ * payer's browser is to see the payment's state.
  *
  * @module
  */
 import { AppError } from "../errors.ts";
-import type { Gateway, GatewayName, IncomingCall, Notification } from "../gateways/mod.ts";
+import type { Gateway, GatewayCallback, GatewayName, IncomingCall } from "../gateways/mod.ts";
 import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Payment } from "../kv/payment_records.ts";
 import { transact } from "../kv/transact.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { putPayment } from "./records.ts";
-import { learn, settle } from "./confirm.ts";
-import type { PaymentServices } from "./needs.ts";
+import { applyEvidence, confirmLoaded } from "./confirm.ts";
+import type { PaymentServices } from "./mod.ts";
 import { MINUTE_MS, SECOND_MS } from "../time.ts";
 
 export type { IncomingCall } from "../gateways/mod.ts";
 
-/** What a call came to. */
-export interface Received {
-  /** What to answer the gateway. */
+/** How a callback is answered. */
+export interface CallResult {
+  /** The answer for the gateway. */
   answer: { status: 200 | 400 | 500; body: Record<string, string | number | boolean> };
-  /**
-   * The payment, if the caller knew the gateway's name for it beside its reference,
-   * and so is whom the gateway told; otherwise null.
-   */
+  /** The payment, if the caller also knew the gateway's id for it; otherwise null. */
   payment: Payment | null;
 }
 
-/** How long a caller waits for the gateway to be asked; many give up after ten seconds. */
-const ASKING_MS = 6 * SECOND_MS;
-/** What is to be asked within this time anyway needs no other plan. */
+/** Time limit of the query; many callers give up after ten seconds. */
+const QUERY_MS = 6 * SECOND_MS;
+/** A check that is due within this time anyway is not scheduled again. */
 const SOON_MS = MINUTE_MS;
 
 /**
- * Takes a call in a gateway's name, and does what it is good for.
+ * Handles a callback.
  *
- * @param requestId Names the exchange.
- * @throws {AppError} `not_found` if the gateway is not offered
+ * @throws {AppError} `not_found` if the gateway is not configured
  */
 export async function receiveCall(
   services: PaymentServices,
   name: GatewayName,
   call: IncomingCall,
   requestId: string,
-): Promise<Received> {
+): Promise<CallResult> {
   const gateway = services.gateways.get(name);
   if (!gateway) throw new AppError("not_found", "No such page");
   const by: Caller = { actor: `gateway:${name}`, requestId, idempotencyKey: null };
-  const notice = await gateway.readNotification(call);
-  const taken = await take(services, gateway, notice, by);
-  services.metrics.notifications.add({ gateway: name, outcome: taken.outcome });
+  const callback = await gateway.readCallback(call);
+  const handled = await handle(services, gateway, callback, by);
+  services.metrics.callbacks.add({ gateway: name, outcome: handled.outcome });
   return {
-    answer: gateway.answerOf(notice, taken.outcome !== "not_stored"),
-    payment: isInformed(notice, taken.payment) ? taken.payment : null,
+    answer: gateway.answerOf(callback, handled.outcome !== "not_stored"),
+    payment: hasShownId(callback, handled.payment) ? handled.payment : null,
   };
 }
 
-interface Taken {
+interface HandledCall {
   outcome: "unreadable" | "unknown" | "strange" | "useless" | "taken" | "too_many" | "not_stored";
   payment: Payment | null;
 }
 
-async function take(
+async function handle(
   services: PaymentServices,
   gateway: Gateway,
-  notice: Notification | null,
+  callback: GatewayCallback | null,
   by: Caller,
-): Promise<Taken> {
+): Promise<HandledCall> {
   const { store, log } = services;
-  if (!notice) return { outcome: "unreadable", payment: null };
+  if (!callback) return { outcome: "unreadable", payment: null };
   let payment: Payment | null = null;
   try {
-    payment = await store.get(keys.payment(notice.reference));
-    // What is not known is not asked about, however well it is made up.
+    payment = await store.get(keys.payment(callback.reference));
+    // Only known payments are queried, or anybody could make us call the gateway.
     if (!payment || payment.channel !== gateway.name) return { outcome: "unknown", payment: null };
-    if (notice.confirmation) {
-      const { confirmation } = notice;
-      return { outcome: "taken", payment: await settle(services, payment, { confirmation }, by) };
+    if (callback.confirmation) {
+      const { confirmation } = callback;
+      return {
+        outcome: "taken",
+        payment: await confirmLoaded(services, payment, { confirmation }, by),
+      };
     }
-    if (gateway.isMobileMoney) return await takeUnproven(services, payment, notice, by);
-    if (isStrange(notice, payment)) {
+    if (gateway.isMobileMoney) return await acceptUnsigned(services, payment, callback, by);
+    if (isOtherOrder(callback, payment)) {
       log.warn("payment.strange_call", { paymentId: payment.id, channel: payment.channel });
       return { outcome: "strange", payment };
     }
     if (payment.status === "reversed") return { outcome: "useless", payment };
-    return await askSoon(services, payment, notice, by);
+    return await queryNow(services, payment, callback, by);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     log.warn("payment.call_not_stored", { channel: gateway.name, error });
@@ -101,56 +98,60 @@ async function take(
   }
 }
 
-/** Somebody names another order than the one that belongs to the payment. */
-function isStrange({ trackingId }: Notification, payment: Payment): boolean {
+/** Whether a callback names another order than the payment's. */
+function isOtherOrder({ trackingId }: GatewayCallback, payment: Payment): boolean {
   if (payment.trackingId === null || trackingId === null) return false;
   return !isSame(trackingId, payment.trackingId);
 }
 
-/** It cannot be asked, so a claim that it was paid is for a person. Any other claim is nothing. */
-async function takeUnproven(
+/** The gateway cannot be queried: a claim that it was paid needs review, any other is ignored. */
+async function acceptUnsigned(
   services: PaymentServices,
   payment: Payment,
-  { kind }: Notification,
+  { kind }: GatewayCallback,
   by: Caller,
-): Promise<Taken> {
+): Promise<HandledCall> {
   if (kind !== undefined && kind !== "completed") return { outcome: "useless", payment };
   return {
     outcome: "taken",
-    payment: await learn(services, payment, { kind: "unsigned" }, { by }),
+    payment: await applyEvidence(services, payment, { kind: "unsigned" }, { by }),
   };
 }
 
-/** Plans to ask at once, and asks. */
-async function askSoon(
+/** Schedules a check, then does it. */
+async function queryNow(
   services: PaymentServices,
   payment: Payment,
-  { trackingId }: Notification,
+  { trackingId }: GatewayCallback,
   by: Caller,
-): Promise<Taken> {
-  let planned: Payment;
+): Promise<HandledCall> {
+  let scheduled: Payment;
   try {
-    planned = await planCheck(services, payment, by);
+    scheduled = await scheduleCheck(services, payment, by);
   } catch (error) {
     if (!(error instanceof AppError) || error.kind !== "rate_limited") throw error;
-    // The gateway was asked often of late, and will be again by itself.
+    // The gateway was queried often recently, and the reconciler will query it again.
     return { outcome: "too_many", payment };
   }
-  const signal = AbortSignal.timeout(ASKING_MS);
+  const signal = AbortSignal.timeout(QUERY_MS);
   try {
     return {
       outcome: "taken",
-      payment: await settle(services, planned, { trackingId, signal }, by),
+      payment: await confirmLoaded(services, scheduled, { trackingId, signal }, by),
     };
   } catch (error) {
-    // The plan is stored, so the caller need not come again.
+    // The check is scheduled, so the gateway need not repeat its callback.
     services.log.warn("payment.not_confirmed", { paymentId: payment.id, error });
-    return { outcome: "taken", payment: planned };
+    return { outcome: "taken", payment: scheduled };
   }
 }
 
-/** Stores that a payment is to be asked about now. One read and one commit, unless it soon is anyway. */
-async function planCheck(services: PaymentServices, seen: Payment, by: Caller): Promise<Payment> {
+/** Schedules a check of a payment for now. One read and one commit; one read if a check is due soon. */
+async function scheduleCheck(
+  services: PaymentServices,
+  seen: Payment,
+  by: Caller,
+): Promise<Payment> {
   const now = services.clock();
   const guard = services.limiter.guard("payment_check", seen.id);
   if (guard) services.limiter.expectRoom(guard);
@@ -175,11 +176,11 @@ async function planCheck(services: PaymentServices, seen: Payment, by: Caller): 
   });
 }
 
-/** Whether a caller has shown that the gateway told it of the payment. */
-function isInformed(notice: Notification | null, payment: Payment | null): boolean {
-  const said = notice?.trackingId ?? null;
-  return said !== null && payment !== null && payment.trackingId !== null &&
-    isSame(said, payment.trackingId);
+/** Whether a caller has shown the gateway's id for the payment. */
+function hasShownId(callback: GatewayCallback | null, payment: Payment | null): boolean {
+  const named = callback?.trackingId ?? null;
+  return named !== null && payment !== null && payment.trackingId !== null &&
+    isSame(named, payment.trackingId);
 }
 
 function isSame(a: string, b: string): boolean {

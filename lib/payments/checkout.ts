@@ -1,10 +1,9 @@
 /**
- * Payments: attempts to have an invoice paid through a gateway.
+ * Checkout: attempts to pay an invoice through a gateway.
  *
- * An attempt is stored before the gateway hears of it, and its id is the
- * reference that the gateway is given. Whatever breaks after that leaves a
- * payment that can be asked about; an attempt is never repeated, another one is
- * begun.
+ * An attempt is stored before the gateway is called, and its id is the gateway's reference.
+ * Whatever fails after that leaves a payment that can be queried; an attempt is never repeated, the
+ * next one is a new payment.
  *
  * @module
  */
@@ -20,70 +19,51 @@ import { newId } from "../ids.ts";
 import { invoiceUrl } from "../invoices/links.ts";
 import { isPayable, owedMinor } from "../invoices/status.ts";
 import * as keys from "../kv/keys.ts";
-import type { CheckoutSlot, Payment, PaymentStatus } from "../kv/payment_records.ts";
+import type { CheckoutSlot, Payment } from "../kv/payment_records.ts";
 import type { Invoice } from "../kv/records.ts";
 import { transact } from "../kv/transact.ts";
 import type { Language } from "../languages.ts";
 import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../entities/caller.ts";
-import {
-  listByIndex,
-  listEntities,
-  type Page,
-  PAGE_MAX,
-  type PageRequest,
-} from "../entities/page.ts";
 import { newPayment, putNewPayment, putPayment, trackingKey } from "./records.ts";
-import { followUp, learn, unknownPayment } from "./confirm.ts";
-import { newsOf, tellNews } from "./effects.ts";
+import { applyEvidence, followUp } from "./confirm.ts";
+import { effectsOf, reportEffects } from "./effects.ts";
 import { firstCheckAt } from "./schedule.ts";
 import { isOpen, PROBLEMS } from "./state.ts";
-import type { PaymentServices } from "./needs.ts";
+import { getPayment, type PaymentServices, unknownPayment } from "./mod.ts";
 import { MINUTE_MS } from "../time.ts";
 
-export type { Payment, PaymentChannel, PaymentStatus, Refund } from "../kv/payment_records.ts";
-export type { GatewayName, MobileProvider } from "../gateways/mod.ts";
-
-/** How somebody wants to pay. */
+/** How a payer wants to pay. */
 export interface NewCheckout {
-  /** One that is offered. */
+  /** A configured gateway. */
   gateway: GatewayName;
-  /** In minor units, up to what is owed; all of that when absent. */
+  /** In minor units, at most the balance due; all of it when absent. */
   amountMinor?: number | undefined;
-  /** As people write it: the account of mobile money; that of the buyer when absent. */
+  /** The mobile money account, in any spelling; the buyer's number when absent. */
   phone?: string | undefined;
-  /** Whose mobile money it is; needed there. */
+  /** The mobile money provider; required for mobile money. */
   provider?: MobileProvider | undefined;
-  /** That of the page on which the payer chose, and comes back to; the browser's when absent. */
+  /** The language of the page to return to; the browser's when absent. */
   language?: Language | undefined;
 }
 
-/** Which payments are listed: those for which all of it holds. */
-export interface PaymentFilter {
-  /** Only payments in this state; null for all. */
-  status: PaymentStatus | null;
-  /** Only payments of this invoice; null for all. */
-  invoiceId: string | null;
-}
-
-/** So long the gateway's page that a payer was sent to is handed out again. */
+/** How long a payer is sent to the same page of the gateway again. */
 const REUSE_MS = 20 * MINUTE_MS;
-/** So long a payer's telephone is asked; another push would ask for the same money again. */
+/** How long a prompt on a payer's phone is open; another push would ask for the same money again. */
 const PUSH_MS = 2 * MINUTE_MS;
-/** Longer than any call to a gateway: what is not begun by then never will be. */
+/** Longer than any call to a gateway: an attempt that has not started by then never will. */
 const STARTING_MS = MINUTE_MS;
-/** How often a checkout looks again at an attempt that others begin at the same time. */
-const LOOKS_MAX = 5;
+/** Attempts to reserve a payment while others do so for the same invoice. */
+const RESERVES_MAX = 5;
 
 /**
- * Begins a payment of an invoice, or finds the one that is under way: the page
- * that the payer was sent to is handed out again, a telephone is not asked twice.
- * Six round trips, two of them commits, and a call to the gateway.
+ * Starts a payment of an invoice, or returns the open one: the payer is sent to the same page
+ * again, and a phone is not prompted twice. Six round trips, two of them commits, and a call to the
+ * gateway.
  *
- * @returns The attempt. `pending` is to be paid, at its `redirectUrl` if it has
- * one; `failed` says why in `problem`; `created` may have reached the gateway or
- * not, which nobody is to wait for.
- * @throws {AppError} `not_found`; `invalid_input`; `conflict` if the invoice is
- * not to be paid or a telephone is being asked; `unavailable`
+ * @returns The attempt. `pending` waits for the payer, at its `redirectUrl` if it has one; `failed`
+ * has the reason in `problem`; `created` may or may not have reached the gateway.
+ * @throws {AppError} `not_found`; `invalid_input`; `conflict` if the invoice is not payable or a
+ * phone is being prompted; `unavailable`
  */
 export async function startCheckout(
   services: PaymentServices,
@@ -92,155 +72,138 @@ export async function startCheckout(
   by: Caller,
 ): Promise<Payment> {
   const gateway = services.gateways.get(input.gateway);
-  if (!gateway) throw invalidField("gateway", "This way to pay is not offered", "not_offered");
+  if (!gateway) {
+    throw invalidField("gateway", "This payment method is not available", "not_offered");
+  }
   if (gateway.isMobileMoney && input.provider === undefined) {
-    throw invalidField("provider", "Say whose mobile money it is", "required");
+    throw invalidField("provider", "A mobile money provider is required", "required");
   }
   if (gateway.breaker === "open") {
-    throw new AppError("unavailable", "This way to pay does not work at the moment", {
+    throw new AppError("unavailable", "This payment method is temporarily unavailable", {
       retryAfterMs: MINUTE_MS,
     });
   }
   const phone = await phoneOf(services, input);
-  for (let look = 1; look <= LOOKS_MAX; look++) {
-    const begun = await beginOnce(services, invoiceId, { input, gateway, phone }, by);
-    if (begun.kind === "again") continue;
-    const { paymentId } = begun;
-    if (begun.kind === "open") return await getPayment(services, paymentId);
+  for (let look = 1; look <= RESERVES_MAX; look++) {
+    const reserved = await reserveAttempt(services, invoiceId, { input, gateway, phone }, by);
+    if (reserved.kind === "again") continue;
+    const { paymentId } = reserved;
+    if (reserved.kind === "open") return await getPayment(services, paymentId);
     return await callGateway(services, gateway, { invoiceId, paymentId }, { input, by });
   }
-  throw new AppError("unavailable", "Others begin to pay this invoice", { retryAfterMs: 1_000 });
+  throw new AppError(
+    "unavailable",
+    "Another payment of this invoice is being started. Try again in a moment",
+    { retryAfterMs: 1_000 },
+  );
 }
 
-/** A payment. @throws {AppError} `not_found` */
-export async function getPayment({ store }: PaymentServices, id: string): Promise<Payment> {
-  const payment = await store.get(keys.payment(id));
-  if (!payment) throw unknownPayment();
-  return payment;
-}
-
-/** The last payments of an invoice, newest first, up to {@linkcode PAGE_MAX}. Two round trips. */
-export async function listPayments(
-  services: PaymentServices,
-  invoiceId: string,
-): Promise<Payment[]> {
-  const page = { limit: PAGE_MAX, cursor: null };
-  return (await searchPayments(services, { invoiceId, status: null }, page)).data;
-}
-
-/** A page of payments, newest first. */
-export async function searchPayments(
-  services: PaymentServices,
-  { status, invoiceId }: PaymentFilter,
-  page: PageRequest,
-): Promise<Page<Payment>> {
-  const isWanted = (payment: Payment) => status === null || payment.status === status;
-  if (invoiceId !== null) {
-    const list = `payments/invoice/${invoiceId}`;
-    const prefix = keys.paymentsByInvoice(invoiceId);
-    return await listByIndex(services, list, prefix, keys.payment, page, isWanted);
-  }
-  if (status !== null) {
-    const list = `payments/status/${status}`;
-    const prefix = keys.paymentsByStatus(status);
-    return await listByIndex(services, list, prefix, keys.payment, page, isWanted);
-  }
-  return await listEntities(services, "payments", keys.payments, page);
-}
-
-/** What the first commit has come to. */
-type Begun =
-  /** Others were faster: look again. */
+/** How the first commit ended. */
+type ReserveResult =
+  /** Another call was faster: try again. */
   | { kind: "again" }
-  /** An attempt is under way, or this is what an earlier call began. */
+  /** An attempt is open, or an earlier call under this key started it. */
   | { kind: "open"; paymentId: string }
-  /** This call has begun one. */
+  /** This call has stored a new attempt. */
   | { kind: "new"; paymentId: string };
 
-interface Beginning {
+interface AttemptRequest {
   input: NewCheckout;
   gateway: Gateway;
   phone: string | null;
 }
 
-async function beginOnce(
+async function reserveAttempt(
   services: PaymentServices,
   invoiceId: string,
-  { input, gateway, phone }: Beginning,
+  { input, gateway, phone }: AttemptRequest,
   by: Caller,
-): Promise<Begun> {
+): Promise<ReserveResult> {
   const now = services.clock();
   const id = newId(now);
   const slotKey = keys.checkoutSlot(invoiceId, gateway.name);
-  // The same wish in another language is the same wish.
-  const { language: _, ...wish } = input;
+  // The same request in another language is the same request.
+  const { language: _, ...request } = input;
   const seen = await services.store.get(slotKey);
   const reads = {
     invoice: keys.invoice(invoiceId),
     slot: slotKey,
     open: keys.payment(seen?.paymentId ?? id),
   };
-  const begun = await transact(services, reads, ({ invoice, slot, open }, writes): Begun => {
-    if (!invoice) throw new AppError("not_found", "No such invoice");
-    const amountMinor = amountOf(invoice, input, gateway);
-    if ((slot?.paymentId ?? null) !== (seen?.paymentId ?? null)) return { kind: "again" };
-    const inUse = slot && slot.exp > now && open && isOpen(open) ? open : null;
-    if (inUse && slot && isReusable(inUse, { amountMinor, gateway, now })) {
-      // Written, so that the same request under its key is told of the same attempt.
-      putSlot(slot);
-      return { kind: "open", paymentId: inUse.id };
-    }
-    const payer = phone ?? (gateway.isMobileMoney ? invoice.billTo.phone : null);
-    if (gateway.isMobileMoney && payer === null) {
-      throw invalidField("phone", "Say which telephone is to be asked", "required");
-    }
-    putNewPayment(
-      writes,
-      newPayment(
-        {
-          id,
-          invoiceId,
-          channel: gateway.name,
-          status: "created",
-          currency: invoice.currency,
-          amountMinor,
-          payerPhone: payer,
-          nextCheckAt: firstCheckAt(now),
-        },
-        by,
-        now,
-      ),
-    );
-    putSlot({ paymentId: id, exp: now + REUSE_MS });
-    return { kind: "new", paymentId: id };
+  const reserved = await transact(
+    services,
+    reads,
+    ({ invoice, slot, open }, writes): ReserveResult => {
+      if (!invoice) throw new AppError("not_found", "No such invoice");
+      const amountMinor = amountOf(invoice, input, gateway);
+      if ((slot?.paymentId ?? null) !== (seen?.paymentId ?? null)) return { kind: "again" };
+      const inUse = slot && slot.exp > now && open && isOpen(open) ? open : null;
+      if (inUse && slot && isReusable(inUse, { amountMinor, gateway, now })) {
+        // Written, so that a repeated request under its key gets the same attempt.
+        putSlot(slot);
+        return { kind: "open", paymentId: inUse.id };
+      }
+      const payer = phone ?? (gateway.isMobileMoney ? invoice.billTo.phone : null);
+      if (gateway.isMobileMoney && payer === null) {
+        throw invalidField("phone", "A phone number is required for mobile money", "required");
+      }
+      putNewPayment(
+        writes,
+        newPayment(
+          {
+            id,
+            invoiceId,
+            channel: gateway.name,
+            status: "created",
+            currency: invoice.currency,
+            amountMinor,
+            payerPhone: payer,
+            nextCheckAt: firstCheckAt(now),
+          },
+          by,
+          now,
+        ),
+      );
+      putSlot({ paymentId: id, exp: now + REUSE_MS });
+      return { kind: "new", paymentId: id };
 
-    function putSlot(slot: CheckoutSlot): void {
-      writes.set(slotKey, slot, { expireIn: slot.exp - now });
-    }
-  }, {
-    operation: operationOf(by, "payment.start", [invoiceId, wish], {
-      now,
-      keepMs: MONEY_RECEIPT_MS,
-    }),
-  });
-  // What an earlier call under this key began is not begun again, whatever became of it.
-  return begun.kind === "new" && begun.paymentId !== id ? { ...begun, kind: "open" } : begun;
+      function putSlot(slot: CheckoutSlot): void {
+        writes.set(slotKey, slot, { expireIn: slot.exp - now });
+      }
+    },
+    {
+      operation: operationOf(by, "payment.start", [invoiceId, request], {
+        now,
+        keepMs: MONEY_RECEIPT_MS,
+      }),
+    },
+  );
+  // An attempt that an earlier call under this key started is not started again.
+  return reserved.kind === "new" && reserved.paymentId !== id
+    ? { ...reserved, kind: "open" }
+    : reserved;
 }
 
-/** How much is to be paid. @throws {AppError} `conflict`, `invalid_input` */
+/** The amount to pay. @throws {AppError} `conflict`, `invalid_input` */
 function amountOf(invoice: Invoice, { amountMinor }: NewCheckout, gateway: Gateway): number {
   if (!isPayable(invoice)) {
-    throw new AppError("conflict", `An invoice that is ${invoice.status} is not to be paid`);
+    throw new AppError("conflict", `Cannot pay this invoice: it is ${invoice.status}`);
   }
   const owed = owedMinor(invoice);
   const minor = amountMinor ?? owed;
-  if (minor > owed) throw invalidField("amountMinor", "More than is owed", "too_much");
+  if (minor > owed) {
+    throw invalidField(
+      "amountMinor",
+      `At most ${owed} (minor units) is due on this invoice`,
+      "too_much",
+    );
+  }
   const refusal = gateway.refusalOf({ currency: invoice.currency, minor });
   if (refusal !== null) throw invalidField("gateway", refusal, "amount_refused");
   return minor;
 }
 
-/** Whether an open attempt is handed out again. @throws {AppError} `conflict` if nothing can be done but wait */
+/** Whether an open attempt is used again. @throws {AppError} `conflict` if the payer has to wait */
 function isReusable(
   { status, createdAt, redirectUrl, amountMinor }: Payment,
   wanted: { amountMinor: number; gateway: Gateway; now: number },
@@ -254,13 +217,13 @@ function isReusable(
   throw new AppError(
     "conflict",
     isAsked
-      ? "The telephone is being asked; wait before it is asked again"
-      : "A payment is being started; try again in a moment",
+      ? "A payment request was just sent to this phone. Wait before sending another"
+      : "A payment of this invoice is being started. Try again in a moment",
     { retryAfterMs: (isAsked ? PUSH_MS : STARTING_MS) - age },
   );
 }
 
-/** Tells the gateway of a payment that is stored, and stores what it said. */
+/** Starts a stored payment at the gateway, and stores the answer. */
 async function callGateway(
   services: PaymentServices,
   gateway: Gateway,
@@ -292,24 +255,24 @@ async function callGateway(
         isSentBack ? "ipn" : "callback"
       }`,
     });
-    return await noteStarted(services, payment, checkout, by);
+    return await recordStart(services, payment, checkout, by);
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
     log.warn("payment.not_started", { paymentId, channel: gateway.name, error });
-    // It may have reached the gateway: nobody is sent there, and it is asked about.
+    // It may have reached the gateway: the payer is not sent there, and the reconciler queries it.
     if (error.outcome === "unknown") return payment;
     const reason = error.outcome === "refused"
       ? error.message
       : "The gateway could not be reached; nothing was paid";
-    return await learn(services, payment, { kind: "refused", reason }, {
+    return await applyEvidence(services, payment, { kind: "refused", reason }, {
       by,
       action: "payment.start",
     });
   }
 }
 
-/** Stores what the gateway calls a payment and where it is paid. News of it may have come first. */
-async function noteStarted(
+/** Stores the gateway's id and page of a payment. A callback may have come first. */
+async function recordStart(
   services: PaymentServices,
   { id, invoiceId, channel }: Payment,
   checkout: { trackingId: string | null; redirectUrl: string | null },
@@ -322,7 +285,7 @@ async function noteStarted(
     invoice: keys.invoice(invoiceId),
     owner: trackingKey(channel, checkout.trackingId ?? id),
   };
-  const news = await transact(services, reads, ({ payment: before, invoice, owner }, writes) => {
+  const effects = await transact(services, reads, ({ payment: before, invoice, owner }, writes) => {
     if (!before || !invoice) throw unknownPayment();
     const isTaken = owner !== null && owner !== id;
     const isOther = before.trackingId !== null && checkout.trackingId !== null &&
@@ -340,13 +303,20 @@ async function noteStarted(
       };
     const event = isDoubtful ? "payment.needs_review" : null;
     const action = "payment.start";
-    const booked = putPayment(writes, {
-      ...{ before, invoice, fields, action, event, eventIds, by, now },
+    const written = putPayment(writes, {
+      before,
+      invoice,
+      fields,
+      action,
+      event,
+      eventIds,
+      by,
+      now,
     });
-    return newsOf(before, invoice, booked, { event });
+    return effectsOf(before, invoice, written);
   }, { operation: operationOf(by, "payment.start", id, { now, keepMs: MONEY_RECEIPT_MS }) });
-  await tellNews(services, news);
-  return news.payment;
+  await reportEffects(services, effects);
+  return effects.payment;
 }
 
 async function phoneOf(
@@ -355,6 +325,6 @@ async function phoneOf(
 ): Promise<string | null> {
   if (phone === undefined) return null;
   const normalized = await normalizePhone(phone, config.defaultRegion);
-  if (normalized === null) throw invalidField("phone", "Not a phone number", "not_a_phone");
+  if (normalized === null) throw invalidField("phone", "This is not a phone number", "not_a_phone");
   return normalized;
 }

@@ -1,10 +1,9 @@
 /**
- * Confirming payments: the only way from what a gateway says to money on an
- * invoice. A callback, the payer's browser, the reconciler and an operator all
- * come through here, at once and again and again.
+ * Confirmation: the only way from a gateway's word to money on an invoice. Callbacks, the payer's
+ * browser, the reconciler and operators all come through here, concurrently and repeatedly.
  *
- * A call is never believed: it makes us ask, over a connection of our own, unless
- * what it says is signed. Then one commit over payment and invoice decides.
+ * A callback is never trusted: unless it is signed, the gateway is queried over a connection of our
+ * own. Then one commit over payment and invoice decides.
  *
  * @module
  */
@@ -16,68 +15,68 @@ import type { Payment } from "../kv/payment_records.ts";
 import { transact } from "../kv/transact.ts";
 import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../entities/caller.ts";
 import { putPayment, trackingKey } from "./records.ts";
-import { type News, newsOf, tellNews } from "./effects.ts";
+import { effectsOf, type PaymentEffects, reportEffects } from "./effects.ts";
 import { isLastCheck } from "./schedule.ts";
-import { type Finding, isOpen, verdictOf } from "./state.ts";
-import type { PaymentServices } from "./needs.ts";
+import { type Evidence, isOpen, transitionOf } from "./state.ts";
+import { type PaymentServices, unknownPayment } from "./mod.ts";
 
-/** What is to be confirmed, and what is known of it already. */
-export interface Confirming {
+/** A payment to confirm, and what is known about it. */
+export interface ConfirmInput {
   /** The payment's id. */
   reference: string;
-  /** What a caller says that the gateway calls it; used only while we do not know better. */
+  /** The gateway's id as the caller names it; used only while none is stored. */
   trackingId?: string | null | undefined;
-  /** What the gateway said and signed; it is asked when absent. */
+  /** A signed answer of the gateway; it is queried when absent. */
   confirmation?: Confirmation | null | undefined;
-  /** Ends asking. */
+  /** Ends the query. */
   signal?: AbortSignal | undefined;
 }
 
-/** Payments of one invoice that are looked at when it needs no more. */
+/** Payments of one invoice that are checked for open orders. */
 const ORDERS_MAX = 100;
-/** Names that a gateway may have for one payment; one more is asked about. */
-const NAMES_MAX = 4;
+/** Ids that a gateway may have for one payment; further ones are ignored. */
+const IDS_MAX = 4;
 
 /**
- * Learns how a payment stands and writes what follows. One read, then one read
- * and one commit, and one call to the gateway unless it has said so already.
+ * Queries the gateway about a payment and writes what follows. One read, then one read and one
+ * commit, and one call to the gateway unless a signed answer is given.
  *
- * @returns The payment as it is now; as it was, when the gateway cannot be reached.
+ * @returns The payment after it; unchanged when the gateway cannot be reached.
  * @throws {AppError} `not_found`; `conflict` for a manual payment; `unavailable`
  */
 export async function confirmPayment(
   services: PaymentServices,
-  { reference, trackingId = null, confirmation = null, signal }: Confirming,
+  { reference, trackingId = null, confirmation = null, signal }: ConfirmInput,
   by: Caller,
 ): Promise<Payment> {
   const payment = await services.store.get(keys.payment(reference));
   if (!payment) throw unknownPayment();
-  return await settle(services, payment, { trackingId, confirmation, signal }, by);
+  return await confirmLoaded(services, payment, { trackingId, confirmation, signal }, by);
 }
 
-/** The same for a payment that was just read. */
-export async function settle(
+/** The same as {@linkcode confirmPayment} for a payment that was just read: one read less. */
+export async function confirmLoaded(
   services: PaymentServices,
   payment: Payment,
-  { trackingId = null, confirmation = null, signal }: Omit<Confirming, "reference">,
+  { trackingId = null, confirmation = null, signal }: Omit<ConfirmInput, "reference">,
   by: Caller,
 ): Promise<Payment> {
-  const finding: Finding | null = confirmation
-    ? { kind: "told", confirmation, askedId: null, takenIds: new Set() }
-    : await ask(services, payment, trackingId, signal);
-  return finding ? await learn(services, payment, finding, { by, signal }) : payment;
+  const evidence: Evidence | null = confirmation
+    ? { kind: "answer", confirmation, askedId: null, takenIds: new Set() }
+    : await queryGateway(services, payment, trackingId, signal);
+  return evidence ? await applyEvidence(services, payment, evidence, { by, signal }) : payment;
 }
 
 /**
- * Writes what follows from a finding, and tells it. One read and one commit; no
- * commit when nothing is new.
+ * Writes what follows from evidence, and reports it. One read and one commit; no commit when
+ * nothing changes.
  *
- * @param seen The payment as it was when the gateway was asked.
+ * @param seen The payment as it was before the query.
  */
-export async function learn(
+export async function applyEvidence(
   services: PaymentServices,
   seen: Payment,
-  finding: Finding,
+  evidence: Evidence,
   { by, signal, action = "payment.confirm" }: {
     by: Caller;
     signal?: AbortSignal | undefined;
@@ -86,7 +85,7 @@ export async function learn(
 ): Promise<Payment> {
   const now = services.clock();
   const eventIds = [newId(now), newId(now)] as const;
-  const names = namesIn(finding);
+  const names = idsIn(evidence);
   const nameKey = (i: number) => trackingKey(seen.channel, names[i] ?? names[0] ?? seen.id);
   const reads = {
     payment: keys.payment(seen.id),
@@ -96,21 +95,21 @@ export async function learn(
     name2: nameKey(2),
     name3: nameKey(3),
   };
-  const news = await transact(services, reads, (found, writes): News => {
+  const effects = await transact(services, reads, (found, writes): PaymentEffects => {
     const { payment: before, invoice } = found;
     if (!before || !invoice) throw unknownPayment();
     const owners = [found.name0, found.name1, found.name2, found.name3];
     const takenIds = new Set(
       names.filter((_, i) => owners[i] !== null && owners[i] !== before.id),
     );
-    const known = finding.kind === "told" ? { ...finding, takenIds } : finding;
-    const { fields, event, disbelief } = verdictOf(before, known, now);
+    const known = evidence.kind === "answer" ? { ...evidence, takenIds } : evidence;
+    const { fields, event, rejected } = transitionOf(before, known, now);
     if (isSuperseded(before, seen) && !("status" in fields)) {
-      // Somebody has asked since, or wants it asked again: that plan holds.
+      // Another query was made or scheduled since: its schedule holds.
       delete fields.nextCheckAt;
       delete fields.checks;
     }
-    const booked = putPayment(writes, {
+    const written = putPayment(writes, {
       before,
       invoice,
       fields,
@@ -120,19 +119,21 @@ export async function learn(
       by,
       now,
     });
-    return newsOf(before, invoice, booked, { event, disbelief });
+    return effectsOf(before, invoice, written, rejected);
   }, {
-    operation: operationOf(by, action, [seen.id, finding.kind], { now, keepMs: MONEY_RECEIPT_MS }),
+    operation: operationOf(by, action, [seen.id, evidence.kind], { now, keepMs: MONEY_RECEIPT_MS }),
   });
-  await tellNews(services, news);
-  if (news.hasPaid) await cancelOpenOrders(services, seen.invoiceId, { by: followUp(by), signal });
-  return news.payment;
+  await reportEffects(services, effects);
+  if (effects.hasPaid) {
+    await cancelOpenOrders(services, seen.invoiceId, { by: followUp(by), signal });
+  }
+  return effects.payment;
 }
 
 /**
- * Ends orders that wait to be paid on an invoice that needs no more, so that a
- * page somebody left open takes no money. What the gateway does not end is paid
- * too much if it is paid, and seen. Never throws.
+ * Cancels open orders of an invoice that needs no more payment, so that a gateway page left open
+ * takes no money. An order that the gateway does not cancel and that is paid becomes credit. Never
+ * throws.
  */
 export async function cancelOpenOrders(
   services: PaymentServices,
@@ -151,7 +152,10 @@ export async function cancelOpenOrders(
       if (!mayBePaid || !gateway) continue;
       const { trackingId } = payment;
       if (await gateway.cancel({ trackingId }, signal)) {
-        await learn(services, payment, { kind: "cancelled" }, { by, action: "payment.cancel" });
+        await applyEvidence(services, payment, { kind: "cancelled" }, {
+          by,
+          action: "payment.cancel",
+        });
       }
     }
   } catch (error) {
@@ -159,33 +163,31 @@ export async function cancelOpenOrders(
   }
 }
 
-/** Who goes on after a caller's own write, which alone has its key and passes its limits. */
+/** The caller for further writes: the idempotency key and the limits belong to its first write. */
 export function followUp(by: Caller): Caller {
-  // A job's guard is its lease, which every write of the run has to pass.
+  // A job's guard is its lease: every write of the run must pass it.
   const guards = by.actor.startsWith("job:") ? by.guards ?? [] : [];
   return { ...by, idempotencyKey: null, guards };
 }
 
-/** There is no such payment. */
-export function unknownPayment(): AppError {
-  return new AppError("not_found", "No such payment");
-}
-
-/** Asks a gateway; null if that was not even tried, which is no attempt. */
-async function ask(
+/** Queries a gateway; null when no attempt was made. */
+async function queryGateway(
   { gateways, log, clock }: PaymentServices,
   payment: Payment,
-  saidId: string | null,
+  namedId: string | null,
   signal: AbortSignal | undefined,
-): Promise<Finding | null> {
+): Promise<Evidence | null> {
   const { id, channel, trackingId, currency, amountMinor } = payment;
   if (channel === "manual") {
-    throw new AppError("conflict", "There is nobody to ask about a payment recorded by hand");
+    throw new AppError(
+      "conflict",
+      "Cannot check a payment that was recorded by hand: no gateway has it",
+    );
   }
   const gateway = gateways.get(channel);
   if (!gateway) return { kind: "unaskable" };
-  const askedId = trackingId ?? saidId;
-  // Those that send the payer to a page know an order by their own name for it alone.
+  const askedId = trackingId ?? namedId;
+  // Gateways with a payment page know an order by their own id only.
   if (askedId === null && !gateway.isMobileMoney) return { kind: "silent" };
   try {
     if (trackingId !== null && !gateway.isMobileMoney && isLastCheck(payment, clock())) {
@@ -195,7 +197,7 @@ async function ask(
     const asked = { reference: id, trackingId: askedId, amount };
     const confirmation = await gateway.queryStatus(asked, signal);
     if (!confirmation) return { kind: "unaskable" };
-    return { kind: "told", confirmation, askedId, takenIds: new Set() };
+    return { kind: "answer", confirmation, askedId, takenIds: new Set() };
   } catch (error) {
     if (signal?.aborted) return null;
     if (!(error instanceof GatewayError)) throw error;
@@ -204,14 +206,14 @@ async function ask(
   }
 }
 
-/** What a finding calls the payment, without doubles. */
-function namesIn(finding: Finding): string[] {
-  if (finding.kind !== "told") return [];
-  const { askedId, confirmation } = finding;
+/** The gateway's ids in the evidence, each once. */
+function idsIn(evidence: Evidence): string[] {
+  if (evidence.kind !== "answer") return [];
+  const { askedId, confirmation } = evidence;
   const names = askedId === null
     ? confirmation.trackingIds
     : [askedId, ...confirmation.trackingIds];
-  return [...new Set(names)].slice(0, NAMES_MAX);
+  return [...new Set(names)].slice(0, IDS_MAX);
 }
 
 function isSuperseded(found: Payment, seen: Payment): boolean {

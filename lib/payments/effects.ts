@@ -1,63 +1,61 @@
 /**
- * What people and programs are told after a payment has changed: the log, the
- * counts, and an alert where somebody has to look. What has to reach others
- * surely is an event of the commit itself.
+ * The effects of a payment's change on this instance: log lines, counters, and alerts where an
+ * operator has to act. Mails and webhooks follow from an event in the commit itself.
  *
  * @module
  */
 import { raiseAlert, resolveAlert } from "../alerts/mod.ts";
 import { creditMinor } from "../invoices/status.ts";
 import * as keys from "../kv/keys.ts";
-import type { EventType } from "../kv/outbox_records.ts";
 import type { Payment } from "../kv/payment_records.ts";
 import type { Invoice } from "../kv/records.ts";
-import type { Booked } from "./records.ts";
-import type { PaymentServices } from "./needs.ts";
+import type { PaymentWriteResult } from "./records.ts";
+import type { PaymentServices } from "./mod.ts";
 import { DAY_MS } from "../time.ts";
 
-/** Open while payments wait for a person. */
+/** Open while payments wait for an operator's decision. */
 const REVIEW_ALERT = "payments_need_review";
 
-/** What has become of a payment, compared with what was there before. */
-export interface News {
-  /** As it is now. */
+/** A change of a payment, compared with its state before. */
+export interface PaymentEffects {
+  /** The payment after the change. */
   payment: Payment;
-  /** What it was. */
+  /** Its state before. */
   before: Pick<Payment, "status" | "problem">;
-  /** Whether its invoice is paid by it and was not before. */
+  /** Whether this change paid the invoice in full. */
   hasPaid: boolean;
-  /** Whether its invoice has more money on it than before, and than is owed. */
+  /** Whether this change increased the credit on the invoice. */
   hasOverpaid: boolean;
-  /** Whether others are told of it by an event of the same commit. */
-  hasEvent: boolean;
-  /** Why what was learnt was not believed; null if it was. */
-  disbelief: string | null;
+  /** Why the evidence was rejected; null if it was accepted. */
+  rejected: string | null;
 }
 
-/** What a change of a payment has made of it and of its invoice. */
-export function newsOf(
+/** Derives the effects of a change that was written. */
+export function effectsOf(
   before: Pick<Payment, "status" | "problem">,
   invoiceBefore: Invoice,
-  { payment, invoice }: Booked,
-  { event, disbelief = null }: { event: EventType | null; disbelief?: string | null },
-): News {
+  { payment, invoice }: PaymentWriteResult,
+  rejected: string | null = null,
+): PaymentEffects {
   const { status, problem } = before;
   return {
     payment,
     before: { status, problem },
     hasPaid: invoice.status === "paid" && invoiceBefore.status !== "paid",
     hasOverpaid: creditMinor(invoice) > creditMinor(invoiceBefore),
-    hasEvent: event !== null,
-    disbelief,
+    rejected,
   };
 }
 
-/** Tells it. Never throws. */
-export async function tellNews(services: PaymentServices, news: News): Promise<void> {
-  const { before, payment, disbelief, hasOverpaid } = news;
+/** Logs and counts a change, and raises the alerts that follow from it. Never throws. */
+export async function reportEffects(
+  services: PaymentServices,
+  effects: PaymentEffects,
+): Promise<void> {
+  const { before, payment, rejected, hasOverpaid } = effects;
   const { log, metrics } = services;
   const { id: paymentId, channel, status, problem } = payment;
-  if (disbelief !== null) log.warn("payment.not_believed", { paymentId, channel, disbelief });
+  if (rejected !== null) log.warn("payment.not_believed", { paymentId, channel, rejected });
   const isMoved = status !== before.status;
   if (isMoved) {
     log.info("payment.moved", { paymentId, channel, from: before.status, status, problem });
@@ -68,34 +66,37 @@ export async function tellNews(services: PaymentServices, news: News): Promise<v
     await raiseReview(services, `Payment ${paymentId}: ${problem}`);
   }
   if (status === "reversed" && isMoved) {
-    await raiseNotice(services, "payment_reversed", "A gateway took a payment back", detail);
+    await raiseWarning(services, "payment_reversed", "A gateway reversed a payment", detail);
   }
   if (status === "completed" && problem !== null && problem !== before.problem) {
-    const title = "A gateway took back more or less than was asked for";
-    await raiseNotice(services, "payment_partly_reversed", title, detail);
+    const title = "A gateway returned more or less than was requested";
+    await raiseWarning(services, "payment_partly_reversed", title, detail);
   }
   if (hasOverpaid) {
-    const title = "More was paid on an invoice than is owed";
-    await raiseNotice(services, "invoice_overpaid", title, detail);
+    const title = "An invoice is overpaid";
+    await raiseWarning(services, "invoice_overpaid", title, detail);
   }
 }
 
-/** Says that a refund may or may not have been made. Never throws. */
-export async function tellUnclearRefund(services: PaymentServices, { id }: Payment): Promise<void> {
-  const detail = `Payment ${id}: look into its portal, and decide about the refund`;
-  const title = "A gateway did not say whether it pays back";
-  await raiseNotice(services, "refund_unclear", title, detail);
+/** Raises the alert for a refund whose outcome is unknown. Never throws. */
+export async function reportUnclearRefund(
+  services: PaymentServices,
+  { id }: Payment,
+): Promise<void> {
+  const detail = `Payment ${id}: check the gateway's portal, then decide the refund`;
+  const title = "The outcome of a refund is unknown";
+  await raiseWarning(services, "refund_unclear", title, detail);
 }
 
-/** Whether payments wait for a person is looked at anew. One read. Never throws but for the store. */
-export async function reviewAlert(services: PaymentServices): Promise<{ waiting: number }> {
+/** Raises or resolves the alert for payments that wait for a decision. One read. @throws {AppError} `unavailable` */
+export async function updateReviewAlert(services: PaymentServices): Promise<{ waiting: number }> {
   const waiting = await countReviews(services);
-  if (waiting > 0) await raiseReview(services, `${waiting} wait`);
+  if (waiting > 0) await raiseReview(services, `Payments waiting: ${waiting}`);
   else await resolveAlert(services, REVIEW_ALERT);
   return { waiting };
 }
 
-/** How many payments wait for a person; counts up to 100. One read. */
+/** Counts payments that wait for a decision, up to 100. One read. */
 export async function countReviews({ store }: Pick<PaymentServices, "store">): Promise<number> {
   return (await store.list(keys.paymentsByStatus("needs_review"), { limit: 100 })).length;
 }
@@ -104,13 +105,13 @@ async function raiseReview(services: PaymentServices, detail: string): Promise<v
   await raiseAlert(services, {
     name: REVIEW_ALERT,
     severity: "warning",
-    title: "Payments wait for somebody to decide",
+    title: "Payments need review",
     detail,
     quietMs: null,
   });
 }
 
-async function raiseNotice(
+async function raiseWarning(
   services: PaymentServices,
   name: string,
   title: string,

@@ -1,6 +1,6 @@
 /**
- * What operators do about payments: record one that they saw, ask about one, and
- * decide what became of one of which the gateway gives no clear word.
+ * Operator actions on payments: record one by hand, check one at its gateway, and decide one whose
+ * outcome the gateway does not report.
  *
  * @module
  */
@@ -20,46 +20,46 @@ import {
   putWorth,
   trackingKey,
 } from "./records.ts";
-import { cancelOpenOrders, confirmPayment, followUp, unknownPayment } from "./confirm.ts";
-import { newsOf, tellNews } from "./effects.ts";
-import { verdictOf } from "./state.ts";
-import type { PaymentServices } from "./needs.ts";
+import { cancelOpenOrders, confirmPayment, followUp } from "./confirm.ts";
+import { effectsOf, reportEffects } from "./effects.ts";
+import { transitionOf } from "./state.ts";
+import { type PaymentServices, unknownPayment } from "./mod.ts";
 import { DAY_MS, isoTime } from "../time.ts";
 
-/** How money came in that no gateway of ours took. */
+/** How money arrived outside of our gateways. */
 export const PAYMENT_METHODS = ["cash", "bank", "mobile_money", "cheque", "card", "other"] as const;
 
-/** Money that somebody saw come in. */
+/** Money that an operator saw arrive. */
 export interface ManualPayment {
-  /** In minor units of the invoice's currency; may be more than is owed. */
+  /** In minor units of the invoice's currency; may exceed the balance due. */
   amountMinor: number;
-  /** How it came. */
+  /** How it arrived. */
   method: (typeof PAYMENT_METHODS)[number];
-  /** The receipt, unique among them: a payment is not recorded twice. */
+  /** The receipt; unique among manual payments, so that none is recorded twice. */
   reference: string;
   /** ISO 8601; now when absent. */
   receivedAt?: string | undefined;
-  /** The shop's own; may be empty. */
+  /** Internal notes; may be empty. */
   notes: string;
 }
 
-/** What an operator found out about a payment. */
+/** An operator's decision about a payment. */
 export interface Decision {
-  /** What became of it. */
+  /** Whether it was paid. */
   outcome: Resolution["outcome"];
-  /** What was paid, in minor units; what was asked for when absent. */
+  /** The amount paid, in minor units; the requested amount when absent. */
   amountMinor?: number | undefined;
   /** The evidence: where the gateway's portal or the bank shows it. */
   reference: string;
-  /** Why it is decided so. */
+  /** The reason for the decision. */
   reason: string;
 }
 
-/** Clocks of those who write receipts may be ahead. */
+/** The clocks of those who write receipts may be ahead. */
 const AHEAD_MS = DAY_MS;
 
 /**
- * Records a payment that no gateway took. One read and one commit.
+ * Records a payment that no gateway processed. One read and one commit.
  *
  * @throws {AppError} `not_found`; `conflict` for a draft or void invoice, or a
  * receipt that another payment has; `invalid_input`
@@ -75,19 +75,19 @@ export async function recordPayment(
   const eventIds = [newId(now), newId(now)] as const;
   const receivedAt = input.receivedAt === undefined ? now : Date.parse(input.receivedAt);
   if (receivedAt > now + AHEAD_MS) {
-    throw invalidField("receivedAt", "It is in the future", "in_future");
+    throw invalidField("receivedAt", "The date is in the future", "in_future");
   }
   const reads = {
     invoice: keys.invoice(invoiceId),
     owner: trackingKey("manual", input.reference),
   };
-  const news = await transact(services, reads, ({ invoice, owner }, writes) => {
+  const effects = await transact(services, reads, ({ invoice, owner }, writes) => {
     if (!invoice) throw new AppError("not_found", "No such invoice");
     if (invoice.status === "draft" || invoice.status === "void") {
-      throw new AppError("conflict", `An invoice that is ${invoice.status} is not paid`);
+      throw new AppError("conflict", `Cannot record a payment: the invoice is ${invoice.status}`);
     }
     if (owner !== null) {
-      throw new AppError("conflict", "A payment with this reference was recorded before");
+      throw new AppError("conflict", "Another payment is already recorded under this reference");
     }
     const { amountMinor, method, reference, notes } = input;
     const payment = newPayment(
@@ -113,19 +113,19 @@ export async function recordPayment(
     const event = "payment.completed";
     putPaymentEvent(writes, event, { payment, invoice: after }, change);
     const before = { status: "created", problem: null } as const;
-    return newsOf(before, invoice, { payment, invoice: after }, { event });
+    return effectsOf(before, invoice, { payment, invoice: after });
   }, {
     operation: operationOf(by, "payment.record", [invoiceId, input], {
       now,
       keepMs: MONEY_RECEIPT_MS,
     }),
   });
-  await tellNews(services, news);
-  if (news.hasPaid) await cancelOpenOrders(services, invoiceId, { by: followUp(by) });
-  return news.payment;
+  await reportEffects(services, effects);
+  if (effects.hasPaid) await cancelOpenOrders(services, invoiceId, { by: followUp(by) });
+  return effects.payment;
 }
 
-/** Asks the gateway about a payment now. @throws what `confirmPayment()` throws */
+/** Queries the gateway about a payment now. @throws what `confirmPayment()` throws */
 export async function checkPayment(
   services: PaymentServices,
   id: string,
@@ -135,11 +135,11 @@ export async function checkPayment(
 }
 
 /**
- * Decides what became of a payment. Only where the gateway cannot tell: what
- * cannot be asked about, what failed, and what waits for a person.
+ * Decides the outcome of a payment that failed, needs review, or whose gateway cannot be queried.
+ * Two reads and one commit.
  *
- * @throws {AppError} `not_found`; `conflict` if the gateway is to be asked
- * instead, nothing is left to decide, or the evidence belongs to another payment
+ * @throws {AppError} `not_found`; `conflict` if the gateway can still report the outcome, nothing is
+ * left to decide, or the reference belongs to another payment
  */
 export async function resolvePayment(
   services: PaymentServices,
@@ -158,11 +158,11 @@ export async function resolvePayment(
     owner: trackingKey(seen.channel, reference),
   };
   const decision = { outcome, amountMinor, reference, reason };
-  const news = await transact(services, reads, ({ payment: before, invoice, owner }, writes) => {
+  const effects = await transact(services, reads, ({ payment: before, invoice, owner }, writes) => {
     if (!before || !invoice) throw unknownPayment();
-    expectUndecided(before, { canBeAsked: gateway !== undefined && !gateway.isMobileMoney });
+    requireUndecided(before, { canBeQueried: gateway !== undefined && !gateway.isMobileMoney });
     if (outcome === "completed" && owner !== null && owner !== id) {
-      throw new AppError("conflict", "This evidence is that of another payment");
+      throw new AppError("conflict", "Another payment is already recorded under this reference");
     }
     const resolution: Resolution = {
       outcome,
@@ -171,29 +171,36 @@ export async function resolvePayment(
       at: isoTime(now),
       by: by.actor,
     };
-    const finding = {
+    const evidence = {
       kind: "resolved",
       resolution,
       amountMinor: amountMinor ?? before.amountMinor,
     } as const;
-    const { fields, event } = verdictOf(before, finding, now);
+    const { fields, event } = transitionOf(before, evidence, now);
     const action = "payment.resolve";
-    const booked = putPayment(writes, {
-      ...{ before, invoice, fields, action, event, eventIds, by, now },
+    const written = putPayment(writes, {
+      before,
+      invoice,
+      fields,
+      action,
+      event,
+      eventIds,
+      by,
+      now,
     });
-    return newsOf(before, invoice, booked, { event });
+    return effectsOf(before, invoice, written);
   }, {
     operation: operationOf(by, "payment.resolve", [id, decision], {
       now,
       keepMs: MONEY_RECEIPT_MS,
     }),
   });
-  await tellNews(services, news);
-  if (news.hasPaid) await cancelOpenOrders(services, seen.invoiceId, { by: followUp(by) });
-  return news.payment;
+  await reportEffects(services, effects);
+  if (effects.hasPaid) await cancelOpenOrders(services, seen.invoiceId, { by: followUp(by) });
+  return effects.payment;
 }
 
-/** Makes an invoice no longer owed, and ends what a payer may be under way with. @throws what `voidInvoice()` throws */
+/** Voids an invoice and cancels its open orders. @throws what `voidInvoice()` throws */
 export async function withdrawInvoice(
   services: PaymentServices,
   id: string,
@@ -205,14 +212,20 @@ export async function withdrawInvoice(
   return invoice;
 }
 
-function expectUndecided(
+function requireUndecided(
   { status, channel }: Payment,
-  { canBeAsked }: { canBeAsked: boolean },
+  { canBeQueried }: { canBeQueried: boolean },
 ): void {
   if (channel === "manual" || status === "completed" || status === "reversed") {
-    throw new AppError("conflict", "There is nothing to decide about this payment");
+    throw new AppError(
+      "conflict",
+      `Cannot decide this payment: it is ${channel === "manual" ? "recorded by hand" : status}`,
+    );
   }
-  if (canBeAsked && (status === "created" || status === "pending")) {
-    throw new AppError("conflict", "The gateway knows what became of it; have it asked");
+  if (canBeQueried && (status === "created" || status === "pending")) {
+    throw new AppError(
+      "conflict",
+      "Cannot decide a payment that the gateway can still report on: check it first",
+    );
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The reconciler: asks gateways about payments that are due to be asked about,
- * so that each ends as the gateway has it, though no call of theirs ever came
- * and this process was killed at any point. It goes by an index and nothing else.
+ * The reconciler: queries gateways about payments whose check is due, so that each ends as its
+ * gateway has it, even when no callback came and this process was killed at any point. It works
+ * from an index alone.
  *
  * @module
  */
@@ -10,44 +10,43 @@ import * as keys from "../kv/keys.ts";
 import type { Payment } from "../kv/payment_records.ts";
 import type { Listed } from "../kv/store.ts";
 import type { Caller } from "../entities/caller.ts";
-import { settle } from "./confirm.ts";
-import { countReviews, reviewAlert, tellUnclearRefund } from "./effects.ts";
-import type { PaymentServices } from "./needs.ts";
+import { confirmLoaded } from "./confirm.ts";
+import { countReviews, reportUnclearRefund, updateReviewAlert } from "./effects.ts";
+import type { PaymentServices } from "./mod.ts";
 
-/** How long and how far a run goes. */
+/** The bounds of a run. */
 export interface ReconcileOptions {
-  /** Milliseconds; what is left is the next run's. */
+  /** Milliseconds; the next run continues. */
   budgetMs: number;
-  /** Payments that are asked about at most. */
+  /** Payments to query at most. */
   limit: number;
   /** Ends the run. */
   signal?: AbortSignal;
 }
 
-/** What a run did. */
-export interface Reconciled {
-  /** Payments that were asked about. */
+/** The result of a run. */
+export interface ReconcileResult {
+  /** Payments that were queried. */
   asked: number;
-  /** Of those, how many have another state now. */
+  /** Of those, payments with another status now. */
   moved: number;
-  /** Left alone, since their gateway is down. */
+  /** Skipped because their gateway is down. */
   skipped: number;
-  /** Of which nothing could be stored. */
+  /** Payments whose result could not be stored. */
   failed: number;
-  /** That wait for a person, up to 100. */
+  /** Payments that need review, up to 100. */
   waiting: number;
-  /** Whether more are due than were asked about. */
+  /** Whether more are due. */
   isMore: boolean;
 }
 
 /** Due entries read at once. */
 const PAGE_SIZE = 100;
-/** Calls to gateways under way at once: enough to hide that they are slow, few enough to be welcome. */
+/** Concurrent calls to gateways: enough to hide their latency, few enough for their limits. */
 const CALLS_AT_ONCE = 4;
 
 /**
- * Asks about every payment that is due, within the budget. With nothing due it is
- * three reads.
+ * Queries every payment that is due, within the budget. Three reads when none is.
  *
  * @throws {AppError} `unavailable`
  */
@@ -55,7 +54,7 @@ export async function reconcile(
   services: PaymentServices,
   { budgetMs, limit, signal }: ReconcileOptions,
   by: Caller,
-): Promise<Reconciled> {
+): Promise<ReconcileResult> {
   const { store, clock } = services;
   const startedAt = performance.now();
   const isOver = () => signal?.aborted === true || performance.now() - startedAt >= budgetMs;
@@ -81,20 +80,20 @@ export async function reconcile(
     after = due.at(-1)?.key ?? null;
     if (isMore || due.length < PAGE_SIZE) break;
   }
-  const { waiting } = await reviewAlert(services);
+  const { waiting } = await updateReviewAlert(services);
   return { ...counts, waiting, isMore };
 }
 
-/** How the gateways are, and whether payments wait for a person. */
+/** The health of gateways and payments. */
 export interface PaymentsHealth {
-  /** `degraded` when somebody should look. */
+  /** `degraded` when an operator should act. */
   status: "healthy" | "degraded";
-  /** Why; null when nothing is wrong. */
+  /** The reason; null when healthy. */
   reason: string | null;
 }
 
-/** How the gateways and the payments are: nothing where none is offered. One read. */
-export async function lookAtPayments(
+/** Checks gateways and payments; no check without a configured gateway. One read. */
+export async function checkPayments(
   services: Pick<PaymentServices, "store" | "gateways">,
 ): Promise<Record<string, PaymentsHealth>> {
   const { gateways } = services;
@@ -104,7 +103,7 @@ export async function lookAtPayments(
   const waiting = await countReviews(services);
   const reasons = [
     ...down.map((name) => `${name} does not answer`),
-    ...(waiting > 0 ? [`${waiting} payments wait for somebody to decide`] : []),
+    ...(waiting > 0 ? [`Payments that need review: ${waiting}`] : []),
   ];
   const reason = reasons.length > 0 ? reasons.join("; ") : null;
   return { gateways: { status: reason ? "degraded" : "healthy", reason } };
@@ -113,7 +112,7 @@ export async function lookAtPayments(
 async function reconcileOne(
   services: PaymentServices,
   payment: Payment,
-  counts: Pick<Reconciled, "asked" | "moved" | "skipped" | "failed">,
+  counts: Pick<ReconcileResult, "asked" | "moved" | "skipped" | "failed">,
   { by, signal }: { by: Caller; signal?: AbortSignal | undefined },
 ): Promise<void> {
   if (isDown(services, payment.channel)) {
@@ -122,15 +121,15 @@ async function reconcileOne(
   }
   counts.asked++;
   try {
-    const { status } = await settle(services, payment, { signal }, by);
+    const { status } = await confirmLoaded(services, payment, { signal }, by);
     if (status !== payment.status) counts.moved++;
-    // A process ended before the gateway was asked, or had said that it was.
+    // A process ended before the gateway was called, or before its answer was stored.
     const isUnclear = payment.refunds.some(({ status, reference }) =>
       status === "requested" && reference === ""
     );
-    if (isUnclear) await tellUnclearRefund(services, payment);
+    if (isUnclear) await reportUnclearRefund(services, payment);
   } catch (error) {
-    // One that cannot be stored must not keep the others from it.
+    // One failure must not stop the others.
     services.log.error("payment.not_reconciled", { paymentId: payment.id, error });
     counts.failed++;
   }

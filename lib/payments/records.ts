@@ -1,29 +1,28 @@
 /**
- * How payments are written: the record with every index of it, and what it is
- * worth to its invoice, in one commit. Nothing else writes them, but what erases a
- * client's data, which changes neither.
+ * Writes of payments: the record, all of its indexes, and the money on its invoice, in one commit.
+ * Nothing else writes payments, except the erasure of a client, which changes none of these.
  *
  * @module
  */
-import { newEntity, putChange } from "../entities/audit.ts";
+import { newEntity, putChange } from "../entities/mod.ts";
 import { AppError } from "../errors.ts";
 import { putMoney } from "../invoices/status.ts";
 import * as keys from "../kv/keys.ts";
 import type { EventType } from "../kv/outbox_records.ts";
 import type { Payment, PaymentChannel } from "../kv/payment_records.ts";
 import type { Invoice } from "../kv/records.ts";
-import type { Writes } from "../kv/transact.ts";
+import type { Writes } from "../kv/transaction.ts";
 import { MINOR_MAX } from "../money.ts";
 import type { Caller } from "../entities/caller.ts";
 import { putEvent, putInvoiceEvent } from "../outbox/events.ts";
 import { worthOf } from "./state.ts";
 
-/** What a new payment is told. */
+/** The fields that a new payment starts with. */
 export type PaymentParts =
   & Pick<Payment, "id" | "invoiceId" | "channel" | "status" | "currency" | "amountMinor">
   & Partial<Payment>;
 
-/** A payment of which nothing is known yet but what `parts` say. @param now Milliseconds UTC. */
+/** A new payment; fields that `parts` does not have are empty. @param now Milliseconds UTC. */
 export function newPayment(parts: PaymentParts, by: Caller, now: number): Payment {
   return {
     ...newEntity(parts.id, by, now),
@@ -44,7 +43,7 @@ export function newPayment(parts: PaymentParts, by: Caller, now: number): Paymen
   };
 }
 
-/** Where it is kept that a gateway's name for a payment, or a receipt, is taken: whatever its capitals. */
+/** The index key of a gateway's id for a payment, or of a receipt; upper and lower case are the same. */
 export function trackingKey(channel: PaymentChannel, trackingId: string): keys.Key<string> {
   return keys.paymentByTracking(channel, trackingId.toLowerCase());
 }
@@ -66,7 +65,7 @@ export function putNewPayment(writes: Writes, payment: Payment): void {
   for (const key of indexesOf(payment)) writes.set(key, payment.id);
 }
 
-/** A change of a payment, and of the invoice by what it is worth. */
+/** A change of a payment and of the money on its invoice. */
 export interface PaymentChange {
   /** The payment as it was read in this transaction. */
   before: Payment;
@@ -76,9 +75,9 @@ export interface PaymentChange {
   fields: Partial<Payment>;
   /** The use case, such as `payment.confirm`. */
   action: string;
-  /** What others are told of; null for nothing. */
+  /** The event to write; null for none. */
   event: EventType | null;
-  /** Drawn before the decision: two, for the event and for what follows from it. */
+  /** Drawn before the decision: one for the event, one for `invoice.paid`. */
   eventIds: readonly [string, string];
   /** Who is named in the history. */
   by: Caller;
@@ -86,16 +85,16 @@ export interface PaymentChange {
   now: number;
 }
 
-/** A payment and its invoice as they are after a change. */
-export interface Booked {
-  /** As it is now. */
+/** A payment and its invoice after a change. */
+export interface PaymentWriteResult {
+  /** The payment after the change. */
   payment: Payment;
-  /** As it is now. */
+  /** The invoice after the change. */
   invoice: Invoice;
 }
 
-/** Writes a change of a payment, its indexes, its invoice's money and state, and what happened. */
-export function putPayment(writes: Writes, change: PaymentChange): Booked {
+/** Writes a change of a payment with its indexes, its invoice's money and status, and the event. */
+export function putPayment(writes: Writes, change: PaymentChange): PaymentWriteResult {
   const { before, fields, action, event, by, now } = change;
   const key = keys.payment(before.id);
   const payment = putChange(writes, { entity: "payment", action, key, before, fields, by, now });
@@ -111,7 +110,7 @@ export function putPayment(writes: Writes, change: PaymentChange): Booked {
   return { payment, invoice };
 }
 
-/** Writes what a payment has become worth to its invoice, and that it is paid if it has become so. */
+/** Writes the money that a payment adds to its invoice, and `invoice.paid` when that pays it in full. */
 export function putWorth(
   writes: Writes,
   invoice: Invoice,
@@ -124,7 +123,10 @@ export function putWorth(
   const refundedMinor = is.refundedMinor - was.refundedMinor;
   if (paidMinor === 0 && refundedMinor === 0) return invoice;
   if (invoice.paidMinor + paidMinor > MINOR_MAX) {
-    throw new AppError("conflict", "The invoice has more money on it than can be counted");
+    throw new AppError(
+      "conflict",
+      `Cannot record the payment: the invoice would exceed ${MINOR_MAX} minor units`,
+    );
   }
   const after = putMoney(writes, invoice, { paidMinor, refundedMinor }, { action, by, now });
   if (after.status === "paid" && invoice.status !== "paid") {
@@ -133,11 +135,11 @@ export function putWorth(
   return after;
 }
 
-/** Writes what happened to a payment. */
+/** Writes an event about a payment. */
 export function putPaymentEvent(
   writes: Writes,
   type: EventType,
-  { payment, invoice }: Booked,
+  { payment, invoice }: PaymentWriteResult,
   { eventIds, now }: Pick<PaymentChange, "eventIds" | "now">,
 ): void {
   putEvent(writes, {

@@ -1,11 +1,10 @@
 /**
- * Refunds: money that goes back to whoever paid it.
+ * Refunds: money returned to its payer.
  *
- * A refund that a gateway is to make is stored as `requested` before the gateway
- * is asked, and counts as paid back from then on, so that no two refunds together
- * can be more than was received. It stops counting only when it is known not to be
- * made; where that is not known, it is for a person to find out, for asking again
- * might pay back twice.
+ * A gateway's refund is stored as `requested` before the gateway is called, and counts as returned
+ * from then on, so that refunds together never exceed what was received. It stops counting only
+ * when it is known to be refused. An unknown outcome is for an operator to decide: a second request
+ * might pay twice.
  *
  * @module
  */
@@ -17,49 +16,47 @@ import type { Payment, PaymentChannel, Refund } from "../kv/payment_records.ts";
 import { transact } from "../kv/transact.ts";
 import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../entities/caller.ts";
 import { putPayment } from "./records.ts";
-import { followUp, unknownPayment } from "./confirm.ts";
-import { newsOf, tellNews, tellUnclearRefund } from "./effects.ts";
+import { followUp } from "./confirm.ts";
+import { effectsOf, reportEffects, reportUnclearRefund } from "./effects.ts";
 import { afterCheck } from "./schedule.ts";
 import { refundedOf } from "./state.ts";
-import type { PaymentServices } from "./needs.ts";
+import { type PaymentServices, unknownPayment } from "./mod.ts";
 import { isoTime } from "../time.ts";
 
-/** A refund to make, or one that was made by hand. */
+/** A refund to request from the gateway, or one that was made by hand. */
 export interface NewRefund {
   /** A completed payment of the invoice. */
   paymentId: string;
-  /** In minor units; up to what was received and has not gone back. */
+  /** In minor units; at most what was received and not refunded yet. */
   amountMinor: number;
-  /** Why, one line. */
+  /** The reason, one line. */
   reason: string;
-  /** Where a refund made by hand can be found outside; without it the gateway is asked. */
+  /** The receipt of a refund made by hand; when absent the gateway makes it. */
   reference?: string | undefined;
 }
 
-/** What an operator found out about a refund that a gateway was asked for. */
+/** An operator's decision about a refund that was requested from a gateway. */
 export interface RefundDecision {
-  /** Whether the money went back. */
+  /** Whether the money was returned. */
   outcome: "completed" | "refused";
-  /** Where that can be seen. */
+  /** The evidence. */
   reference: string;
 }
 
 /** Refunds of one payment; each is part of its record. */
 export const REFUNDS_MAX = 20;
 
-/** Gateways that pay back when asked; with all others somebody does it by hand. */
+/** Gateways that make refunds on request; all others are refunded by hand. */
 const REFUNDING: ReadonlySet<PaymentChannel> = new Set<PaymentChannel>(["pesapal"]);
-/** Methods of which a part can go back; mobile money goes back whole. */
+/** Methods that can be refunded in part; mobile money is refunded in full only. */
 const CARD = /visa|master|amex|american|card/i;
 
 /**
- * Pays back a payment, or a part of it. One read, one or two reads and commits,
- * and one call to the gateway if it makes the refund.
+ * Refunds a payment, or a part of it. One read, one or two reads and commits, and one call to the
+ * gateway if it makes the refund.
  *
- * @returns The payment; its last refund is this one, `requested` until the gateway
- * has made it.
- * @throws {AppError} `not_found`; `invalid_input`; `conflict` if it is more than
- * is left, or the gateway will not do it
+ * @returns The payment; this refund is its last one, `requested` until the gateway has made it.
+ * @throws {AppError} `not_found`; `invalid_input`; `conflict` if the gateway does not make it
  */
 export async function refundPayment(
   services: PaymentServices,
@@ -71,16 +68,16 @@ export async function refundPayment(
   const id = newId(now);
   const eventIds = [newId(now), newId(now)] as const;
   const reads = { payment: keys.payment(input.paymentId), invoice: keys.invoice(invoiceId) };
-  const news = await transact(services, reads, ({ payment: before, invoice }, writes) => {
+  const effects = await transact(services, reads, ({ payment: before, invoice }, writes) => {
     if (!invoice) throw new AppError("not_found", "No such invoice");
     if (before?.invoiceId !== invoiceId) {
-      throw invalidField("paymentId", "The invoice has no such payment", "unknown");
+      throw invalidField("paymentId", "This invoice has no such payment", "unknown");
     }
     const refund = newRefund(before, input, { id, at: isoTime(now), by: by.actor });
     const isMade = refund.status === "completed";
     const refunds = [...before.refunds, refund];
     const event = isMade ? "payment.refunded" : null;
-    const booked = putPayment(writes, {
+    const written = putPayment(writes, {
       before,
       invoice,
       fields: {
@@ -93,23 +90,25 @@ export async function refundPayment(
       by,
       now,
     });
-    return newsOf(before, invoice, booked, { event });
+    return effectsOf(before, invoice, written);
   }, {
     operation: operationOf(by, "payment.refund", [invoiceId, input], {
       now,
       keepMs: MONEY_RECEIPT_MS,
     }),
   });
-  await tellNews(services, news);
-  const { payment } = news;
+  await reportEffects(services, effects);
+  const { payment } = effects;
   const refund = payment.refunds.find((refund) => refund.id === id);
-  // What an earlier call under this key asked for is not asked for again.
+  // A refund that an earlier call under this key requested is not requested again.
   if (!refund) return await latest(services, payment);
-  return refund.status === "completed" ? payment : await askGateway(services, payment, refund, by);
+  return refund.status === "completed"
+    ? payment
+    : await requestRefund(services, payment, refund, by);
 }
 
 /**
- * Decides about a refund of which the gateway gave no clear word. One read and one commit.
+ * Decides a refund whose outcome the gateway did not report. Two reads and one commit.
  *
  * @throws {AppError} `not_found`; `conflict` if it was decided before
  */
@@ -123,7 +122,7 @@ export async function resolveRefund(
   if (!seen?.refunds.some(({ id }) => id === refundId)) {
     throw new AppError("not_found", "No such refund");
   }
-  return await endRefund(services, seen, { id: refundId, status: outcome, reference }, {
+  return await finishRefund(services, seen, { id: refundId, status: outcome, reference }, {
     by,
     action: "payment.resolve_refund",
     isStrict: true,
@@ -137,14 +136,18 @@ function newRefund(
   { id, at, by }: Pick<Refund, "id" | "at" | "by">,
 ): Refund {
   if (payment.status !== "completed") {
-    throw new AppError("conflict", `A payment that is ${payment.status} is not paid back`);
+    throw new AppError("conflict", `Cannot refund this payment: it is ${payment.status}`);
   }
   const left = payment.receivedMinor - refundedOf(payment);
   if (amountMinor > left) {
-    throw invalidField("amountMinor", `Only ${left} are left to pay back`, "too_much");
+    throw invalidField(
+      "amountMinor",
+      `Cannot refund ${amountMinor}: at most ${left} (minor units) of this payment is refundable`,
+      "too_much",
+    );
   }
   if (payment.refunds.length >= REFUNDS_MAX) {
-    throw new AppError("conflict", `A payment has at most ${REFUNDS_MAX} refunds`);
+    throw new AppError("conflict", `Cannot refund: a payment has at most ${REFUNDS_MAX} refunds`);
   }
   if (reference !== undefined) {
     const through = "hand";
@@ -163,24 +166,28 @@ function newRefund(
   };
 }
 
-/** What the gateway will not do is not asked of it. @throws {AppError} `conflict`, `invalid_input` */
+/** Refuses what the gateway would not do. @throws {AppError} `conflict`, `invalid_input` */
 function expectRefundable(payment: Payment, amountMinor: number): void {
   const { channel, confirmationCode, refunds, method, receivedMinor } = payment;
   const isOffered = REFUNDING.has(channel) && confirmationCode !== null;
   if (!isOffered) {
-    const message = "Nobody pays this back by itself; do it, and say where it can be found";
+    const message =
+      "The gateway does not make this refund: return the money by hand and give its reference";
     throw invalidField("reference", message, "required");
   }
   if (refunds.some(({ through, status }) => through === "gateway" && status !== "refused")) {
-    throw new AppError("conflict", "The gateway pays a payment back once; do the rest by hand");
+    throw new AppError(
+      "conflict",
+      "The gateway refunds a payment only once: return the rest by hand and give its reference",
+    );
   }
   if (amountMinor !== receivedMinor && !CARD.test(method ?? "")) {
-    throw new AppError("conflict", "The gateway pays mobile money back whole, or not at all");
+    throw new AppError("conflict", "The gateway refunds mobile money in full only");
   }
 }
 
-/** Asks the gateway to make a refund that is stored. */
-async function askGateway(
+/** Requests a stored refund from the gateway. */
+async function requestRefund(
   services: PaymentServices,
   payment: Payment,
   refund: Refund,
@@ -190,7 +197,7 @@ async function askGateway(
   const { id, channel, confirmationCode, currency } = payment;
   const gateway = channel === "manual" ? undefined : gateways.get(channel);
   const end = (status: Refund["status"], reference: string) =>
-    endRefund(services, payment, { id: refund.id, status, reference }, {
+    finishRefund(services, payment, { id: refund.id, status, reference }, {
       by: followUp(by),
       action: "payment.refund",
       isStrict: false,
@@ -204,22 +211,27 @@ async function askGateway(
       reason,
     });
     if (asked) return await end("requested", asked.message);
-    await end("refused", "The gateway does not pay back");
-    throw new AppError("conflict", "The gateway does not pay back; do it by hand");
+    await end("refused", "The gateway makes no refunds");
+    throw new AppError(
+      "conflict",
+      "The gateway makes no refunds: return the money by hand and give its reference",
+    );
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
     log.warn("payment.refund_failed", { paymentId: id, channel, error });
     if (error.outcome === "unknown") {
-      await tellUnclearRefund(services, payment);
+      await reportUnclearRefund(services, payment);
       return await latest(services, payment);
     }
     await end("refused", error.message);
-    throw new AppError("conflict", `Nothing was paid back. ${error.message}`, { cause: error });
+    throw new AppError("conflict", `The gateway refused the refund. ${error.message}`, {
+      cause: error,
+    });
   }
 }
 
-/** Stores what became of a requested refund. What was decided meanwhile stays. */
-async function endRefund(
+/** Stores the outcome of a requested refund; one that was decided meanwhile stays. */
+async function finishRefund(
   services: PaymentServices,
   { id, invoiceId }: Payment,
   { id: refundId, status, reference }: Pick<Refund, "id" | "status" | "reference">,
@@ -228,25 +240,32 @@ async function endRefund(
   const now = services.clock();
   const eventIds = [newId(now), newId(now)] as const;
   const reads = { payment: keys.payment(id), invoice: keys.invoice(invoiceId) };
-  const news = await transact(services, reads, ({ payment: before, invoice }, writes) => {
+  const effects = await transact(services, reads, ({ payment: before, invoice }, writes) => {
     if (!before || !invoice) throw unknownPayment();
     const found = before.refunds.find((refund) => refund.id === refundId);
     const isOpen = found?.status === "requested";
-    if (!isOpen && isStrict) throw new AppError("conflict", "This refund was decided before");
+    if (!isOpen && isStrict) throw new AppError("conflict", "This refund is already decided");
     const refunds = before.refunds.map((refund): Refund =>
       isOpen && refund.id === refundId ? { ...refund, status, reference } : refund
     );
-    // What waits for the gateway is told of when the gateway has taken it.
+    // A refund that the gateway makes is published when the gateway has accepted it.
     const event = isOpen && status !== "refused" ? "payment.refunded" : null;
-    const booked = putPayment(writes, {
-      ...{ before, invoice, fields: { refunds }, action, event, eventIds, by, now },
+    const written = putPayment(writes, {
+      before,
+      invoice,
+      fields: { refunds },
+      action,
+      event,
+      eventIds,
+      by,
+      now,
     });
-    return newsOf(before, invoice, booked, { event });
+    return effectsOf(before, invoice, written);
   }, {
     operation: operationOf(by, action, [refundId, status], { now, keepMs: MONEY_RECEIPT_MS }),
   });
-  await tellNews(services, news);
-  return news.payment;
+  await reportEffects(services, effects);
+  return effects.payment;
 }
 
 async function latest({ store }: PaymentServices, payment: Payment): Promise<Payment> {

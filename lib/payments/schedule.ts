@@ -1,13 +1,12 @@
 /**
- * When a gateway is asked about a payment next. Nothing depends on its calls:
- * whoever only waited for one would never hear of a payment whose call was lost.
+ * When a gateway is queried about a payment next. Nothing depends on callbacks: one may be lost.
  *
  * @module
  */
 import type { Payment } from "../kv/payment_records.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from "../time.ts";
 
-/** From the beginning of a payment, or the last news of it; later every day. */
+/** Waits from the start of a payment or its last change; after these, once a day. */
 const WAITS_MS: readonly number[] = [
   30 * SECOND_MS,
   MINUTE_MS,
@@ -21,44 +20,43 @@ const WAITS_MS: readonly number[] = [
   12 * HOUR_MS,
   DAY_MS,
 ];
-/** After which nobody pays any more, if the gateway says so. */
+/** Age after which an unpaid order is over, if the gateway still says that it is unpaid. */
 const EXPIRY_MS = 7 * DAY_MS;
-/** The same for what the gateway never gave a name: nobody was sent there to pay. */
+/** The same for an order without an id of the gateway: no payer was sent there. */
 const NAMELESS_EXPIRY_MS = HOUR_MS;
-/** A gateway that never answers is not asked for ever. */
+/** Age after which a gateway that never answers is queried no more. */
 const SILENT_EXPIRY_MS = 30 * DAY_MS;
-/** Payers try again on the gateway's page, within a day. */
+/** Age up to which a failed payment is queried: payers retry on the gateway's page within a day. */
 const FAILED_MS = DAY_MS;
-/** How long payers have for that if they failed later than most. */
+/** The wait before the last query of a payment that failed later than that. */
 const LAST_CHANCE_MS = 30 * MINUTE_MS;
-/** Within which a gateway that cannot be asked has called, or a person has to look. */
+/** Time for a callback of a gateway that cannot be queried; after it the payment needs review. */
 export const UNASKABLE_MS: number = 30 * MINUTE_MS;
-/** Since completion: money can be taken back for months. */
+/** Days after completion: a gateway can reverse a payment for months. */
 const AFTER_DAYS: readonly number[] = [1, 3, 7, 14, 30, 60, 90, 120];
 
-/** When a payment that begins now is looked at first, milliseconds UTC. */
+/** When a payment that starts now is queried first, milliseconds UTC. */
 export function firstCheckAt(now: number): number {
   return now + WAITS_MS[0]!;
 }
 
 /**
- * When a payment is asked about next.
+ * When a payment is queried next.
  *
- * @param news `answered`, `silent` or `unaskable`: what came of asking; `changed`
- * if it has just become what it is.
+ * @param result How the query ended; `changed` when the payment has just changed.
  */
 export function afterCheck(
   payment: Payment,
   now: number,
-  news: "answered" | "silent" | "unaskable" | "changed" = "answered",
+  result: "answered" | "silent" | "unaskable" | "changed" = "answered",
 ): Pick<Payment, "nextCheckAt" | "checks"> {
-  const checks = news === "changed" ? 0 : payment.checks + 1;
-  return { checks, nextCheckAt: nextCheckAt({ ...payment, checks }, now, news) };
+  const checks = result === "changed" ? 0 : payment.checks + 1;
+  return { checks, nextCheckAt: nextCheckAt({ ...payment, checks }, now, result) };
 }
 
 /**
- * Whether nobody asks any more if the gateway says once again that an order is not
- * paid. It has to be ended there first: whoever paid it later would pay unseen.
+ * Whether the query that is due is the last one of an unpaid order. The order must be cancelled
+ * before it, or a later payment would go unseen.
  */
 export function isLastCheck(payment: Payment, now: number): boolean {
   const { status, trackingId, resolution } = payment;
@@ -67,7 +65,7 @@ export function isLastCheck(payment: Payment, now: number): boolean {
     afterCheck(payment, now).nextCheckAt === null;
 }
 
-function nextCheckAt(payment: Payment, now: number, news: string): number | null {
+function nextCheckAt(payment: Payment, now: number, result: string): number | null {
   const { channel, status, trackingId, checks, createdAt } = payment;
   if (channel === "manual") return null;
   const age = now - Date.parse(createdAt);
@@ -75,8 +73,8 @@ function nextCheckAt(payment: Payment, now: number, news: string): number | null
   switch (status) {
     case "created":
     case "pending": {
-      if (news === "unaskable") return age < UNASKABLE_MS ? now + UNASKABLE_MS - age : null;
-      const expiry = news === "silent" && trackingId !== null
+      if (result === "unaskable") return age < UNASKABLE_MS ? now + UNASKABLE_MS - age : null;
+      const expiry = result === "silent" && trackingId !== null
         ? SILENT_EXPIRY_MS
         : trackingId === null
         ? NAMELESS_EXPIRY_MS
@@ -84,13 +82,13 @@ function nextCheckAt(payment: Payment, now: number, news: string): number | null
       return age < expiry ? next : null;
     }
     case "failed": {
-      if (trackingId === null || payment.resolution !== null || news === "unaskable") return null;
-      // Whoever was just told that it failed may be trying again.
-      if (news === "changed" && age >= FAILED_MS) return now + LAST_CHANCE_MS;
-      return age < (news === "silent" ? SILENT_EXPIRY_MS : FAILED_MS) ? next : null;
+      if (trackingId === null || payment.resolution !== null || result === "unaskable") return null;
+      // A payer who has just seen the failure may be retrying.
+      if (result === "changed" && age >= FAILED_MS) return now + LAST_CHANCE_MS;
+      return age < (result === "silent" ? SILENT_EXPIRY_MS : FAILED_MS) ? next : null;
     }
     case "completed":
-      return news === "unaskable" ? null : afterCompletion(payment, now);
+      return result === "unaskable" ? null : afterCompletion(payment, now);
     case "needs_review":
     case "reversed":
       return null;

@@ -1,18 +1,17 @@
 /**
- * What becomes of a payment when something is learnt about it: the decisions,
- * without the store and without the gateways.
+ * The state machine of a payment: pure decisions, without the store and the gateways.
  *
- * What is learnt comes late, twice and in any order, so a payment only ever moves
- * up a ladder: whatever the order, it ends where the strongest word puts it.
+ * Evidence comes late, twice and in any order, so a payment only ever moves up in rank: whatever
+ * the order, it ends where the strongest evidence puts it.
  *
- * | rung | state                                                               |
+ * | rank | state                                                               |
  * | ---- | ------------------------------------------------------------------- |
  * | 0    | created                                                             |
  * | 1    | pending                                                             |
- * | 2    | needs review, since nobody who could be believed has said anything  |
- * | 3    | failed: payers try again                                            |
- * | 4    | needs review, since what the gateway said does not fit              |
- * | 5    | failed, as a person decided                                         |
+ * | 2    | needs review: no trusted evidence so far                            |
+ * | 3    | failed: payers may retry                                            |
+ * | 4    | needs review: the gateway's answer does not match                   |
+ * | 5    | failed, by an operator's decision                                   |
  * | 6    | completed                                                           |
  * | 7    | reversed                                                            |
  *
@@ -24,38 +23,38 @@ import type { Payment, Refund, Resolution } from "../kv/payment_records.ts";
 import { afterCheck } from "./schedule.ts";
 import { isoTime } from "../time.ts";
 
-/** Something learnt about a payment. */
-export type Finding =
-  /** The gateway said it: when asked, or in a call that it signed. */
+/** Evidence about a payment. */
+export type Evidence =
+  /** An answer of the gateway: to a query, or in a signed callback. */
   | {
-    kind: "told";
+    kind: "answer";
     confirmation: Confirmation;
-    /** The gateway's name that was asked about; null if it was not asked, or without one. */
+    /** The gateway's id that was queried; null without a query, or for a query by reference. */
     askedId: string | null;
-    /** Which of the gateway's names belong to other payments. */
+    /** Which of the gateway's ids belong to other payments. */
     takenIds: ReadonlySet<string>;
   }
-  /** The gateway was asked and gave no answer that says anything. */
+  /** The gateway was queried and gave no usable answer. */
   | { kind: "silent" }
-  /** The gateway cannot be asked. */
+  /** The gateway cannot be queried. */
   | { kind: "unaskable" }
-  /** Somebody called in the name of a gateway that cannot be asked, without a signature. */
+  /** An unsigned callback in the name of a gateway that cannot be queried. */
   | { kind: "unsigned" }
-  /** The gateway would not begin it, or could not be reached. */
+  /** The gateway refused to start it, or could not be reached. */
   | { kind: "refused"; reason: string }
-  /** The gateway ended it because we asked for that. */
+  /** The gateway cancelled it at our request. */
   | { kind: "cancelled" }
-  /** A person decided. */
+  /** An operator decided. */
   | { kind: "resolved"; resolution: Resolution; amountMinor: number };
 
-/** What follows from a finding. */
-export interface Verdict {
-  /** The fields that get new values; none when nothing is new. */
+/** What follows from evidence. */
+export interface Transition {
+  /** The fields that get new values; none when nothing changes. */
   fields: Partial<Payment>;
-  /** What others are told of; null for nothing. */
+  /** The event to write; null for none. */
   event: EventType | null;
-  /** Why what was learnt was not believed, for the log; null if it was. */
-  disbelief: string | null;
+  /** Why the evidence was rejected, for the log; null if it was accepted. */
+  rejected: string | null;
 }
 
 /** Names of {@linkcode PROBLEMS}. */
@@ -74,32 +73,37 @@ export type ProblemName =
   | "closed"
   | "cancelled";
 
-/** Why a payment failed or waits for a person. */
+/** Why a payment failed or needs review; stored and shown as they are. */
 export const PROBLEMS: Readonly<Record<ProblemName, string>> = Object.freeze({
-  unsigned: "Somebody called in the gateway's name without a signature",
-  unanswered: "The gateway did not say what became of it, and cannot be asked",
-  reference: "The gateway has it under another reference",
-  tracking: "The gateway answered about another payment",
-  taken: "The gateway's name for it belongs to another payment",
-  amount: "The gateway says that another amount was paid",
-  currency: "The gateway says that another currency was paid",
-  failed: "The gateway says that it failed",
-  reversed: "The gateway took it back",
-  partlyReversed: "The gateway took back more or less than was asked for; look into its portal",
-  expired: "Nothing was paid in time",
-  closed: "Somebody looked into it and found that nothing was paid",
-  cancelled: "It was ended, since the invoice needs no payment any more",
+  unsigned: "An unsigned callback reported this payment",
+  unanswered: "The gateway reported no outcome and cannot be queried",
+  reference: "The gateway reports it under another reference",
+  tracking: "The gateway's answer is about another payment",
+  taken: "The gateway's id belongs to another payment",
+  amount: "The gateway reports another amount",
+  currency: "The gateway reports another currency",
+  failed: "The gateway reports that it failed",
+  reversed: "The gateway reversed it",
+  partlyReversed: "The gateway returned more or less than was requested: check its portal",
+  expired: "No payment arrived in time",
+  closed: "An operator decided that nothing was paid",
+  cancelled: "Cancelled: the invoice needs no payment any more",
 });
 
-/** Problems that the gateway's own word puts an end to. */
-const SOFT: ReadonlySet<string | null> = new Set([PROBLEMS.unsigned, PROBLEMS.unanswered]);
+/** Problems that an answer of the gateway ends; the last two are the words of earlier versions. */
+const PROVISIONAL: ReadonlySet<string | null> = new Set([
+  PROBLEMS.unsigned,
+  PROBLEMS.unanswered,
+  "Somebody called in the gateway's name without a signature",
+  "The gateway did not say what became of it, and cannot be asked",
+]);
 
-/** Whether the payer may still be under way with it. */
+/** Whether the payer may still complete it. */
 export function isOpen({ status }: Pick<Payment, "status">): boolean {
   return status === "created" || status === "pending";
 }
 
-/** What went back of a payment or is about to, in minor units. */
+/** The money returned of a payment, requested refunds included, in minor units. */
 export function refundedOf({ refunds }: Pick<Payment, "refunds">): number {
   return refunds.reduce(
     (sum, { status, amountMinor }) => status === "refused" ? sum : sum + amountMinor,
@@ -107,105 +111,109 @@ export function refundedOf({ refunds }: Pick<Payment, "refunds">): number {
   );
 }
 
-/** What a payment is worth to its invoice, in minor units. Nothing of it counts once it is reversed. */
+/** The money that a payment adds to its invoice, in minor units; none once it is reversed. */
 export function worthOf(payment: Payment): { paidMinor: number; refundedMinor: number } {
   if (payment.status !== "completed") return { paidMinor: 0, refundedMinor: 0 };
   const refundedMinor = refundedOf(payment);
   return { paidMinor: payment.receivedMinor - refundedMinor, refundedMinor };
 }
 
-/** Decides what a finding makes of a payment. @param now Milliseconds UTC. */
-export function verdictOf(payment: Payment, finding: Finding, now: number): Verdict {
-  switch (finding.kind) {
-    case "told":
-      return verdictOfAnswer(payment, finding, now);
+/** Decides what follows from evidence about a payment. @param now Milliseconds UTC. */
+export function transitionOf(payment: Payment, evidence: Evidence, now: number): Transition {
+  switch (evidence.kind) {
+    case "answer":
+      return transitionOfAnswer(payment, evidence, now);
     case "silent":
-      return verdictOfSilence(payment, "silent", now);
+      return transitionOfSilence(payment, "silent", now);
     case "unaskable":
-      return verdictOfSilence(payment, "unaskable", now);
+      return transitionOfSilence(payment, "unaskable", now);
     case "unsigned":
       return move(payment, { status: "needs_review", problem: PROBLEMS.unsigned }, now) ?? NOTHING;
     case "refused":
-      return move(payment, { status: "failed", problem: finding.reason }, now) ?? NOTHING;
+      return move(payment, { status: "failed", problem: evidence.reason }, now) ?? NOTHING;
     case "cancelled":
       return quiet(move(payment, { status: "failed", problem: PROBLEMS.cancelled }, now));
     case "resolved":
-      return verdictOfPerson(payment, finding, now);
+      return transitionOfDecision(payment, evidence, now);
     default:
-      return finding satisfies never;
+      return evidence satisfies never;
   }
 }
 
-type Told = Extract<Finding, { kind: "told" }>;
+type Answer = Extract<Evidence, { kind: "answer" }>;
 type Step = Partial<Payment> & Pick<Payment, "status" | "problem">;
 
-const NOTHING: Verdict = { fields: {}, event: null, disbelief: null };
+const NOTHING: Transition = { fields: {}, event: null, rejected: null };
 
-function verdictOfAnswer(payment: Payment, told: Told, now: number): Verdict {
-  const { confirmation } = told;
-  const mismatch = mismatchOf(payment, told);
-  const known = mismatch === null ? { trackingId: trackingIdOf(payment, told) } : {};
-  const noNews = () =>
-    verdictOfRepetition(payment, known, { wasAsked: told.askedId !== null, now });
+function transitionOfAnswer(payment: Payment, answer: Answer, now: number): Transition {
+  const { confirmation } = answer;
+  const mismatch = mismatchOf(payment, answer);
+  const known = mismatch === null ? { trackingId: trackingIdOf(payment, answer) } : {};
+  const unchanged = () =>
+    transitionOfRepetition(payment, known, { wasAsked: answer.askedId !== null, now });
   switch (confirmation.state) {
     case "unknown":
-      return verdictOfSilence(payment, "silent", now);
+      return transitionOfSilence(payment, "silent", now);
     case "pending":
       if (confirmation.reference !== null && !isOurs(payment, confirmation)) {
-        return { ...verdictOfSilence(payment, "silent", now), disbelief: PROBLEMS.reference };
+        return { ...transitionOfSilence(payment, "silent", now), rejected: PROBLEMS.reference };
       }
-      return move(payment, { ...known, status: "pending", problem: null }, now) ?? noNews();
+      return move(payment, { ...known, status: "pending", problem: null }, now) ?? unchanged();
     case "failed": {
       if (!isOurs(payment, confirmation)) {
-        return { ...verdictOfSilence(payment, "silent", now), disbelief: PROBLEMS.reference };
+        return { ...transitionOfSilence(payment, "silent", now), rejected: PROBLEMS.reference };
       }
       const problem = confirmation.reason ?? PROBLEMS.failed;
-      return move(payment, { ...known, status: "failed", problem }, now) ?? noNews();
+      return move(payment, { ...known, status: "failed", problem }, now) ?? unchanged();
     }
     case "completed":
       return mismatch === null
-        ? completion(payment, confirmation, known, now) ?? noNews()
-        : doubt(payment, mismatch, now) ?? { ...noNews(), disbelief: mismatch };
+        ? completion(payment, confirmation, known, now) ?? unchanged()
+        : doubt(payment, mismatch, now) ?? { ...unchanged(), rejected: mismatch };
     case "reversed": {
-      const stranger = strangerOf(payment, told);
-      return stranger === null
-        ? reversal(payment, confirmation, now) ?? noNews()
-        : doubt(payment, stranger, now) ?? { ...noNews(), disbelief: stranger };
+      const otherPayment = otherPaymentOf(payment, answer);
+      return otherPayment === null
+        ? reversal(payment, confirmation, now) ?? unchanged()
+        : doubt(payment, otherPayment, now) ?? { ...unchanged(), rejected: otherPayment };
     }
     default:
       return confirmation.state satisfies never;
   }
 }
 
-/** The gateway said nothing new: when it is asked next, or that the payment's time is over. */
-function verdictOfRepetition(
+/** The gateway's answer changes nothing: schedules the next query, or expires the payment. */
+function transitionOfRepetition(
   payment: Payment,
   known: Partial<Payment>,
   { wasAsked, now }: { wasAsked: boolean; now: number },
-): Verdict {
-  // Whoever repeats what was signed once makes nothing happen.
+): Transition {
+  // A signed callback that is repeated has no effect.
   if (!wasAsked) return { ...NOTHING, fields: known };
   const fields = { ...known, ...afterCheck({ ...payment, ...known }, now, "answered") };
   if (!isOpen(payment) || fields.nextCheckAt !== null) return { ...NOTHING, fields };
   const step: Step = { ...known, status: "failed", problem: PROBLEMS.expired };
-  const verdict = quiet(move(payment, step, now));
-  // The order was ended before it was asked about.
-  return { ...verdict, fields: { ...verdict.fields, nextCheckAt: null } };
+  const transition = quiet(move(payment, step, now));
+  // The order was cancelled before this query.
+  return { ...transition, fields: { ...transition.fields, nextCheckAt: null } };
 }
 
-function verdictOfSilence(payment: Payment, news: "silent" | "unaskable", now: number): Verdict {
-  const fields = afterCheck(payment, now, news);
+function transitionOfSilence(
+  payment: Payment,
+  answer: "silent" | "unaskable",
+  now: number,
+): Transition {
+  const fields = afterCheck(payment, now, answer);
   if (!isOpen(payment) || fields.nextCheckAt !== null) return { ...NOTHING, fields };
-  // Nobody can have paid what the gateway had no name for: the payer was not sent there.
-  const isNameless = news === "silent" && payment.trackingId === null;
+  // Without an id of the gateway the payer was never sent there: nothing can have been paid.
+  const isNameless = answer === "silent" && payment.trackingId === null;
   return isNameless
     ? quiet(move(payment, { status: "failed", problem: PROBLEMS.expired }, now))
     : move(payment, { status: "needs_review", problem: PROBLEMS.unanswered }, now) ?? NOTHING;
 }
 
-function doubt(payment: Payment, problem: string, now: number): Verdict | null {
-  const verdict = move(payment, { status: "needs_review", problem }, now);
-  return verdict && { ...verdict, disbelief: problem };
+function doubt(payment: Payment, problem: string, now: number): Transition | null {
+  const transition = move(payment, { status: "needs_review", problem }, now);
+  return transition && { ...transition, rejected: problem };
 }
 
 function completion(
@@ -213,7 +221,7 @@ function completion(
   { amount, confirmationCode, method }: Confirmation,
   known: Partial<Payment>,
   now: number,
-): Verdict | null {
+): Transition | null {
   return move(payment, {
     ...known,
     status: "completed",
@@ -226,10 +234,9 @@ function completion(
 }
 
 /**
- * That a payment is reversed is how the gateway says, too, that it has paid back
- * what we asked it to.
+ * A gateway reports a refund that we requested as a reversal, too.
  */
-function reversal(payment: Payment, { amount }: Confirmation, now: number): Verdict | null {
+function reversal(payment: Payment, { amount }: Confirmation, now: number): Transition | null {
   const asked = payment.refunds.filter(({ through, status }) =>
     through === "gateway" && status !== "refused"
   );
@@ -253,15 +260,15 @@ function reversal(payment: Payment, { amount }: Confirmation, now: number): Verd
       ...afterCheck({ ...payment, refunds }, now, "changed"),
     },
     event: isOdd ? "payment.needs_review" : null,
-    disbelief: null,
+    rejected: null,
   };
 }
 
-function verdictOfPerson(
+function transitionOfDecision(
   payment: Payment,
-  { resolution, amountMinor }: Extract<Finding, { kind: "resolved" }>,
+  { resolution, amountMinor }: Extract<Evidence, { kind: "resolved" }>,
   now: number,
-): Verdict {
+): Transition {
   const { outcome, reference } = resolution;
   const step: Step = outcome === "failed"
     ? { status: "failed", problem: PROBLEMS.closed, resolution }
@@ -276,29 +283,29 @@ function verdictOfPerson(
   return move(payment, step, now) ?? NOTHING;
 }
 
-/** Takes a step; null if it does not lead up the ladder. */
-function move(payment: Payment, step: Step, now: number): Verdict | null {
+/** Makes a transition; null if it does not lead to a higher rank. */
+function move(payment: Payment, step: Step, now: number): Transition | null {
   const after: Payment = { ...payment, ...step };
-  if (rungOf(after) <= rungOf(payment)) return null;
+  if (rankOf(after) <= rankOf(payment)) return null;
   return {
     fields: { ...step, ...afterCheck(after, now, "changed") },
     event: eventOf(after),
-    disbelief: null,
+    rejected: null,
   };
 }
 
-function quiet(verdict: Verdict | null): Verdict {
-  return verdict ? { ...verdict, event: null } : NOTHING;
+function quiet(transition: Transition | null): Transition {
+  return transition ? { ...transition, event: null } : NOTHING;
 }
 
-function rungOf({ status, problem, resolution }: Payment): number {
+function rankOf({ status, problem, resolution }: Payment): number {
   switch (status) {
     case "created":
       return 0;
     case "pending":
       return 1;
     case "needs_review":
-      return SOFT.has(problem) ? 2 : 4;
+      return PROVISIONAL.has(problem) ? 2 : 4;
     case "failed":
       return resolution ? 5 : 3;
     case "completed":
@@ -330,7 +337,10 @@ function isOurs({ id }: Payment, { reference }: Confirmation): boolean {
 }
 
 /** Why an answer is not about this payment; null if it is. */
-function strangerOf(payment: Payment, { confirmation, askedId, takenIds }: Told): string | null {
+function otherPaymentOf(
+  payment: Payment,
+  { confirmation, askedId, takenIds }: Answer,
+): string | null {
   if (!isOurs(payment, confirmation)) return PROBLEMS.reference;
   const { trackingIds } = confirmation;
   const expected = payment.trackingId ?? askedId;
@@ -342,10 +352,10 @@ function strangerOf(payment: Payment, { confirmation, askedId, takenIds }: Told)
 }
 
 /** Why an answer does not prove that this payment was paid; null if it does. */
-function mismatchOf(payment: Payment, told: Told): string | null {
-  const { amount } = told.confirmation;
-  const stranger = strangerOf(payment, told);
-  if (stranger !== null) return stranger;
+function mismatchOf(payment: Payment, answer: Answer): string | null {
+  const { amount } = answer.confirmation;
+  const otherPayment = otherPaymentOf(payment, answer);
+  if (otherPayment !== null) return otherPayment;
   if (amount === null) return PROBLEMS.amount;
   if (amount.currency !== payment.currency) return PROBLEMS.currency;
   return amount.minor === payment.amountMinor ? null : PROBLEMS.amount;
@@ -353,13 +363,13 @@ function mismatchOf(payment: Payment, told: Told): string | null {
 
 function trackingIdOf(
   { trackingId }: Payment,
-  { confirmation: { trackingIds }, askedId }: Told,
+  { confirmation: { trackingIds }, askedId }: Answer,
 ): string | null {
   if (trackingId !== null) return trackingId;
   return trackingIds.find((id) => askedId === null || isSameId(id, askedId)) ?? null;
 }
 
-/** Gateways write the same GUID in capitals and without. */
+/** Gateways write the same GUID in upper and lower case. */
 function isSameId(a: string, b: string): boolean {
   return a.toLowerCase() === b.toLowerCase();
 }

@@ -1,5 +1,5 @@
 /**
- * What an instance remembers of the products that it has read.
+ * The cache of products that an instance has read.
  *
  * @module
  */
@@ -8,18 +8,18 @@ import type { Page } from "../entities/page.ts";
 import type { Product } from "../kv/records.ts";
 import { type Clock, MINUTE_MS } from "../time.ts";
 
-/** How long an instance uses what it has read. */
+/** How long a cached answer is used. */
 const CATALOGUE_MS = 4 * MINUTE_MS;
 const CACHED_MAX = 500;
 
-/** What this instance remembers of the catalogue. */
+/** The catalogue as this instance has cached it. */
 export class Catalogue {
   #generation = 0;
   readonly #answers: LRUCache<string, Page<Product> | Product>;
 
-  /** Remembers by the given clock. */
+  /** An empty cache that expires by `clock`. */
   constructor(clock: Clock) {
-    // Without a resolution it asks the clock each time, and leaves no timers behind.
+    // Without a resolution it reads the clock each time, and leaves no timers behind.
     this.#answers = new LRUCache({
       max: CACHED_MAX,
       ttl: CATALOGUE_MS,
@@ -28,7 +28,7 @@ export class Catalogue {
     });
   }
 
-  /** What is remembered under `name`, or else what `read` finds. */
+  /** The cached answer under `name`, or else the result of `read`, which is cached. */
   async recall<T extends Page<Product> | Product>(
     name: string,
     read: () => Promise<T>,
@@ -42,7 +42,7 @@ export class Catalogue {
     return found;
   }
 
-  /** Forgets everything, because something changed. */
+  /** Empties the cache after a change. */
   forget(): void {
     this.#generation++;
     this.#answers.clear();

@@ -1,5 +1,5 @@
 /**
- * A catalogue to start with on a laptop.
+ * A demo catalogue for development.
  *
  * @module
  */
@@ -57,13 +57,13 @@ const CATALOGUE: readonly NewProduct[] = [
   },
 ];
 
-/** Puts products into an empty catalogue; leaves any other alone. */
+/** Adds the demo products to an empty catalogue; leaves any other unchanged. */
 export async function seedCatalogue(services: ProductServices): Promise<void> {
   const all = { status: "all", category: null } as const;
   const { data } = await listProducts(services, all, { limit: 1, cursor: null });
   if (data.length > 0) return;
   for (const product of CATALOGUE) {
-    // Two processes that start at once name the same intent, so each product is added once.
+    // Two processes that start at once use the same keys, so each product is added once.
     const by: Caller = {
       actor: "cli",
       requestId: "demo",

@@ -1,14 +1,13 @@
 /**
- * The catalogue: what is on sale, read far more often than changed.
+ * Products on sale, read far more often than changed.
  *
- * What visitors read is kept in this instance for up to four minutes and by
- * browsers for one more, so a change is seen everywhere within five; the
- * instance that makes the change forgets at once. Selling never trusts it: a
- * lead reads the product in its own transaction.
+ * Visitors' reads are cached for up to four minutes here and for one more in browsers, so a change is
+ * visible everywhere within five; the instance that makes a change empties its cache at once. A sale
+ * never relies on the cache: a lead reads the product in its own transaction.
  *
  * @module
  */
-import { expectRevision, newEntity, putChange } from "../entities/audit.ts";
+import { expectRevision, newEntity, putChange } from "../entities/mod.ts";
 import { AppError, invalidField } from "../errors.ts";
 import { isId, newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
@@ -24,49 +23,53 @@ import { type Clock, MINUTE_MS } from "../time.ts";
 
 /** What the catalogue needs. */
 export interface ProductServices extends StoreServices {
-  /** What this instance remembers of the products. */
+  /** Products that this instance has read recently. */
   readonly catalogue: Catalogue;
 }
 
 export type { Product, ProductCategory } from "../kv/records.ts";
+export { PRODUCT_CATEGORIES } from "../kv/records.ts";
 
-/** How long a browser may, in seconds; with the above, five minutes. */
+/** How long browsers cache, in seconds. */
 export const CATALOGUE_MAX_AGE_S = 60;
 
-/** What a new product is made of. */
+/** The fields of a new product. */
 export interface NewProduct {
   /** Made from the title when absent. */
   slug?: string | undefined;
   /** One line, 1 to 160 characters. */
   title: string;
-  /** What kind of thing it is, for the catalogue's filter. */
+  /** For the catalogue's filter. */
   category: ProductCategory;
-  /** For one, tax included. */
+  /** Per unit, tax included. */
   price: Money;
-  /** More than the price and in its currency; null when it was never dearer. */
+  /** Higher than the price and in its currency; null for none. */
   oldPrice: Money | null;
   /** HTML; all but b, i, em, strong, p and br becomes text. */
   description: string;
-  /** What to list beside it: up to 50 lines of up to 200 characters. */
+  /** Up to 50 lines of up to 200 characters. */
   features: string[];
-  /** An http or https address where it can be tried; null for none. */
+  /** An http or https address of a demo; null for none. */
   demoUrl: string | null;
   /** Whether it is shown and sold. */
   active: boolean;
 }
 
-/** What can change about a product. */
+/** A change of a product; absent fields stay. */
 export type ProductChange = { [F in keyof NewProduct]?: NewProduct[F] | undefined };
+
+/** Lists of products, by whether they are on sale. */
+export const PRODUCT_LISTS = ["active", "inactive", "all"] as const;
 
 /** Which products are listed. */
 export interface ProductFilter {
   /** Only products of this kind; null for all. */
   category: ProductCategory | null;
-  /** `active` is what visitors see. */
-  status: "active" | "inactive" | "all";
+  /** Visitors see `active` ones. */
+  status: (typeof PRODUCT_LISTS)[number];
 }
 
-/** A page of products, newest first; what visitors see comes from memory. */
+/** A page of products, newest first; visitors' pages come from the cache. */
 export function listProducts(
   services: ProductServices,
   filter: ProductFilter,
@@ -89,7 +92,7 @@ export function listProducts(
 }
 
 /**
- * An active product by id or slug, from memory where possible.
+ * An active product by id or slug, from the cache if possible.
  *
  * @throws {AppError} `not_found`, for an inactive one too.
  */
@@ -105,7 +108,7 @@ export async function getProductOnSale(
   return product;
 }
 
-/** A product by id or slug as it is stored now. @throws {AppError} `not_found` */
+/** A product by id or slug, read from the store. @throws {AppError} `not_found` */
 export async function getProduct({ store }: ProductServices, idOrSlug: string): Promise<Product> {
   const id = isId(idOrSlug) ? idOrSlug : await store.get(keys.productBySlug(idOrSlug));
   const product = id === null ? null : await store.get(keys.product(id));
@@ -141,7 +144,7 @@ export async function createProduct(
 /**
  * Changes a product.
  *
- * @param revision The one that the caller saw, or null.
+ * @param revision The revision that the caller saw, or null for any.
  * @throws {AppError} `not_found`, `stale_revision`, or `conflict` if the slug is taken
  */
 export async function changeProduct(
@@ -177,7 +180,7 @@ export async function changeProduct(
   return changed;
 }
 
-/** Takes a product off sale; invoices keep what they say. @throws as {@linkcode changeProduct} */
+/** Takes a product off sale; invoices keep their lines. @throws as {@linkcode changeProduct} */
 export function archiveProduct(
   services: ProductServices,
   id: string,
@@ -186,15 +189,23 @@ export function archiveProduct(
   return changeProduct(services, id, { active: false }, { ...options, action: "product.archive" });
 }
 
-/** Checks what fields say together, and cleans the description. */
+/** Validates fields together and sanitizes the description. */
 function checked(
   { title, category, price, oldPrice, description, features, demoUrl, active }: NewProduct,
 ): Omit<NewProduct, "slug"> {
   if (oldPrice && oldPrice.currency !== price.currency) {
-    throw invalidField("oldPrice.currency", "Must be the price's currency", "currency_mismatch");
+    throw invalidField(
+      "oldPrice.currency",
+      "The old price must be in the price's currency",
+      "currency_mismatch",
+    );
   }
   if (oldPrice && oldPrice.minor <= price.minor) {
-    throw invalidField("oldPrice.minor", "Must be more than the price", "not_higher");
+    throw invalidField(
+      "oldPrice.minor",
+      "The old price must be higher than the price",
+      "not_higher",
+    );
   }
   return {
     title,
@@ -212,12 +223,12 @@ function definedOf(change: ProductChange): Partial<Product> {
   return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
 }
 
-/** A title as part of an address. @throws {AppError} `invalid_input` if nothing is left of it */
+/** A slug made from the title. @throws {AppError} `invalid_input` if no character is left */
 function slugOf(title: string): string {
   const slug = title.normalize("NFKD").toLowerCase().replace(/\p{M}/gu, "")
     .replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 80).replace(/-+$/, "");
   if (slug === "") {
-    throw invalidField("slug", "Cannot be made from this title; give one", "required");
+    throw invalidField("slug", "A slug is required: none can be made from this title", "required");
   }
   return slug;
 }
@@ -227,7 +238,7 @@ function unknownProduct(): AppError {
 }
 
 function slugTaken(): AppError {
-  return new AppError("conflict", "The slug is taken", {
-    fields: [{ path: "slug", message: "Another product has it", code: "taken" }],
+  return new AppError("conflict", "Another product has this slug", {
+    fields: [{ path: "slug", message: "Another product has this slug", code: "taken" }],
   });
 }

@@ -7,7 +7,7 @@
  * @module
  */
 import { AwsV4Signer } from "aws4fetch";
-import { isoTime } from "../time.ts";
+import { backoffMs, isoTime } from "../time.ts";
 import { type Attempted, disconnection, isPassing, refusal, silence } from "./_s3_failures.ts";
 import { type S3Options, StorageError, type StorageOptions } from "./mod.ts";
 
@@ -118,8 +118,8 @@ export class S3Client {
 
   /** Waits after the failure of attempt `attempt`. */
   backOff(attempt: number): Promise<void> {
-    const ceilingMs = Math.min(BACKOFF_MS * 2 ** (attempt - 1), BACKOFF_MAX_MS);
-    return this.#options.sleep(this.#options.random() * ceilingMs);
+    const { sleep, random } = this.#options;
+    return sleep(backoffMs(attempt, { firstMs: BACKOFF_MS, maxMs: BACKOFF_MAX_MS, random }));
   }
 
   /** Makes a call once. */

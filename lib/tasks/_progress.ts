@@ -1,60 +1,57 @@
 /**
- * How far a long command has come: a bar where a person watches, else a line now
- * and then. Always on standard error, so that standard output is the answer's.
+ * Progress of a long task: a bar in a terminal, else a line now and then. Printed to
+ * standard error, so that standard output has only the result.
  *
  * @module
  */
+import { grouped } from "./_format.ts";
 
 /** Shows progress. */
 export interface ProgressBar {
-  /** Says what is being done, and how much of it is done. */
-  update(what: string, done: number, of: number): void;
-  /** Takes the bar away. */
+  /**
+   * Shows how much of a step is done.
+   *
+   * @param total 0 when unknown.
+   * @param detail What may be of interest beside the step, in a few words.
+   */
+  update(step: string, done: number, total: number, detail?: string): void;
+  /** Removes the bar. */
   end(): void;
 }
 
 const BAR_CELLS = 24;
-/** Between two drawings, and between two lines where there is no terminal. */
+/** Between two updates of the bar, and between two lines without a terminal. */
 const DRAW_MS = 100;
 const LINE_MS = 2_000;
 
-/** Opens a bar; what it is drawn on is standard error. */
+/** Opens a progress bar on standard error. */
 export function openProgressBar(): ProgressBar {
   const isTerminal = Deno.stderr.isTerminal();
   const startedAt = performance.now();
   let shownAt = -Infinity;
-  let shownWhat = "";
+  let shownStep = "";
   return {
-    update(what, done, of) {
+    update(step, done, total, detail) {
       const now = performance.now();
-      if (what === shownWhat && now - shownAt < (isTerminal ? DRAW_MS : LINE_MS)) return;
+      if (step === shownStep && now - shownAt < (isTerminal ? DRAW_MS : LINE_MS)) return;
       shownAt = now;
-      shownWhat = what;
+      shownStep = step;
       const seconds = Math.round((now - startedAt) / 1_000);
-      const text = textOf(what, done, of, seconds);
-      if (isTerminal) write(`\r\x1b[2K${barOf(done, of)} ${text}`);
-      else console.error(text);
+      const of = total > 0 ? ` of ${grouped(Math.max(total, done))}` : "";
+      const text = [`${step}: ${grouped(done)}${of}`, `${seconds} s`, ...(detail ? [detail] : [])]
+        .join(", ");
+      if (!isTerminal) console.error(text);
+      else write(`\r\x1b[2K${total > 0 ? `${barOf(done / total)} ` : ""}${text}`);
     },
     end() {
-      if (isTerminal && shownWhat !== "") write("\r\x1b[2K");
+      if (isTerminal && shownStep !== "") write("\r\x1b[2K");
     },
   };
 }
 
-function barOf(done: number, of: number): string {
-  const share = of > 0 ? Math.min(done / of, 1) : 0;
-  const cells = Math.round(share * BAR_CELLS);
+function barOf(share: number): string {
+  const cells = Math.round(Math.min(share, 1) * BAR_CELLS);
   return `[${"#".repeat(cells)}${".".repeat(BAR_CELLS - cells)}]`;
-}
-
-function textOf(what: string, done: number, of: number, seconds: number): string {
-  const share = of > 0 ? ` of ${grouped(Math.max(of, done))}` : "";
-  return `${what}: ${grouped(done)}${share}, ${seconds} s`;
-}
-
-/** A number for people. */
-export function grouped(count: number): string {
-  return count.toLocaleString("en");
 }
 
 function write(text: string): void {

@@ -1,9 +1,9 @@
 /**
- * What the programs that an operator starts have in common: services made from
- * the environment, one line for what goes wrong, and an exit code.
+ * The frame of command-line tasks: opens the services from the environment, prints
+ * errors as one line, and sets the exit code.
  *
- * Standard output is for the answer alone, so that scripts can take it; what is
- * said beside it, the log included, goes to standard error.
+ * Standard output has only the result, for scripts; everything else, the log
+ * included, goes to standard error.
  *
  * @module
  */
@@ -14,23 +14,21 @@ import { openServices } from "../app/open.ts";
 import type { Services } from "../app/services.ts";
 import { systemClock } from "../time.ts";
 
-/** The arguments, or what they ask for, cannot be accepted; the message says why in one line. */
+/** The arguments cannot be accepted; the message is one line with the reason. */
 export class TaskError extends Error {
-  /** What the class is called in logs. */
+  /** The class name in logs. */
   override readonly name = "TaskError";
 }
 
 /** Options for {@linkcode runTask}. */
 export interface TaskOptions {
-  /** What `--help` prints; it needs neither configuration nor store. */
+  /** The text of `--help`, which needs neither configuration nor store. */
   help?: string;
 }
 
 /**
- * Opens the services, runs `main` with the command's arguments, closes them and
- * ends the process with the exit code that it returned, or 1 if it threw.
- *
- * @returns Never.
+ * Opens the services, runs `main` with the command's arguments, closes the services
+ * and exits with the code that `main` returned, or 1 if it threw.
  */
 export async function runTask(
   main: (services: Services, args: string[]) => Promise<number>,
@@ -63,7 +61,13 @@ async function run(main: (services: Services, args: string[]) => Promise<number>
   }
 }
 
-/** A line for what the operator can mend; the whole story for a defect of ours. */
+/** Refuses an argument beyond those that a command takes. @throws {TaskError} */
+export function refuseMore([unexpected]: readonly string[]): void {
+  if (unexpected === undefined) return;
+  throw new TaskError(`Unexpected argument ${JSON.stringify(unexpected)} (see --help)`);
+}
+
+/** One line for what the operator can correct; the stack for a defect of the program. */
 function explain(error: unknown): string {
   if (error instanceof AppError && error.kind !== "internal") {
     const fields = error.fields.map(({ path, message }) => `; ${path}: ${message}`);
@@ -76,7 +80,7 @@ function explain(error: unknown): string {
   return isAboutSystem ? `${error.name}: ${error.message}` : error.stack ?? error.message;
 }
 
-/** Whether `node:util` refused the arguments. */
+/** Whether `parseArgs()` of `node:util` refused the arguments. */
 function isAboutArguments(error: Error): boolean {
   return "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
 }

@@ -1,50 +1,54 @@
 /**
- * `deno task backup`: takes a backup now, beside a running server, or looks at
- * those that there are.
+ * `deno task backup`: takes a backup, and lists, verifies, drills and prunes backups.
  *
  * @module
  */
 import { parseArgs } from "node:util";
-import {
-  type BackupServices,
-  drill,
-  hasBackups,
-  listBackups,
-  type Manifest,
-  retain,
-  shipLog,
-  takeBackup,
-  verifyBackup,
-} from "../backup/mod.ts";
+import { verifyBackup } from "../backup/check.ts";
+import { drill } from "../backup/drill.ts";
+import { listBackups, type Manifest } from "../backup/manifest.ts";
+import { type BackupServices, hasBackups } from "../backup/needs.ts";
+import { retain } from "../backup/retain.ts";
+import { shipLog } from "../backup/ship.ts";
+import { takeBackup } from "../backup/take.ts";
 import { backups } from "../kv/keys.ts";
 import type { Services } from "../app/services.ts";
-import { grouped, openProgressBar, type ProgressBar } from "./_progress.ts";
-import { runTask, TaskError } from "./_task.ts";
+import { counted, inSeconds } from "./_format.ts";
+import { openProgressBar, type ProgressBar } from "./_progress.ts";
+import { refuseMore, runTask, TaskError } from "./_task.ts";
 
-const HELP = `Take a backup of the store, or look at those that there are.
+const HELP = `Take a backup of the store, and manage backups.
 
-  deno task backup                 take one, read it back, print its id
-  deno task backup list            all backups, newest first
-  deno task backup verify [ID]     read one back from the storage; the newest by default
-  deno task backup drill [ID]      restore one into memory and sweep it
-  deno task backup retain          delete what is not kept any more
+Usage:
+  deno task backup                Take a backup, verify it and print its ID
+  deno task backup list           List all backups, newest first
+  deno task backup verify [ID]    Verify a backup in the storage (default: newest)
+  deno task backup drill [ID]     Restore a backup into memory and sweep it
+  deno task backup retain         Delete backups that are past their retention
 
-A backup that was stopped is gone on with. A server may be running on the store.
-The store is that of KV_PATH, the storage that of STORAGE_URL; with
-BACKUP_ENCRYPTION_KEY what is stored is encrypted.`;
+An interrupted backup is resumed. A server may run on the store.
+
+Environment:
+  KV_PATH                 The store
+  STORAGE_URL             The storage of backups
+  BACKUP_ENCRYPTION_KEY   Encrypts backups if set
+
+Exit code: 0 on success, 1 on an error or a failed verification or drill.`;
+
+const DRILL_STEPS = { base: "Restoring", sweep: "Sweeping" };
 
 const MEBIBYTE = 1024 * 1024;
-/** What was raised is told before the task ends; a server tells it else. */
+/** Time to deliver raised alerts before the task ends. */
 const ALERTS_FLUSH_MS = 5_000;
 
 if (import.meta.main) await runTask(backup, { help: HELP });
 
-/** Does what the arguments say. @returns The exit code. */
+/** Runs the command. @returns The exit code. */
 async function backup(services: Services, args: string[]): Promise<number> {
   const { positionals } = parseArgs({ args, allowPositionals: true, options: {} });
-  const [command, id, more] = positionals;
-  if (more !== undefined) throw new TaskError(`${JSON.stringify(more)} is one word too many`);
-  if (!hasBackups(services)) throw new TaskError("No storage is configured: set STORAGE_URL");
+  const [command, id, ...more] = positionals;
+  refuseMore(more);
+  if (!hasBackups(services)) throw new TaskError("STORAGE_URL is not set: no storage for backups");
   const bar = openProgressBar();
   try {
     switch (command) {
@@ -55,12 +59,14 @@ async function backup(services: Services, args: string[]): Promise<number> {
       case "verify":
         return await verify(services, await idOf(services, id), bar);
       case "drill":
-        return await tryOut(services, id, bar);
+        return await runDrill(services, id, bar);
       case "retain":
-        return await tidy(services);
+        return await prune(services);
       default:
         throw new TaskError(
-          `There is no ${JSON.stringify(command)}: list, verify, drill or retain (--help says how)`,
+          `Unknown command ${
+            JSON.stringify(command)
+          }: use list, verify, drill or retain (see --help)`,
         );
     }
   } finally {
@@ -70,24 +76,25 @@ async function backup(services: Services, args: string[]): Promise<number> {
 }
 
 async function take(services: BackupServices, bar: ProgressBar): Promise<number> {
-  // As many as the last time, or so.
+  // About as many entries as the last backup.
   const [last] = await services.store.list(backups, { limit: 1, reverse: true });
   const expected = last?.value.entries ?? 0;
   let entries = 0;
   const result = await takeBackup(services, {
     onProgress(progress) {
       entries = Math.max(entries, progress.entries);
-      if (progress.toCheck > 0) bar.update("Reading back", progress.checked, progress.toCheck);
+      if (progress.toCheck > 0) bar.update("Verifying", progress.checked, progress.toCheck);
       else bar.update(progress.phase === "log" ? "Copying log" : "Copying", entries, expected);
     },
   });
   await shipLog(services);
   bar.end();
-  if (result.status !== "taken") return 1; // only with a budget
+  if (result.status !== "taken") return 1; // cannot happen without a budget
   console.log(result.manifest.id);
-  console.error(`${describe(result.manifest)}, read back`);
+  console.error(`Backup taken and verified: ${describe(result.manifest)}`);
   if (result.manifest.unexplained === 0) return 0;
-  console.error(`${grouped(result.manifest.unexplained)} entries were written around the log`);
+  const unexplained = counted(result.manifest.unexplained, "entry", "entries");
+  console.error(`WARNING: ${unexplained} without a record in the log`);
   return 1;
 }
 
@@ -100,14 +107,14 @@ async function list(services: BackupServices): Promise<number> {
 
 async function verify(services: BackupServices, id: string, bar: ProgressBar): Promise<number> {
   const manifest = await verifyBackup(services, id, {
-    onProgress: (done, of) => bar.update("Reading", done, of),
+    onProgress: (done, of) => bar.update("Verifying", done, of),
   });
   bar.end();
-  console.log(`${id} is whole: ${describe(manifest)}`);
+  console.log(`Backup ${id} verified: ${describe(manifest)}`);
   return 0;
 }
 
-async function tryOut(
+async function runDrill(
   services: Services & BackupServices,
   id: string | undefined,
   bar: ProgressBar,
@@ -116,39 +123,36 @@ async function tryOut(
   const proof = await drill(services, {
     ...(openScratch ? { openScratch } : {}),
     ...(id === undefined ? {} : { backupId: id }),
-    onProgress: ({ phase, entries, of }) => bar.update(`Drill, ${phase}`, entries, of),
+    onProgress: ({ phase, entries, of }) => bar.update(DRILL_STEPS[phase], entries, of),
   });
   bar.end();
-  const seconds = (proof.durationMs / 1_000).toFixed(1);
+  const entries = counted(proof.entries, "entry", "entries");
   console.log(
     proof.isProven
-      ? `${proof.backupId} can be restored: ${grouped(proof.entries)} entries in ${seconds} s`
-      : `${proof.backupId} cannot be relied on: ${proof.problem}`,
+      ? `Backup ${proof.backupId} can be restored: ${entries} in ${inSeconds(proof.durationMs)}`
+      : `Backup ${proof.backupId} cannot be restored: ${proof.problem}`,
   );
   return proof.isProven ? 0 : 1;
 }
 
-async function tidy(services: BackupServices): Promise<number> {
+async function prune(services: BackupServices): Promise<number> {
   const { kept, deleted, partials, segments } = await retain(services);
-  console.log(
-    `${kept.length} backups kept, ${deleted.length} deleted, and ${
-      grouped(partials + segments)
-    } objects that none of them needs`,
-  );
+  const objects = counted(partials + segments, "unused object");
+  const backups = counted(kept.length, "backup");
+  console.log(`${backups} kept, ${deleted.length} deleted, and ${objects} deleted`);
   return 0;
 }
 
 async function idOf(services: BackupServices, id: string | undefined): Promise<string> {
   if (id !== undefined) return id;
   const [newest] = await listBackups(services);
-  if (!newest) throw new TaskError("There is no backup");
+  if (!newest) throw new TaskError("There is no backup yet: run deno task backup");
   return newest.id;
 }
 
 function describe({ entries, bytes, parts, keyId }: Manifest): string {
   const size = (bytes / MEBIBYTE).toFixed(1);
   const key = keyId === null ? "" : `, encrypted with key ${keyId}`;
-  return `${grouped(entries)} entries, ${size} MiB in ${parts.length} ${
-    parts.length === 1 ? "object" : "objects"
-  }${key}`;
+  const objects = counted(parts.length, "object");
+  return `${counted(entries, "entry", "entries")}, ${size} MiB in ${objects}${key}`;
 }

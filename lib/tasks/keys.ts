@@ -1,6 +1,6 @@
 /**
- * `deno task keys`: makes, lists and revokes API keys, also beside a running
- * server, which sees the change with its next request.
+ * `deno task keys`: creates, lists and revokes API keys. A running server sees the
+ * change with its next request.
  *
  * @module
  */
@@ -12,36 +12,46 @@ import {
   revokeApiKey,
   type Scope,
   SCOPES,
-} from "../access/api_keys.ts";
+} from "../access/mod.ts";
 import { isId, newId } from "../ids.ts";
 import type { Caller } from "../entities/caller.ts";
 import { everyPage } from "../entities/page.ts";
 import type { Services } from "../app/services.ts";
 import { cleanLine, isLine } from "../text.ts";
 import { isoTime } from "../time.ts";
-import { runTask, TaskError } from "./_task.ts";
+import { refuseMore, runTask, TaskError } from "./_task.ts";
 
 const HELP = `Create, list and revoke API keys.
 
-  deno task keys create --name NAME --scope SCOPE... [--expires DAY] [--quiet]
+Usage:
+  deno task keys create --name NAME --scope SCOPE... [--expires DATE] [--quiet]
   deno task keys list
   deno task keys revoke ID
 
-  --name NAME     who uses the key and what for, up to 120 characters
-  --scope SCOPE   what it may do; several with commas, or by repeating the option:
-                  ${SCOPES.slice(0, 5).join(", ")},
-                  ${SCOPES.slice(5).join(", ")}
-  --expires DAY   the day, as YYYY-MM-DD in UTC, from which on it is refused
-  --quiet         print nothing but the key
+Options of create:
+  --name NAME      Who uses the key and what for, up to 120 characters
+  --scope SCOPE    A permission; repeat the option or separate by commas:
+                   ${scopeLines().join(",\n                   ")}
+  --expires DATE   The first day on which the key is refused: YYYY-MM-DD, UTC
+  --quiet          Print only the key
 
-The key goes to standard output and is shown only once: KEY=$(deno task keys create ...).
-The store is that of KV_PATH; a server may be running on it.`;
+The key is printed to standard output, and only once:
+  KEY=$(deno task keys create ...)
+
+Environment:
+  KV_PATH   The store; a server may run on it`;
 
 const NAME_MAX = 120;
 
 if (import.meta.main) await runTask(keys, { help: HELP });
 
-/** Does what the arguments say. @returns The exit code. */
+/** The scopes, by area: one line for each, so that the help fits into 80 columns. */
+function scopeLines(): string[] {
+  const byArea = Map.groupBy(SCOPES, (scope) => scope.split(":")[0]!);
+  return [...byArea.values()].map((scopes) => scopes.join(", "));
+}
+
+/** Runs the command. @returns The exit code. */
 async function keys(services: Services, args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args,
@@ -55,32 +65,28 @@ async function keys(services: Services, args: string[]): Promise<number> {
   });
   const [command, ...rest] = positionals;
   if (command !== "create" && Object.keys(values).length > 0) {
-    throw new TaskError("Options are for create only");
+    throw new TaskError("Options are only valid for create (see --help)");
   }
   switch (command) {
     case "create":
-      expectNoMore(rest);
+      refuseMore(rest);
       await create(services, values);
       return 0;
     case "list":
-      expectNoMore(rest);
+      refuseMore(rest);
       await list(services);
       return 0;
     case "revoke":
-      expectNoMore(rest.slice(1));
+      refuseMore(rest.slice(1));
       await revoke(services, rest[0]);
       return 0;
     default:
       throw new TaskError(
         command === undefined
-          ? "Say what to do: create, list or revoke (--help says how)"
-          : `There is no ${JSON.stringify(command)}: create, list or revoke (--help says how)`,
+          ? "Command required: create, list or revoke (see --help)"
+          : `Unknown command ${JSON.stringify(command)}: use create, list or revoke (see --help)`,
       );
   }
-}
-
-function expectNoMore([more]: string[]): void {
-  if (more !== undefined) throw new TaskError(`${JSON.stringify(more)} is one word too many`);
 }
 
 interface CreateOptions {
@@ -98,11 +104,9 @@ async function create(services: Services, options: CreateOptions): Promise<void>
   }, operator(services));
   console.log(key);
   if (options.quiet) return;
-  console.error(
-    `This is the key, and it is not shown again. Its id is ${record.id}; it may: ${
-      record.scopes.join(", ")
-    }.`,
-  );
+  console.error("Save this key now: it is not shown again.");
+  console.error(`ID: ${record.id}`);
+  console.error(`Scopes: ${record.scopes.join(", ")}`);
 }
 
 async function list(services: Services): Promise<void> {
@@ -120,13 +124,15 @@ async function list(services: Services): Promise<void> {
 }
 
 async function revoke(services: Services, id: string | undefined): Promise<void> {
-  if (id === undefined) throw new TaskError("Say which key: revoke ID (list shows the ids)");
-  if (!isId(id)) throw new TaskError("Not the id of a key (list shows the ids)");
+  if (id === undefined) {
+    throw new TaskError("Key ID required: revoke ID (see: deno task keys list)");
+  }
+  if (!isId(id)) throw new TaskError("Invalid key ID (see: deno task keys list)");
   const { name, revokedAt } = await revokeApiKey(services, id, operator(services));
-  console.error(`Revoked since ${revokedAt}: ${name}`);
+  console.error(`Key revoked at ${revokedAt}: ${name}`);
 }
 
-/** This command as the history will name it. */
+/** This command, as the audit log names it. */
 function operator({ clock }: Services): Caller {
   return { actor: "cli", requestId: newId(clock()), idempotencyKey: null };
 }
@@ -142,32 +148,32 @@ function dayOf(time: string): string {
 
 function nameOf(given: string | undefined): string {
   const name = cleanLine(given ?? "");
-  if (name === "") throw new TaskError("Say who uses the key: --name NAME");
+  if (name === "") throw new TaskError("--name is required: who uses the key");
   if (name.length > NAME_MAX || !isLine(name)) {
-    throw new TaskError(`--name is one line of at most ${NAME_MAX} characters`);
+    throw new TaskError(`--name must be one line of at most ${NAME_MAX} characters`);
   }
   return name;
 }
 
 function scopesOf(given: string[] = []): Scope[] {
   const names = given.flatMap((list) => list.split(",")).map(cleanLine).filter(Boolean);
-  const known = `Scopes are ${SCOPES.join(", ")}`;
-  if (names.length === 0) throw new TaskError(`Say what the key may do: --scope SCOPE. ${known}`);
+  const known = `Scopes: ${SCOPES.join(", ")}`;
+  if (names.length === 0) throw new TaskError(`--scope is required. ${known}`);
   const scopes = names.map((name) => {
     const scope = SCOPES.find((scope) => scope === name);
-    if (!scope) throw new TaskError(`There is no scope ${JSON.stringify(name)}. ${known}`);
+    if (!scope) throw new TaskError(`Unknown scope ${JSON.stringify(name)}. ${known}`);
     return scope;
   });
   return [...new Set(scopes)];
 }
 
-/** The moment at which a day begins in UTC. */
+/** The moment at which a day starts in UTC. */
 function startOfDay(day: string, now: number): string {
   const ms = /^\d{4}-\d{2}-\d{2}$/.test(day) ? Date.parse(day) : NaN;
-  // 30 February is understood as 2 March.
+  // Date.parse() takes 30 February for 2 March.
   if (Number.isNaN(ms) || dayOf(isoTime(ms)) !== day) {
-    throw new TaskError(`--expires is a day such as 2027-01-31, not ${JSON.stringify(day)}`);
+    throw new TaskError(`--expires must be a date such as 2027-01-31, not ${JSON.stringify(day)}`);
   }
-  if (ms <= now) throw new TaskError(`--expires is a day to come, not ${day}`);
+  if (ms <= now) throw new TaskError(`--expires must be in the future, not ${day}`);
   return isoTime(ms);
 }

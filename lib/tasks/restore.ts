@@ -1,68 +1,78 @@
 /**
- * `deno task restore`: brings a store back from a backup and the log.
+ * `deno task restore`: restores a store from a backup and the log.
  *
  * @module
  */
 import { parseArgs } from "node:util";
-import { hasBackups, restore, type RestoreStep } from "../backup/mod.ts";
+import { hasBackups } from "../backup/needs.ts";
+import { restore, type RestoreStep } from "../backup/restore.ts";
 import type { Services } from "../app/services.ts";
-import { grouped, openProgressBar } from "./_progress.ts";
-import { runTask, TaskError } from "./_task.ts";
+import { counted, inSeconds } from "./_format.ts";
+import { openProgressBar } from "./_progress.ts";
+import { refuseMore, runTask, TaskError } from "./_task.ts";
 
-const HELP = `Restore the store from a backup, and the log that was shipped since.
+const HELP = `Restore the store from a backup and the log shipped since.
 
-  deno task restore latest           the newest backup and all log since
-  deno task restore ID               exactly that backup (deno task backup list shows them)
-  deno task restore 2026-11-30T12:00:00Z
-                                     the state at that moment
-  deno task restore VERSIONSTAMP     the state after that commit
+Usage:
+  deno task restore latest         The newest backup and all log since
+  deno task restore ID             Exactly that backup (see: deno task backup list)
+  deno task restore TIME           The state at that time: 2026-11-30T12:00:00Z
+  deno task restore VERSIONSTAMP   The state after that commit
 
-  --overwrite   empty a store that is not empty, after a backup of it
+Options:
+  --overwrite   Empty a store that has entries, after a backup of it
 
-Stop the server first: nothing may serve the store before this is done. If it is
-interrupted, give the same command again, and it goes on. At the end the store is
-swept; it ends with 0 if nothing is wrong. The store is that of KV_PATH, the storage
-that of STORAGE_URL.`;
+Stop the server first and start it only after the restore has finished. If the
+restore is interrupted, run the same command again: it resumes. At the end the
+restored store is swept.
 
-const DOING: Readonly<Record<RestoreStep["phase"], string>> = {
-  backup: "Backing up what is there",
+Environment:
+  KV_PATH       The store
+  STORAGE_URL   The storage of backups
+
+Exit code: 0 if the sweep has no findings, 1 on an error or with findings.`;
+
+const STEPS: Readonly<Record<RestoreStep["phase"], string>> = {
+  backup: "Backing up current data",
   wipe: "Emptying",
   base: "Restoring",
   log: "Replaying log",
-  check: "Checking",
+  check: "Verifying",
   sweep: "Sweeping",
 };
 
 if (import.meta.main) await runTask(main, { help: HELP });
 
-/** Restores what the arguments say. @returns The exit code. */
+/** Runs the restore. @returns The exit code. */
 async function main(services: Services, args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
     options: { overwrite: { type: "boolean" } },
   });
-  const [target, more] = positionals;
-  if (target === undefined) throw new TaskError("Say what to restore (--help says how)");
-  if (more !== undefined) throw new TaskError(`${JSON.stringify(more)} is one word too many`);
-  if (!hasBackups(services)) throw new TaskError("No storage is configured: set STORAGE_URL");
+  const [target, ...more] = positionals;
+  if (target === undefined) {
+    throw new TaskError("Target required: latest, ID, TIME or VERSIONSTAMP (see --help)");
+  }
+  refuseMore(more);
+  if (!hasBackups(services)) throw new TaskError("STORAGE_URL is not set: no storage for backups");
   const bar = openProgressBar();
   try {
     const report = await restore(services, target, {
       overwrite: values.overwrite === true,
-      onProgress: ({ phase, entries, of }) => bar.update(DOING[phase], entries, of),
+      onProgress: ({ phase, entries, of }) => bar.update(STEPS[phase], entries, of),
     });
     bar.end();
     const { backupId, pointInTime, stamp, entries, isExact, findings, durationMs } = report;
-    console.log(`${grouped(entries)} entries as of ${pointInTime} (commit ${stamp})`);
-    console.log(
-      `from ${backupId}${isExact ? ", equal to it in every entry" : " and the log since"}`,
-    );
-    console.log(`in ${(durationMs / 1_000).toFixed(1)} s, the measured recovery time`);
+    const source = isExact ? "identical to it" : "and the log since";
+    console.log(`Restored:   ${counted(entries, "entry", "entries")}`);
+    console.log(`State of:   ${pointInTime} (commit ${stamp})`);
+    console.log(`From:       backup ${backupId}, ${source}`);
+    console.log(`Duration:   ${inSeconds(durationMs)} (measured recovery time)`);
     console.log(
       findings === 0
-        ? "The sweep found nothing"
-        : `The sweep has ${grouped(findings)} findings: deno task sweep lists them`,
+        ? "Sweep:      no findings"
+        : `Sweep:      ${counted(findings, "finding")} (to list: deno task sweep)`,
     );
     return findings === 0 ? 0 : 1;
   } finally {

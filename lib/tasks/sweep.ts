@@ -1,32 +1,39 @@
 /**
- * `deno task sweep`: checks every invariant of the store, also beside a running
- * server, says what is wrong, and mends what can be mended if told to.
+ * `deno task sweep`: checks every invariant of the store, reports the findings, and
+ * repairs derived data on request. A server may run on the store.
  *
  * @module
  */
 import { parseArgs } from "node:util";
 import { newId } from "../ids.ts";
-import { FINDINGS_MAX, sweep, type SweepProgress, type SweepReport } from "../integrity/sweep.ts";
+import { FINDINGS_MAX, sweep, type SweepReport } from "../integrity/mod.ts";
 import { repair } from "../integrity/repair.ts";
 import type { Services } from "../app/services.ts";
-import { runTask, TaskError } from "./_task.ts";
+import { counted, grouped, inSeconds } from "./_format.ts";
+import { openProgressBar } from "./_progress.ts";
+import { refuseMore, runTask } from "./_task.ts";
 
-const HELP = `Check every invariant of the store, and change nothing unless told to.
+const HELP = `Check every invariant of the store. Changes nothing without --repair.
 
+Usage:
   deno task sweep [--repair] [--json]
 
-  --repair  mend what follows from something that is sound: indexes, the numbering's
-            counter, totals of invoices. The rest is only reported
-  --json    print the report as JSON
+Options:
+  --repair   Repair derived data: indexes, the counter of invoice numbers, totals of
+             invoices. Other findings are only reported
+  --json     Print the report as JSON
 
-It ends with 0 if all is well and with 1 if something is wrong, or is left so. CRITICAL
-means that the books are wrong, WARNING that an index is, which can be rebuilt from them.
-The first ${FINDINGS_MAX} findings are listed, and as many repairs; keys are shown without e-mail
-addresses and phone numbers. Each repair is recorded in the store, with what was wrong.
-The store is that of KV_PATH; a server may be running on it.`;
+Findings:
+  CRITICAL   The books are wrong
+  WARNING    An index is wrong; it can be rebuilt from the books
 
-/** Time between two lines of progress. */
-const PROGRESS_MS = 1_000;
+Up to ${FINDINGS_MAX} findings and as many repairs are listed, with e-mail addresses and phone
+numbers redacted. Each repair is recorded in the store, with the finding.
+
+Environment:
+  KV_PATH   The store; a server may run on it
+
+Exit code: 0 without findings (left), 1 on an error or with findings.`;
 
 if (import.meta.main) await runTask(main, { help: HELP });
 
@@ -37,35 +44,25 @@ async function main(services: Services, args: string[]): Promise<number> {
     allowPositionals: true,
     options: { json: { type: "boolean" }, repair: { type: "boolean" } },
   });
-  if (positionals.length > 0) {
-    throw new TaskError(`${JSON.stringify(positionals[0])} is one word too many (--help says how)`);
-  }
+  refuseMore(positionals);
   const isRepairing = values.repair ?? false;
+  const bar = openProgressBar();
   const report = await sweep(services, {
-    onProgress: printProgress(performance.now()),
-    ...(isRepairing ? { mend: mendAs(services, newId(services.clock())) } : {}),
-  });
+    onProgress: ({ prefix, entries, findings }) =>
+      bar.update("Checked", entries, 0, `${counted(findings, "finding")}, at ${prefix}`),
+    ...(isRepairing ? { repair: repairAs(services, newId(services.clock())) } : {}),
+  }).finally(() => bar.end());
   console.log(values.json ? JSON.stringify(report, null, 2) : readable(report, isRepairing));
   return report.findingsTotal === 0 ? 0 : 1;
 }
 
-/** @param id Names the exchange, and the sweep that the repairs are recorded under. */
-function mendAs(
+/** @param id The request id, and the id of the sweep under which repairs are recorded. */
+function repairAs(
   services: Services,
   id: string,
-): (broken: Parameters<typeof repair>[1]) => ReturnType<typeof repair> {
+): (defect: Parameters<typeof repair>[1]) => ReturnType<typeof repair> {
   const by = { actor: "cli", requestId: id, idempotencyKey: null } as const;
-  return (broken) => repair(services, broken, { sweepId: id, by });
-}
-
-/** To standard error, so that the report is alone on standard output. */
-function printProgress(startedAt: number): (progress: SweepProgress) => void {
-  let printedAt = startedAt;
-  return ({ prefix, entries, findings }) => {
-    if (performance.now() - printedAt < PROGRESS_MS) return;
-    printedAt = performance.now();
-    console.error(`${grouped(entries)} entries, now ${prefix}, ${grouped(findings)} findings`);
-  };
+  return (defect) => repair(services, defect, { sweepId: id, by });
 }
 
 function readable(report: SweepReport, isRepairing: boolean): string {
@@ -79,24 +76,22 @@ function readable(report: SweepReport, isRepairing: boolean): string {
   for (const { check, key, detail, done } of repairs) {
     lines.push("", `REPAIRED ${check}`, `  ${key}`, `  ${detail}. ${done}`);
   }
-  lines.push(...unlisted(repairsTotal - repairs.length, "repairs"));
+  lines.push(...unlisted(repairsTotal - repairs.length, "repair"));
   for (const { severity, check, key, detail, repair } of findings) {
     const left = repair === null ? "" : `: ${repair.replaceAll("_", " ")}`;
     lines.push("", `${severity.toUpperCase()} ${check}${left}`, `  ${key}`, `  ${detail}`);
   }
-  lines.push(...unlisted(findingsTotal - findings.length, "findings"));
-  const nothing = isRepairing ? "Nothing is left wrong" : "Nothing is wrong";
-  const found = findingsTotal === 0 ? nothing : `${grouped(findingsTotal)} findings`;
-  const mended = isRepairing ? `, ${grouped(repairsTotal)} repairs` : "";
-  const seconds = (durationMs / 1_000).toFixed(1);
+  lines.push(...unlisted(findingsTotal - findings.length, "finding"));
+  const none = isRepairing ? "No findings left" : "No findings";
+  const result = [
+    findingsTotal === 0 ? none : counted(findingsTotal, "finding"),
+    ...(isRepairing ? [counted(repairsTotal, "repair")] : []),
+  ].join(", ");
   if (lines.length > 0) lines.push("");
-  return [...lines, `${found}${mended}: ${grouped(entries)} entries in ${seconds} s`].join("\n");
+  const total = counted(entries, "entry", "entries");
+  return [...lines, `${result}: ${total} in ${inSeconds(durationMs)}`].join("\n");
 }
 
-function unlisted(count: number, what: string): string[] {
-  return count > 0 ? ["", `and ${grouped(count)} more ${what}`] : [];
-}
-
-function grouped(count: number): string {
-  return count.toLocaleString("en");
+function unlisted(count: number, noun: string): string[] {
+  return count > 0 ? ["", `and ${counted(count, `more ${noun}`)}`] : [];
 }

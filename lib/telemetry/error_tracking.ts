@@ -1,22 +1,21 @@
 /**
- * Unexpected errors, told to Sentry or whatever speaks its protocol.
+ * Reports unexpected errors to Sentry, or a service with its protocol.
  *
- * What is sent is put together here, from what is known to be harmless: the
- * kind of the error, its message, stack and causes after redaction, and a few
- * tags. The SDK only carries it. It gets no say in what a report holds and
- * touches nothing of the process: its integrations cost most of the throughput
- * and send headers and cookies along. It is loaded when there is something to
- * carry, or when the program is listening, whichever comes first.
+ * A report is put together here from harmless parts: the kind of the error, its
+ * message, stack and causes after redaction, and a few tags. The SDK only sends it; its
+ * integrations are off, since they cost most of the throughput and send headers and
+ * cookies along. The SDK is loaded with the first report, or once the program listens.
  *
  * @module
  */
-import { errorCopies, type ErrorCopy } from "./error_copy.ts";
 import { newId } from "../ids.ts";
+import { sendRequest } from "../outgoing/mod.ts";
+import { type Clock, MINUTE_MS, SECOND_MS, withDeadline } from "../time.ts";
+import { errorCopies, type ErrorCopy } from "./error_copy.ts";
 import type { Log } from "./log.ts";
 import { redactStart } from "./redact.ts";
-import { type Clock, MINUTE_MS, SECOND_MS } from "../time.ts";
 
-/** Where an error came up. */
+/** Where an error occurred. */
 export interface ErrorContext {
   /** The HTTP exchange, as in its `X-Request-Id`. */
   requestId?: string;
@@ -26,61 +25,61 @@ export interface ErrorContext {
   job?: string;
 }
 
-/** A job as its monitor knows it. */
+/** A job, for its monitor at Sentry. */
 export interface MonitoredJob {
   /** The monitor's name: letters, digits, hyphens and underscores. */
   name: string;
   /** When it runs: five fields of cron, UTC. */
   schedule: string;
-  /** Longer than this it counts as failed, in milliseconds. */
+  /** A longer run counts as failed; in milliseconds. */
   timeLimitMs: number;
 }
 
-/** Something that took time, to be told as a trace. */
+/** A measured duration, to be reported as a trace. */
 export interface Timing {
   /** Such as `GET /api/v2/leads/:id`. */
   name: string;
-  /** What kind of thing it is. */
+  /** What was measured. */
   kind: "request" | "job";
-  /** How long it took; it ended now. */
+  /** How long it took, until now. */
   durationMs: number;
-  /** Whether it did what it should. */
+  /** Whether it succeeded. */
   isOk: boolean;
   /** The HTTP exchange. */
   requestId?: string;
 }
 
-/** Where unexpected errors are told. No method throws by itself, or waits unless it says so. */
+/** Reports unexpected errors. No method throws an error of its own, or waits unless it says so. */
 export interface ErrorTracker {
-  /** Gets ready; to be called when the program is listening. */
+  /** Loads the SDK; call it once the program listens. */
   start(): void;
-  /** Tells of an error. At most 60 a minute are told; the log has them all. */
+  /** Reports an error. At most 60 a minute are reported; the log has them all. */
   report(error: unknown, context?: ErrorContext): void;
-  /** Tells how long something took, in as many cases as the sample rate says. */
+  /** Reports a duration, for the share of cases that the sample rate sets. */
   timed(timing: Timing): void;
   /**
-   * Runs a job, and tells that it started, how it ended, and what it threw.
+   * Runs a job, and reports its start, its outcome, and what it threw.
    *
    * @throws what `run` throws
    */
   monitored<T>(job: MonitoredJob, run: () => Promise<T>): Promise<T>;
-  /** Waits until everything is told, at most `ms` milliseconds. */
+  /** Waits until everything is sent, at most `ms` milliseconds. */
   flush(ms: number): Promise<void>;
 }
 
-/** How an {@linkcode ErrorTracker} is opened. */
+/** Options for {@linkcode openErrorTracker}. */
 export interface ErrorTrackerOptions {
-  /** Where to tell; `undefined` is nowhere, and then nothing is loaded. */
+  /** The Sentry DSN; `undefined` turns reporting off, and the SDK is not loaded. */
   dsn: string | undefined;
-  /** The share of {@linkcode Timing}s that is told, 0 to 1. */
+  /** The share of {@linkcode Timing}s that is reported, 0 to 1. */
   sampleRate: number;
   /** Such as `production`. */
   environment: string;
-  /** The build that runs. */
+  /** The version of this build. */
   release: string;
-  /** Where to tell that nothing can be told. */
+  /** Records that reports cannot be sent. */
   log: Log;
-  /** Dates what is told. */
+  /** Dates the reports. */
   clock: Clock;
   /** Numbers in [0, 1), for the sample. */
   random: () => number;
@@ -100,16 +99,19 @@ const NOWHERE: ErrorTracker = {
   flush: () => Promise.resolve(),
 };
 
-/** What waits for the SDK; more than this many errors at the start say the same. */
+/** Reports that wait for the SDK; further ones at the start are dropped. */
 const WAITING_MAX = 100;
-/** In a storm of errors the first ones tell the story, and each costs money. */
+/** In a storm of errors the first ones are enough, and each costs money. */
 const REPORTS_PER_MINUTE_MAX = 60;
-/** An ingest that hangs holds a report so long, and then loses it. */
+/** Time limit of one request; the report is then lost. */
 const SEND_MS = 5 * SECOND_MS;
 
 type Options = ErrorTrackerOptions & { dsn: string };
 
-/** Carries what this program put together. */
+/** The ingest did not take a request. The message is a few words without its address. */
+class IngestError extends Error {}
+
+/** Sends what this module has put together. */
 interface Carrier {
   report(copies: ErrorCopy[], tags: Record<string, string>): void;
   timed(timing: Timing, endedAt: number): void;
@@ -143,7 +145,7 @@ class SentryTracker implements ErrorTracker {
 
   report(error: unknown, { requestId, route, job }: ErrorContext = {}): void {
     if (this.#isStorm()) return;
-    // Copied now: what is thrown may change, or hold on to a whole request.
+    // Copied now: the error may change, or keep a whole request in memory.
     const copies = errorCopies(error);
     const kind = copies[0]?.kind;
     const tags = {
@@ -152,14 +154,14 @@ class SentryTracker implements ErrorTracker {
       ...(job === undefined ? {} : { job: redactStart(job, 200) }),
       ...(kind === undefined ? {} : { error_kind: kind }),
     };
-    this.#tell((carrier) => carrier.report(copies, tags));
+    this.#send((carrier) => carrier.report(copies, tags));
   }
 
   timed(timing: Timing): void {
     const { sampleRate, random, clock } = this.#options;
     if (random() >= sampleRate) return;
     const endedAt = clock();
-    this.#tell((carrier) => carrier.timed(timing, endedAt));
+    this.#send((carrier) => carrier.timed(timing, endedAt));
   }
 
   async monitored<T>(job: MonitoredJob, run: () => Promise<T>): Promise<T> {
@@ -168,10 +170,10 @@ class SentryTracker implements ErrorTracker {
     const end = (status: "ok" | "error") => {
       const durationMs = performance.now() - startedAt;
       const duration = durationMs / SECOND_MS;
-      this.#tell((carrier) => carrier.checkIn(job, { checkInId, status, duration }));
+      this.#send((carrier) => carrier.checkIn(job, { checkInId, status, duration }));
       this.timed({ name: job.name, kind: "job", durationMs, isOk: status === "ok" });
     };
-    this.#tell((carrier) => carrier.checkIn(job, { checkInId, status: "in_progress" }));
+    this.#send((carrier) => carrier.checkIn(job, { checkInId, status: "in_progress" }));
     try {
       const result = await run();
       end("ok");
@@ -184,14 +186,11 @@ class SentryTracker implements ErrorTracker {
   }
 
   async flush(ms: number): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const timeUp = new Promise<void>((done) => timer = setTimeout(done, ms));
-    const allTold = async () => {
+    const allSent = async () => {
       await this.#loading;
       while (this.#sending.size > 0) await Promise.all(this.#sending);
     };
-    await Promise.race([allTold(), timeUp]);
-    clearTimeout(timer);
+    await withDeadline(allSent(), ms, () => {});
   }
 
   #isStorm(): boolean {
@@ -201,17 +200,17 @@ class SentryTracker implements ErrorTracker {
     return ++this.#reports > REPORTS_PER_MINUTE_MAX;
   }
 
-  /** Now if it can be, else when the SDK is there; what fails is lost. */
-  #tell(what: (carrier: Carrier) => void): void {
-    if (this.#carrier) return this.#attempt(() => what(this.#carrier!));
+  /** Sends now, or when the SDK is loaded; a report that fails is lost. */
+  #send(action: (carrier: Carrier) => void): void {
+    if (this.#carrier) return this.#attempt(() => action(this.#carrier!));
     if (this.#carrier === null || this.#waiting.length >= WAITING_MAX) return;
-    this.#waiting.push(what);
+    this.#waiting.push(action);
     this.start();
   }
 
-  #attempt(tell: () => void): void {
+  #attempt(action: () => void): void {
     try {
-      tell();
+      action();
     } catch (error) {
       this.#noteFailure(error);
     }
@@ -221,7 +220,7 @@ class SentryTracker implements ErrorTracker {
     try {
       const carrier = await loadSentry(this.#options, (request) => this.#track(request));
       this.#carrier = carrier;
-      for (const what of this.#waiting) this.#attempt(() => what(carrier));
+      for (const action of this.#waiting) this.#attempt(() => action(carrier));
     } catch (error) {
       this.#carrier = null;
       this.#noteFailure(error);
@@ -240,16 +239,17 @@ class SentryTracker implements ErrorTracker {
     return request;
   }
 
-  /** Once until it works again. The message may hold the DSN, and is not told. */
+  /** Logs the first failure after a success. Other errors' messages may contain the DSN. */
   #noteFailure(error: unknown): void {
     if (this.#isFailing) return;
     this.#isFailing = true;
-    const reason = error instanceof Error ? error.name : typeof error;
+    const name = error instanceof Error ? error.name : typeof error;
+    const reason = error instanceof IngestError ? error.message : name;
     this.#options.log.warn("error_tracking.failed", { reason });
   }
 }
 
-/** Loads the SDK, and only now. */
+/** Loads the SDK. */
 async function loadSentry(
   { dsn, environment, release }: Options,
   track: <T>(request: Promise<T>) => Promise<T>,
@@ -266,7 +266,7 @@ async function loadSentry(
         transport,
         ({ body }) => track(send(transport.url, transport.headers ?? {}, body)),
       ),
-    // The SDK adds what it finds; this is what we put into it.
+    // The SDK adds what it finds; only our own fields pass.
     beforeSend: (event) => ({ ...essence(event), type: undefined }),
     beforeSendTransaction: (event) => ({ ...essence(event), type: "transaction" }),
   });
@@ -279,7 +279,7 @@ async function loadSentry(
     timed: (timing, endedAt) => void client.captureEvent(transactionOf(timing, endedAt), {}, scope),
     checkIn: ({ name, schedule, timeLimitMs }, checkIn) =>
       void client.captureCheckIn(
-        // What is in progress has no duration, and what has one is not.
+        // A check-in has a duration only when it has ended.
         { ...checkIn, monitorSlug: name } as Parameters<typeof client.captureCheckIn>[0],
         {
           schedule: { type: "crontab", value: schedule },
@@ -312,8 +312,17 @@ function essence<E extends Essence>(event: E) {
   const { event_id, timestamp, start_timestamp, platform, level, transaction } = event;
   const { environment, release, tags, exception, contexts, sdk } = event;
   const kept = {
-    ...{ event_id, timestamp, start_timestamp, platform, level, transaction },
-    ...{ environment, release, tags, exception, sdk },
+    event_id,
+    timestamp,
+    start_timestamp,
+    platform,
+    level,
+    transaction,
+    environment,
+    release,
+    tags,
+    exception,
+    sdk,
     contexts: {
       ...(contexts?.trace ? { trace: contexts.trace } : {}),
       runtime: { name: "deno", version: Deno.version.deno },
@@ -324,7 +333,7 @@ function essence<E extends Essence>(event: E) {
   ) as Pick<E, keyof E & keyof Essence>; // a selection of what it had
 }
 
-/** From the first cause to what was thrown in the end. */
+/** From the first cause to the error that was thrown. */
 function exceptionOf(copies: ErrorCopy[]) {
   const values = copies.map(({ name, message, frames }, i) => ({
     type: name,
@@ -366,7 +375,7 @@ function newHexId(now: number): string {
   return newId(now).replaceAll("-", "");
 }
 
-/** One request to the ingest. @throws when it does not answer in time */
+/** One request to the ingest. @throws {IngestError} if it does not answer, or redirects */
 async function send(
   url: string,
   headers: Record<string, string>,
@@ -374,25 +383,23 @@ async function send(
 ): Promise<
   { statusCode: number; headers: Record<"x-sentry-rate-limits" | "retry-after", string | null> }
 > {
-  const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), SEND_MS);
-  try {
-    const answer = await fetch(url, {
-      method: "POST",
-      headers,
-      body: body as BodyInit,
-      redirect: "error",
-      signal: abort.signal,
-    });
-    await answer.body?.cancel();
-    return {
-      statusCode: answer.status,
-      headers: {
-        "x-sentry-rate-limits": answer.headers.get("x-sentry-rate-limits"),
-        "retry-after": answer.headers.get("retry-after"),
-      },
-    };
-  } finally {
-    clearTimeout(timer);
-  }
+  const result = await sendRequest({
+    url,
+    method: "POST",
+    headers,
+    body: typeof body === "string" ? body : new Uint8Array(body),
+    timeoutMs: SEND_MS,
+    // An event has an id, by which the ingest drops a duplicate.
+    isRepeatable: true,
+  });
+  if (!result.isAnswered) throw new IngestError(result.reason);
+  const { status: statusCode, headers: answered } = result;
+  if (statusCode >= 300 && statusCode < 400) throw new IngestError(`status ${statusCode}`);
+  return {
+    statusCode,
+    headers: {
+      "x-sentry-rate-limits": answered.get("x-sentry-rate-limits"),
+      "retry-after": answered.get("retry-after"),
+    },
+  };
 }

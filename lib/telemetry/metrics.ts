@@ -126,7 +126,7 @@ export class Metrics {
   /** Payments, by who takes the money and what they became. */
   readonly payments = new Counter("wetech_payments_total", "Payments that moved");
   /** Calls in a gateway's name, by what was made of them. */
-  readonly notifications = new Counter("wetech_gateway_calls_total", "Calls in a gateway's name");
+  readonly callbacks = new Counter("wetech_gateway_calls_total", "Calls in a gateway's name");
   readonly #gauges: Gauge[] = [];
 
   /** Adds what a request or a job asked of the store. */
@@ -153,7 +153,7 @@ export class Metrics {
       this.spam,
       this.jobs,
       this.payments,
-      this.notifications,
+      this.callbacks,
       this.messages,
       ...this.#gauges,
     ];

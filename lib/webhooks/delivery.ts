@@ -1,9 +1,9 @@
 /**
- * Webhooks about what happened: who wants which, what they say, and what is
- * learnt from each attempt. They follow the Standard Webhooks convention.
+ * Webhooks: who is subscribed to which events, their bodies, and the record of each attempt. They
+ * follow the Standard Webhooks convention.
  *
- * What is sent is thin: ids, numbers, amounts and states. Who wants to know more
- * asks for it with a key of its own, so nothing personal leaves by this door.
+ * Bodies are thin: ids, numbers, amounts and states. Receivers read the rest with an API key of
+ * their own, so a webhook carries no personal data.
  *
  * @module
  */
@@ -21,43 +21,57 @@ import type {
   WebhookSubscription,
 } from "../kv/webhook_records.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
-import type { DeliveryPolicy, NewMessage, Sender, Sent, Subscriber } from "../outbox/ports.ts";
+import type {
+  AttemptResult,
+  DeliveryPolicy,
+  NewMessage,
+  Sender,
+  Subscriber,
+} from "../outbox/ports.ts";
 import type { WebhookServices } from "./needs.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../time.ts";
 import { WEBHOOK_TIMEOUT_MS, type WebhookAnswer } from "./sender.ts";
-import { disabledAlert, putDisabled } from "./endpoints.ts";
+import { disabledAlert, putDisabled } from "./mod.ts";
 import { seal, unseal } from "../crypto/sealing.ts";
-import { openSecrets, placeOf, signedHeaders } from "./secrets.ts";
+import { openSecrets, sealPlaceOf, signedHeaders } from "./secrets.ts";
 
 /** Tried for about three days: two at the least, four at the most. */
 export const WEBHOOK_POLICY: DeliveryPolicy = {
-  // What became of it has to be noted as well.
+  // Time to record the result as well.
   timeoutMs: WEBHOOK_TIMEOUT_MS + 5 * SECOND_MS,
-  // So that a few slow endpoints leave room for the others.
+  // A few slow endpoints leave capacity for the others.
   atOnce: 4,
   backoffMs: [
-    ...[10 * SECOND_MS, 5 * MINUTE_MS, 30 * MINUTE_MS, 2 * HOUR_MS, 5 * HOUR_MS],
-    ...[10 * HOUR_MS, 14 * HOUR_MS, 20 * HOUR_MS, 24 * HOUR_MS, 24 * HOUR_MS],
+    10 * SECOND_MS,
+    5 * MINUTE_MS,
+    30 * MINUTE_MS,
+    2 * HOUR_MS,
+    5 * HOUR_MS,
+    10 * HOUR_MS,
+    14 * HOUR_MS,
+    20 * HOUR_MS,
+    24 * HOUR_MS,
+    24 * HOUR_MS,
   ],
-  giveUpMs: 3 * DAY_MS,
+  deadLetterAfterMs: 3 * DAY_MS,
 };
 
-/** What a trial says it is. */
+/** The event type of a trial message. */
 export const PING = "ping";
 
-/** An endpoint that takes nothing for so long is told nothing any more. */
+/** An endpoint that has failed for so long is disabled. */
 const FAILING_MAX_MS = 5 * DAY_MS;
-/** Attempts of the message at hand without which an endpoint is not given up: one slip is none. */
-const FAILING_TRIES_MIN = 4;
-/** For how long it can be looked up what became of a message, and sent again. */
+/** Failed attempts of one message before its endpoint is disabled: a single failure is no reason. */
+const FAILING_ATTEMPTS_MIN = 4;
+/** How long deliveries are listed and can be sent again. */
 const LOG_KEEP_MS = 30 * DAY_MS;
-/** Attempts that are shown of each. */
+/** Attempts kept of each delivery. */
 const LOG_ATTEMPTS_MAX = 12;
 const RECEIPT_KEEP_MS = 10 * MINUTE_MS;
 
 const BY_OUTBOX: Caller = { actor: "job:outbox", requestId: "outbox", idempotencyKey: null };
 
-/** Asks for a webhook to each endpoint that wants an event. One read. */
+/** Subscribes the enabled endpoints to their events. One read an event. */
 export function newWebhookSubscriber({ store }: Pick<WebhookServices, "store">): Subscriber {
   return { name: "webhook", messagesOf };
 
@@ -65,29 +79,35 @@ export function newWebhookSubscriber({ store }: Pick<WebhookServices, "store">):
     const directory = await store.get(keys.webhookDirectory);
     if (!directory) return [];
     return directory.subscriptions.flatMap((subscription) =>
-      typesOf(event).filter((type) => wants(subscription, type)).map((type) => ({
-        ...{ kind: "webhook", type, to: subscription.id, lane: subscription.id } as const,
+      typesOf(event).filter((type) => isSubscribed(subscription, type)).map((type) => ({
+        kind: "webhook" as const,
+        type,
+        to: subscription.id,
+        lane: subscription.id,
         isOrdered: true,
       }))
     );
   }
 }
 
-/** A lead that became an invoice at once is one event, and two to those who are told. */
+/** A lead with an invoice is one event in the store, and two for subscribers. */
 function typesOf({ type, subject }: OutboxEvent): OutboxEvent["type"][] {
   return type === "lead.created" && subject.invoiceId !== undefined
     ? [type, "invoice.issued"]
     : [type];
 }
 
-function wants({ isEnabled, eventTypes }: WebhookSubscription, type: OutboxEvent["type"]): boolean {
+function isSubscribed(
+  { isEnabled, eventTypes }: WebhookSubscription,
+  type: OutboxEvent["type"],
+): boolean {
   return isEnabled && (eventTypes.includes("*") || eventTypes.includes(type));
 }
 
-/** What an event says of a lead, which is not of its invoice. */
+/** Fields of a lead that are not in the event of its invoice. */
 const LEAD_FACTS = new Set(["source", "productId", "hasEmail"]);
 
-/** What a message says: for each attempt the same bytes. */
+/** The body of a message: the same bytes in each attempt. */
 export function webhookBody({ type, at, subject, data }: OutboxMessage): string {
   const facts = Object.entries({ ...data, ...subject })
     .filter(([name]) => type !== "invoice.issued" || !LEAD_FACTS.has(name))
@@ -96,27 +116,27 @@ export function webhookBody({ type, at, subject, data }: OutboxMessage): string 
 }
 
 /**
- * Sends a webhook. Two reads side by side; one read and one commit to note what came of it, in
- * the log of the endpoint's deliveries and, if it changed, in how the endpoint is.
+ * Sends webhooks. Two reads side by side; one read and one commit to record the attempt in the
+ * delivery log and, if it changed, the state of the endpoint.
  */
 export function newWebhookMessageSender(services: WebhookServices): Sender {
   const { store, config, clock, webhookSender } = services;
   return { policy: WEBHOOK_POLICY, send };
 
-  async function send(message: OutboxMessage, signal: AbortSignal): Promise<Sent> {
+  async function send(message: OutboxMessage, signal: AbortSignal): Promise<AttemptResult> {
     const id = message.to;
     const [found, kept] = await Promise.all([
       store.get(keys.webhook(id)),
       store.get(keys.webhookSecrets(id)),
     ]);
-    if (!found || found.deletedAt !== null) return { state: "moot", reason: "no such webhook" };
-    // Whoever enables it will want to try it before.
+    if (!found || found.deletedAt !== null) return { state: "skipped", reason: "no such webhook" };
+    // Operators try an endpoint before they enable it.
     if (!found.isEnabled && message.type !== PING) {
-      return { state: "moot", reason: "the webhook is disabled" };
+      return { state: "skipped", reason: "the webhook is disabled" };
     }
     const opened = await openSecrets(config, id, kept ?? { secrets: [] }, clock());
     if (opened.secrets.length === 0) {
-      return { state: "failed", reason: "its secret cannot be read", isLaneDown: true };
+      return { state: "failed", reason: "its secret cannot be decrypted", isLaneDown: true };
     }
     const body = webhookBody(message);
     const startedAt = performance.now();
@@ -129,47 +149,47 @@ export function newWebhookMessageSender(services: WebhookServices): Sender {
         "user-agent": "WeTech-Webhooks/1",
       },
     }, signal);
-    const sent = sentOf(answer);
+    const sent = resultOf(answer);
     const attempt = {
       at: isoTime(clock()),
       status: answer.isAnswered ? answer.status : null,
       reason: sent.state === "sent" ? null : sent.reason,
       ms: Math.round(performance.now() - startedAt),
     };
-    const disabled = await learn(services, message, attempt);
+    const disabled = await recordAttempt(services, message, attempt);
     if (opened.isOldKey && kept) await reseal(services, id, kept);
-    if (disabled) return { state: "moot", reason: attempt.reason ?? "the webhook is disabled" };
-    // Somebody waits to see what comes of a trial.
+    if (disabled) return { state: "skipped", reason: attempt.reason ?? "the webhook is disabled" };
+    // An operator waits for the result of a trial: it is not retried.
     return message.type === PING && sent.state === "failed"
-      ? { state: "moot", reason: sent.reason }
+      ? { state: "skipped", reason: sent.reason }
       : sent;
   }
 }
 
-/** What an endpoint answers to whatever it is sent. */
-const OF_ALL = new Set([401, 403, 404, 405, 410, 429, 502, 503, 504]);
+/** Statuses that concern the endpoint and not the message. */
+const ENDPOINT_STATUSES = new Set([401, 403, 404, 405, 410, 429, 502, 503, 504]);
 
-/** What an answer means for the message. */
-function sentOf(answer: WebhookAnswer): Exclude<Sent, { state: "moot" | "refused" }> {
+/** The result of an attempt by its answer. */
+function resultOf(answer: WebhookAnswer): Exclude<AttemptResult, { state: "skipped" | "refused" }> {
   if (!answer.isAnswered) return { state: "failed", reason: answer.reason, isLaneDown: true };
   const { status, retryAfterMs } = answer;
   if (status >= 200 && status < 300) return { state: "sent" };
   return {
     state: "failed",
     reason: `status ${status}`,
-    isLaneDown: status < 400 || OF_ALL.has(status),
+    isLaneDown: status < 400 || ENDPOINT_STATUSES.has(status),
     ...(retryAfterMs === null ? {} : { retryAfterMs }),
   };
 }
 
-/** Notes an attempt. @returns Whether it ended the endpoint's time */
-async function learn(
+/** Records an attempt. @returns Whether it disabled the endpoint */
+async function recordAttempt(
   services: WebhookServices,
   message: OutboxMessage,
   attempt: WebhookAttempt,
 ): Promise<boolean> {
   try {
-    const disabled = await noteAttempt(services, message, attempt);
+    const disabled = await putAttempt(services, message, attempt);
     if (!disabled) return false;
     const { id, disabledReason } = disabled;
     services.log.warn("webhook.disabled", { webhookId: id, reason: disabledReason });
@@ -179,19 +199,19 @@ async function learn(
       title: "A webhook was disabled",
       detail: disabledReason === "gone"
         ? `${id} answered that it is gone (410)`
-        : `${id} has taken nothing for 5 days; the last time: ${attempt.reason ?? "unknown"}`,
+        : `${id} has accepted nothing for 5 days; last failure: ${attempt.reason ?? "unknown"}`,
       quietMs: null,
     });
     return true;
   } catch (error) {
-    // It was taken or not, whether that could be noted or not.
+    // The result of the attempt holds, recorded or not.
     services.log.warn("webhook.not_noted", { messageId: message.id, error });
     return false;
   }
 }
 
-/** @returns The endpoint if this attempt had it disabled */
-async function noteAttempt(
+/** @returns The endpoint if this attempt disabled it */
+async function putAttempt(
   services: WebhookServices,
   message: OutboxMessage,
   attempt: WebhookAttempt,
@@ -214,7 +234,7 @@ async function noteAttempt(
     }
     if (!endpoint.isEnabled) return null;
     const failing = found.failing ?? { since: now };
-    const reason = whyDisabled(failing, message, { attempt, now });
+    const reason = disabledReasonOf(failing, message, { attempt, now });
     if (reason === null) {
       if (!found.failing) writes.set(reads.failing, failing);
       return null;
@@ -224,14 +244,14 @@ async function noteAttempt(
   }, { operation: operationOf(BY_OUTBOX, "webhook.note", null, { now, keepMs: RECEIPT_KEEP_MS }) });
 }
 
-/** Whether a failed attempt is one too many. */
-function whyDisabled(
+/** Why a failed attempt disables the endpoint; null if it does not. */
+function disabledReasonOf(
   { since }: WebhookFailing,
   { attempts, attemptsBefore }: OutboxMessage,
   { attempt, now }: { attempt: WebhookAttempt; now: number },
 ): WebhookDisabledReason | null {
   if (attempt.status === 410) return "gone";
-  const isLong = now - since >= FAILING_MAX_MS && attempts - attemptsBefore >= FAILING_TRIES_MIN;
+  const isLong = now - since >= FAILING_MAX_MS && attempts - attemptsBefore >= FAILING_ATTEMPTS_MIN;
   return isLong ? "failing" : null;
 }
 
@@ -242,25 +262,27 @@ function withAttempt(
   now: number,
 ): WebhookDelivery {
   return {
-    ...{ id, type, at },
+    id,
+    type,
+    at,
     attempts: (before?.attempts ?? 0) + 1,
     lastAttempts: [...before?.lastAttempts ?? [], attempt].slice(-LOG_ATTEMPTS_MAX),
     exp: now + LOG_KEEP_MS,
   };
 }
 
-/** Seals an endpoint's secrets with the present key, before the one before it is forgotten. */
+/** Seals an endpoint's secrets with the current key, before the previous one is removed. */
 async function reseal(services: WebhookServices, id: string, kept: WebhookSecrets): Promise<void> {
   const { config, clock, log } = services;
   const now = clock();
   try {
     const secrets = await Promise.all(kept.secrets.map(async (one) => {
-      const opened = await unseal(config, placeOf(id), one.sealed);
-      return opened ? { ...one, sealed: await seal(config, placeOf(id), opened.text) } : one;
+      const opened = await unseal(config, sealPlaceOf(id), one.sealed);
+      return opened ? { ...one, sealed: await seal(config, sealPlaceOf(id), opened.text) } : one;
     }));
     const reads = { kept: keys.webhookSecrets(id) };
     await transact(services, reads, (found, writes) => {
-      // Rotated or deleted meanwhile, there is nothing to be kept.
+      // Secrets that were rotated or deleted meanwhile stay as they are.
       if (JSON.stringify(found.kept) === JSON.stringify(kept)) writes.set(reads.kept, { secrets });
       return null;
     }, {

@@ -1,5 +1,5 @@
 /**
- * What became of an endpoint's webhooks, and sending some of them again.
+ * The delivery log of an endpoint, redelivery, and trial messages.
  *
  * @module
  */
@@ -15,32 +15,32 @@ import { putMessage } from "../outbox/states.ts";
 import { listEntities, type Page, type PageRequest } from "../entities/page.ts";
 import type { WebhookServices } from "./needs.ts";
 import { isoTime } from "../time.ts";
-import { expectKnown, getWebhook } from "./endpoints.ts";
+import { expectKnown, getWebhook } from "./mod.ts";
 import { PING } from "./delivery.ts";
 
 export type { WebhookAttempt } from "../kv/webhook_records.ts";
 
 /** A message to an endpoint, as operators see it. */
 export interface Delivery {
-  /** Which the receiver knows as `webhook-id`. */
+  /** The receiver sees it as `webhook-id`. */
   messageId: string;
   /** The event type, or `ping`. */
   type: string;
-  /** When that happened, ISO 8601. */
+  /** The time of the event, ISO 8601. */
   at: string;
-  /** How far it has come. */
+  /** Its state in the outbox. */
   status: MessageStatus;
-  /** When it is tried next, ISO 8601; null if it is not. */
+  /** The next attempt, ISO 8601; null for none. */
   nextAttemptAt: string | null;
-  /** How often it was tried. */
+  /** Attempts so far. */
   attempts: number;
-  /** The last attempts, in order. */
+  /** The last attempts, oldest first. */
   lastAttempts: WebhookAttempt[];
 }
 
 /**
- * What an endpoint was sent within 30 days, newest event first; what was not
- * tried yet is in the outbox only. Three reads, and one for each five entries.
+ * Deliveries to an endpoint in the last 30 days, newest event first; messages without an attempt
+ * are in the outbox only. Three reads, and one for each five entries.
  *
  * @throws {AppError} `not_found`; `malformed` on a cursor that is not of this list
  */
@@ -66,11 +66,10 @@ export async function listDeliveries(
 }
 
 /**
- * Has an endpoint sent a message again that it was sent before, whatever became
- * of it, under the same id; or now, what waits for its next attempt.
+ * Sends a message again under the same id, whatever its state; one that waits for its next attempt
+ * is sent now.
  *
- * @throws {AppError} `not_found`, or `conflict` while it is being sent or the
- * endpoint is disabled
+ * @throws {AppError} `not_found`; `conflict` while it is being sent or the endpoint is disabled
  */
 export async function redeliver(
   services: WebhookServices,
@@ -80,15 +79,17 @@ export async function redeliver(
   const endpoint = await getWebhook(services, id);
   const { kind, to } = await getMessage(services, messageId);
   if (kind !== "webhook" || to !== id) throw new AppError("not_found", "No such message");
-  if (!endpoint.isEnabled) throw new AppError("conflict", "The webhook is disabled");
+  if (!endpoint.isEnabled) {
+    throw new AppError("conflict", "Cannot redeliver: the webhook is disabled");
+  }
   const message = await retryMessage(services, messageId, by);
   const delivery = await services.store.get(keys.webhookDelivery(id, messageId));
   return deliveryOf(delivery ?? untried(message), message);
 }
 
 /**
- * Has an endpoint sent a trial, once, even if it is disabled. What comes of it is
- * among its deliveries a moment later.
+ * Sends a trial message to an endpoint, once, even if it is disabled. The result is in its delivery
+ * log a moment later.
  *
  * @throws {AppError} `not_found`
  */
@@ -108,19 +109,23 @@ export async function pingWebhook(
 }
 
 function untried({ id, type, at }: OutboxMessage): WebhookDelivery {
-  return { ...{ id, type, at }, attempts: 0, lastAttempts: [], exp: 0 };
+  return { id, type, at, attempts: 0, lastAttempts: [], exp: 0 };
 }
 
 function deliveryOf(
   { id, type, at, attempts, lastAttempts }: WebhookDelivery,
   message: OutboxMessage | null,
 ): Delivery {
-  // What is kept no longer has ended.
+  // A message that is not stored any more has ended.
   const wasTaken = lastAttempts.at(-1)?.reason === null;
   const status = message?.status ?? (wasTaken ? "sent" : "dead");
   return {
-    ...{ messageId: id, type, at, status },
+    messageId: id,
+    type,
+    at,
+    status,
     nextAttemptAt: message?.status === "pending" ? isoTime(message.dueAt) : null,
-    ...{ attempts, lastAttempts },
+    attempts,
+    lastAttempts,
   };
 }

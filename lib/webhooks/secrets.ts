@@ -1,5 +1,5 @@
 /**
- * What signs webhooks, by the Standard Webhooks convention
+ * Secrets and signatures of webhooks, by the Standard Webhooks convention
  * (github.com/standard-webhooks/standard-webhooks), sealed for its endpoint.
  *
  * @module
@@ -12,17 +12,17 @@ import { type SealConfig, type SealPlace, unseal } from "../crypto/sealing.ts";
 
 const PREFIX = "whsec_";
 
-/** A new secret as receivers are told it: `whsec_` and 32 random bytes in base64. */
+/** A new secret as its receiver gets it: `whsec_` and 32 random bytes in base64. */
 export function newWebhookSecret(): string {
   return PREFIX + Buffer.from(newSecret(), "base64url").toString("base64");
 }
 
-/** Where an endpoint's secrets are sealed. */
-export function placeOf(endpointId: string): SealPlace {
+/** What an endpoint's secrets are bound to when sealed. */
+export function sealPlaceOf(endpointId: string): SealPlace {
   return { purpose: "webhook secret", label: endpointId };
 }
 
-/** The secrets that sign at the moment, the present one first, and whether all are sealed with the present key. */
+/** The valid secrets, the current one first, and whether one is sealed with the previous key. */
 export async function openSecrets(
   config: SealConfig,
   endpointId: string,
@@ -31,7 +31,7 @@ export async function openSecrets(
 ): Promise<{ secrets: string[]; isOldKey: boolean }> {
   const valid = secrets.filter(({ until }) => until === null || until > now);
   const opened = await Promise.all(
-    valid.map(({ sealed }) => unseal(config, placeOf(endpointId), sealed)),
+    valid.map(({ sealed }) => unseal(config, sealPlaceOf(endpointId), sealed)),
   );
   const known = opened.filter((one) => one !== null);
   return {
@@ -40,17 +40,17 @@ export async function openSecrets(
   };
 }
 
-/** What is signed. */
+/** A webhook to sign. */
 export interface Signed {
-  /** The message. */
+  /** The message's id. */
   id: string;
-  /** When it is sent, milliseconds UTC. */
+  /** The time of the attempt, milliseconds UTC. */
   now: number;
-  /** As it is sent. */
+  /** The body as it is sent. */
   body: string;
 }
 
-/** The headers by which a receiver knows that a webhook is ours, new, and which one it is. */
+/** Headers that prove origin, time and identity of a webhook to its receiver. */
 export function signedHeaders(
   secrets: readonly string[],
   { id, now, body }: Signed,

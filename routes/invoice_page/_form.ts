@@ -1,5 +1,5 @@
 /**
- * What the form to pay says, read from a body that anybody may have made up.
+ * Parses the payment form from an untrusted body.
  *
  * @module
  */
@@ -8,29 +8,29 @@ import { normalizePhone } from "../../lib/contact.ts";
 import { sha256, toBase64Url } from "../../lib/digest.ts";
 import type { PayProblem } from "../../lib/documents/texts.ts";
 import { AppError } from "../../lib/errors.ts";
-import type { GatewayName, MobileProvider } from "../../lib/payments/checkout.ts";
+import type { GatewayName, MobileProvider } from "../../lib/payments/mod.ts";
 import type { Services } from "../../lib/app/services.ts";
 import type { AppEnv } from "../_env.ts";
 import { PROVIDERS } from "./_pay_view.ts";
 
 const FORM_TYPE = /^application\/x-www-form-urlencoded\s*(;|$)/i;
 const ATTEMPT = /^[\w-]{8,40}$/;
-/** What of a field is shown again. */
+/** Longest part of a field that is kept and shown again, in characters. */
 const FIELD_MAX = 40;
 
-/** The fields as they were sent. */
+/** The fields as sent. */
 export interface PayFields {
   gateway: string;
-  /** Another one on each page that is shown. */
+  /** Differs on every rendered page. */
   attempt: string;
   phone: string;
   provider: string;
 }
 
-/** How somebody wants to pay. */
+/** The payer's choice. */
 export interface PayChoice {
   gateway: GatewayName;
-  /** For mobile money: E.164. */
+  /** For mobile money, E.164. */
   phone?: string;
   /** For mobile money. */
   provider?: MobileProvider;
@@ -39,7 +39,10 @@ export interface PayChoice {
 /** The fields of a form. @throws {AppError} `unsupported_media_type` */
 export async function readPayFields(c: Context<AppEnv>): Promise<PayFields> {
   if (!FORM_TYPE.test(c.req.header("content-type") ?? "")) {
-    throw new AppError("unsupported_media_type", "Send the form of the page");
+    throw new AppError(
+      "unsupported_media_type",
+      "Content-Type must be application/x-www-form-urlencoded",
+    );
   }
   const fields = new URLSearchParams(await c.req.text());
   const field = (name: string) => fields.get(name)?.trim().slice(0, FIELD_MAX) ?? "";
@@ -51,7 +54,7 @@ export async function readPayFields(c: Context<AppEnv>): Promise<PayFields> {
   };
 }
 
-/** What the fields mean, or what is wrong with them. */
+/** The payer's choice, or the problem of the fields. */
 export async function readPayChoice(
   { gateways, config }: Services,
   { gateway: name, attempt, phone: text, provider }: PayFields,
@@ -65,7 +68,7 @@ export async function readPayChoice(
   return { gateway: gateway.name, phone, provider };
 }
 
-/** Names the intent: pressing the button twice on one page is one payment. */
+/** The idempotency key: pressing the button twice on one page is one payment. */
 export function keyOf(invoiceId: string, { attempt }: PayFields, choice: PayChoice): string {
   const { gateway, phone = "", provider = "" } = choice;
   const text = JSON.stringify([invoiceId, attempt, gateway, phone, provider]);

@@ -1,5 +1,5 @@
 /**
- * The invoice as HTML. It needs no script, loads nothing, and fits a small screen.
+ * The invoice page as HTML: without scripts, loads nothing, fits small screens.
  *
  * @module
  */
@@ -14,28 +14,28 @@ import { LANGUAGE_NAMES, LANGUAGES } from "../../lib/languages.ts";
 import { type PayView, type PayWay, PROVIDERS } from "./_pay_view.ts";
 import { STYLE } from "./_style.ts";
 
-/** What was wrong with the form that was sent, and what was in it. */
+/** The problem of a submitted form, and its fields. */
 export interface FormProblem {
   problem: PayProblem;
-  /** Of `too_often`. */
+  /** Waiting time of `too_often`. */
   minutes: number;
   phone: string;
   provider: string;
 }
 
-/** All that the page shows. */
+/** Everything that the page shows. */
 export interface PageProps {
   document: InvoiceDocument;
   pay: PayView;
-  /** The buyer asked for the ways to pay while an attempt is being checked. */
+  /** The buyer asked for the payment options while an attempt is being checked. */
   isPayingAgain: boolean;
-  /** Null unless the page answers a form. */
+  /** Null unless the page responds to a form. */
   formProblem: FormProblem | null;
   /** `/i/` and the token. */
   path: string;
-  /** Names what is begun on this page, so that it is begun once. */
+  /** Identifies the payment started on this page, so that it is started once. */
   attempt: string;
-  /** Of the style sheet. */
+  /** Nonce of the style sheet. */
   nonce: string;
 }
 
@@ -74,7 +74,7 @@ export function Page(props: PageProps) {
           <h1>{title}</h1>
           <p>{texts.billTo}: {document.buyer}</p>
           <p class="soft">
-            {document.facts.map(([label, value]) => `${label}: ${value}`).join(" · ")}
+            {document.facts.map(factOf).join(" · ")}
           </p>
           <State {...props} texts={texts} />
           <Lines document={document} />
@@ -99,7 +99,7 @@ export function Page(props: PageProps) {
             <p>{[seller.name, ...seller.lines].join(" · ")}</p>
             {seller.phone !== null && (
               <p>
-                <Ring phone={seller.phone} text={texts.questions} />
+                <PhoneLink phone={seller.phone} text={texts.questions} />
               </p>
             )}
           </footer>
@@ -109,8 +109,13 @@ export function Page(props: PageProps) {
   );
 }
 
-/** A number that a phone rings at a touch, within a sentence. */
-function Ring({ phone, text }: { phone: string; text: string }) {
+/** A label and its value, which stay on one line of a small screen. */
+function factOf([label, value]: [label: string, value: string]): string {
+  return `${label}: ${value}`.replaceAll(" ", "\u00a0");
+}
+
+/** A sentence with a number that a phone calls on touch. */
+function PhoneLink({ phone, text }: { phone: string; text: string }) {
   const [before = "", after = ""] = text.split("{phone}");
   return (
     <>
@@ -121,7 +126,7 @@ function Ring({ phone, text }: { phone: string; text: string }) {
   );
 }
 
-/** Looks again by itself: at the page's own address, since a form may have led here. */
+/** Reloads automatically, from the page's own address, since a form may have led here. */
 function Refresh({ document, pay, isPayingAgain, formProblem, path }: PageProps) {
   if (pay.refreshS === null || isPayingAgain || formProblem) return null;
   const url = `${path}?lang=${document.language}`;
@@ -131,13 +136,13 @@ function Refresh({ document, pay, isPayingAgain, formProblem, path }: PageProps)
 function State(
   { document, pay, formProblem, texts, ...page }: PageProps & { texts: InvoiceTexts },
 ) {
-  const { state, stateWords, stateNote, owed } = document;
+  const { state, stateLabel, stateNote, owed } = document;
   const isPayable = pay.ways.some(({ refusal }) => refusal === null);
   const asksToPay = isPayable && (pay.refreshS === null || page.isPayingAgain || formProblem);
   return (
     <>
       <div class={`state ${state}`}>
-        <b>{stateWords}</b>
+        <b>{stateLabel}</b>
         {owed !== null && <strong>{owed}</strong>}
         {stateNote}
       </div>
@@ -146,9 +151,9 @@ function State(
           {fill(texts.problems[formProblem.problem], { minutes: formProblem.minutes })}
         </p>
       )}
-      {!formProblem && pay.notice !== null && (
+      {!formProblem && pay.status !== null && (
         <div class="state note" role="status">
-          <Notice pay={pay} texts={texts} again={`${page.path}?lang=${document.language}`} />
+          <PaymentStatus pay={pay} texts={texts} again={`${page.path}?lang=${document.language}`} />
         </div>
       )}
       {asksToPay && (
@@ -160,14 +165,16 @@ function State(
   );
 }
 
-function Notice({ pay, texts, again }: { pay: PayView; texts: InvoiceTexts; again: string }) {
-  switch (pay.notice) {
+function PaymentStatus(
+  { pay, texts, again }: { pay: PayView; texts: InvoiceTexts; again: string },
+) {
+  switch (pay.status) {
     case "checking_online":
     case "checking_phone":
       return (
         <>
           <b>{texts.checking}</b>
-          {pay.notice === "checking_phone" ? texts.checkingPhone : texts.checkingOnline}{" "}
+          {pay.status === "checking_phone" ? texts.checkingPhone : texts.checkingOnline}{" "}
           {texts.refreshes} <a href={again}>{texts.checkAgain}</a>
         </>
       );
@@ -178,7 +185,7 @@ function Notice({ pay, texts, again }: { pay: PayView; texts: InvoiceTexts; agai
     case null:
       return null;
     default:
-      return pay.notice satisfies never;
+      return pay.status satisfies never;
   }
 }
 

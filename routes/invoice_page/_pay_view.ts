@@ -1,16 +1,16 @@
 /**
- * What the page says about paying: how the last attempt stands, which ways there
- * are, and when to look again. Pure.
+ * The payment part of the page: status of the last attempt, payment options, refresh
+ * interval. Pure.
  *
  * @module
  */
 import type { Invoice } from "../../lib/invoices/mod.ts";
 import { owedMinor } from "../../lib/invoices/status.ts";
 import type { Money } from "../../lib/money.ts";
-import type { GatewayName, MobileProvider, Payment } from "../../lib/payments/checkout.ts";
+import type { GatewayName, MobileProvider, Payment } from "../../lib/payments/mod.ts";
 import { MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
 
-/** The networks of mobile money, as their customers know them. */
+/** Mobile money networks under their brand names. */
 export const PROVIDERS: Readonly<Record<MobileProvider, string>> = {
   Mpesa: "M-Pesa",
   Tigo: "Mixx by Yas (Tigo Pesa)",
@@ -19,32 +19,32 @@ export const PROVIDERS: Readonly<Record<MobileProvider, string>> = {
   Azampesa: "AzamPesa",
 };
 
-/** A gateway that is offered. */
+/** An offered gateway. */
 export interface Offer {
   readonly name: GatewayName;
   readonly isMobileMoney: boolean;
-  /** Why it cannot take an amount; null if it can. */
+  /** Why the gateway cannot accept an amount; null if it can. */
   refusalOf(amount: Money): string | null;
 }
 
-/** One way to pay. */
+/** A payment option. */
 export interface PayWay {
   gateway: GatewayName;
   isMobileMoney: boolean;
-  /** Why it is not for this invoice, in English; null if it is. */
+  /** Why the option is not available for this invoice, in English; null if it is. */
   refusal: string | null;
 }
 
-/** What the page says about paying. */
+/** The payment part of the page. */
 export interface PayView {
-  notice: "checking_online" | "checking_phone" | "failed" | "in_review" | null;
-  /** Seconds until the page looks again; null for not by itself. */
+  status: "checking_online" | "checking_phone" | "failed" | "in_review" | null;
+  /** Seconds until the page reloads; null for no automatic reload. */
   refreshS: number | null;
-  /** None when nothing is owed, or no gateway is configured. */
+  /** Empty if no balance is due or no gateway is configured. */
   ways: PayWay[];
 }
 
-/** How often the page looks again while an attempt is younger than that; then it is given up on. */
+/** Refresh interval by age of the attempt; none after the last. */
 const REFRESHES: readonly [youngerThanMs: number, everyMs: number][] = [
   [MINUTE_MS, 5 * SECOND_MS],
   [3 * MINUTE_MS, 10 * SECOND_MS],
@@ -53,7 +53,7 @@ const REFRESHES: readonly [youngerThanMs: number, everyMs: number][] = [
 ];
 
 /**
- * What to say.
+ * The payment part of the page.
  *
  * @param payments Newest first.
  * @param now Milliseconds UTC.
@@ -67,7 +67,7 @@ export function payViewOf(
   },
 ): PayView {
   const owed = { currency: invoice.currency, minor: owedMinor(invoice) };
-  if (owed.minor <= 0) return { notice: null, refreshS: null, ways: [] };
+  if (owed.minor <= 0) return { status: null, refreshS: null, ways: [] };
   const ways = Array.from(gateways, (gateway): PayWay => ({
     gateway: gateway.name,
     isMobileMoney: gateway.isMobileMoney,
@@ -76,12 +76,12 @@ export function payViewOf(
   const open = payments.find(({ status }) => status === "created" || status === "pending");
   const everyMs = open && refreshMs(now - Date.parse(open.createdAt));
   if (everyMs !== undefined) {
-    const notice = open?.payerPhone === null ? "checking_online" : "checking_phone";
-    return { notice, refreshS: everyMs / SECOND_MS, ways };
+    const status = open?.payerPhone === null ? "checking_online" : "checking_phone";
+    return { status, refreshS: everyMs / SECOND_MS, ways };
   }
   const isInReview = payments.some(({ status }) => status === "needs_review");
   const hasFailed = payments[0]?.status === "failed";
-  return { notice: isInReview ? "in_review" : hasFailed ? "failed" : null, refreshS: null, ways };
+  return { status: isInReview ? "in_review" : hasFailed ? "failed" : null, refreshS: null, ways };
 }
 
 function refreshMs(ageMs: number): number | undefined {

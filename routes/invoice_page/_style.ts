@@ -1,10 +1,10 @@
 /**
- * How the page looks: the only thing it loads, so it is small and within it.
+ * The style sheet of the page: inline, the only style it has, and small.
  *
  * @module
  */
 
-/** CSS, without what a reader of it would like and a slow line would not. */
+/** CSS, compact for slow connections. */
 export const STYLE = `
 *{box-sizing:border-box}
 body{margin:0;background:#eef1f4;color:#1b2330;font:1rem/1.5 system-ui,sans-serif}

@@ -1,12 +1,11 @@
 /**
- * | method | path            | who                     | answers                                |
- * | ------ | --------------- | ----------------------- | -------------------------------------- |
- * | GET    | `/i/:token`     | whoever has the address | 200, 304, 404                          |
- * | POST   | `/i/:token/pay` | whoever has the address | 303, 404, 409, 413, 415, 422, 429, 503 |
+ * | method | path            | who                | answers                                |
+ * | ------ | --------------- | ------------------ | -------------------------------------- |
+ * | GET    | `/i/:token`     | holder of the link | 200, 304, 404                          |
+ * | POST   | `/i/:token/pay` | holder of the link | 303, 404, 409, 413, 415, 422, 429, 503 |
  *
- * The invoice as its buyer sees it, and pays it; as a PDF with `.pdf` after the
- * token. The address is the only credential, so the page is stored nowhere, leaks to
- * nobody by Referer and loads nothing.
+ * The public invoice page with payment; a PDF with `.pdf` after the token. The link is
+ * the only credential, so the page is not cached, sends no Referer and loads nothing.
  *
  * @module
  */
@@ -20,7 +19,8 @@ import { invoiceIdOf, invoiceToken } from "../../lib/invoices/links.ts";
 import { getInvoice, type Invoice } from "../../lib/invoices/mod.ts";
 import { isLanguage, type Language, LANGUAGES } from "../../lib/languages.ts";
 import { passGuards } from "../../lib/entities/caller.ts";
-import { listPayments, startCheckout } from "../../lib/payments/checkout.ts";
+import { startCheckout } from "../../lib/payments/checkout.ts";
+import { listPayments } from "../../lib/payments/mod.ts";
 import type { Services } from "../../lib/app/services.ts";
 import { businessDate, MINUTE_MS } from "../../lib/time.ts";
 import type { AppEnv } from "../_env.ts";
@@ -33,7 +33,7 @@ import { type FormProblem, Page } from "./_page.tsx";
 import { payViewOf } from "./_pay_view.ts";
 
 const PDF = ".pdf";
-/** Longest Accept-Language that is looked at; what browsers send has a tenth of it. */
+/** Longest Accept-Language that is parsed; browsers send about a tenth of it. */
 const ACCEPT_MAX = 1_000;
 
 /** The public invoice page. */
@@ -61,7 +61,7 @@ export function invoicePage(services: Services): Hono<AppEnv> {
       const minutes = Math.max(1, Math.ceil(retryAfterMs / MINUTE_MS));
       const { phone, provider } = fields;
       const formProblem = { problem, minutes, phone, provider };
-      // As it is now: the attempt may have changed it.
+      // Read again: the attempt may have changed the invoice.
       const now = await getInvoice(services, invoice.id);
       return await answerPage(services, c, { invoice: now, language, formProblem });
     });
@@ -74,10 +74,10 @@ async function findInvoice(
   token: string,
 ): Promise<Invoice> {
   const id = invoiceIdOf(services.config, token);
-  // The same answer for a token that is not ours and an invoice that is not there.
+  // An invalid token and a missing invoice get the same response.
   const invoice = id === null ? null : await getInvoice(services, id).catch(orNull);
   if (invoice && invoice.status !== "draft" && invoice.number !== null) return invoice;
-  // Wrong guesses count against the address, whatever instance they reach.
+  // Wrong guesses count against the address, on all instances.
   countWrite(services, c, "invoice_link", byAddress(c, services));
   await passGuards(services, callerOf(c));
   throw new AppError("not_found", "No such invoice");
@@ -89,8 +89,8 @@ function orNull(error: unknown): null {
 }
 
 function languageOf({ config }: Services, c: Context<AppEnv>): Language {
-  const asked = c.req.query("lang");
-  if (isLanguage(asked)) return asked;
+  const requested = c.req.query("lang");
+  if (isLanguage(requested)) return requested;
   if ((c.req.header("accept-language")?.length ?? 0) > ACCEPT_MAX) return config.defaultLanguage;
   const preferred = accepts(c, {
     header: "Accept-Language",
@@ -140,18 +140,18 @@ async function answerPage(
   return c.html(`<!DOCTYPE html>${page}`);
 }
 
-/** Chrome holds the policy against where an answer to a form leads: to a gateway. */
+/** Chrome applies form-action to the redirect after a form too: to a gateway. */
 function formTargets({ config, gateways }: Services): string[] {
   if (gateways.size === 0) return [];
   return config.appEnv === "production" ? ["https:"] : ["https:", "http:"];
 }
 
 type PayOutcome =
-  /** Where the payer goes on; null for back to the page, which says how it stands. */
+  /** Where the payer continues; null for the invoice page, which shows the status. */
   | { location: string | null }
   | { status: 422 | 429 | 503; problem: PayProblem; retryAfterMs?: number | undefined };
 
-/** Starts a payment as a form wants it. What the payer can do something about is returned. */
+/** Starts a payment. Returns the problems that the payer can act on. */
 async function pay(
   services: Services,
   c: Context<AppEnv>,
@@ -164,8 +164,8 @@ async function pay(
     countWrite(services, c, "pay_invoice", invoice.id);
     if (choice.phone !== undefined) countWrite(services, c, "pay_phone", choice.phone);
     const by = { ...callerOf(c), idempotencyKey: keyOf(invoice.id, fields, choice) };
-    const wish = { ...choice, language };
-    const { redirectUrl } = await startCheckout(services, invoice.id, wish, by);
+    const request = { ...choice, language };
+    const { redirectUrl } = await startCheckout(services, invoice.id, request, by);
     return { location: redirectUrl };
   } catch (error) {
     if (error instanceof AppError) return outcomeOf(error);
@@ -173,11 +173,11 @@ async function pay(
   }
 }
 
-/** What to tell a payer of a failure. @throws {AppError} The one that is nobody's but ours */
+/** A failure as the payer sees it. @throws {AppError} The error itself if it is a defect */
 function outcomeOf(error: AppError): PayOutcome {
   const { kind, fields: [field], retryAfterMs } = error;
   switch (kind) {
-    // It is paid by now, or being paid.
+    // Already paid, or a payment is in progress.
     case "conflict":
       return { location: null };
     case "rate_limited":

@@ -1,23 +1,21 @@
 /**
- * | method | path                            | who            | answers                           |
- * | ------ | ------------------------------- | -------------- | --------------------------------- |
- * | GET    | `/api/v2/system/backups`        | `system:read`  | 200                               |
- * | POST   | `/api/v2/system/backups`        | `system:write` | 202, 400, 413, 415                |
- * | POST   | `/api/v2/system/restore-drills` | `system:write` | 202, 400, 409, 413, 415           |
- *
- * Where no storage is configured there are none of them. Asking is quick: the job
- * does it, within five minutes.
+ * Backups and restore drills under `/api/v2/system`. They do not exist unless a storage
+ * is configured. A request returns at once; the job starts within five minutes.
  *
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import {
-  askFor,
-  type BackupOverview,
-  hasBackups,
-  readBackupOverview,
-} from "../../lib/backup/job.ts";
 import type { Services } from "../../lib/app/services.ts";
+import {
+  requestJob,
+  BACKUP_PHASES,
+  type BackupOverview,
+  type DrillServices,
+  readBackupOverview,
+  REQUESTABLE_JOBS,
+  RESTORE_KINDS,
+} from "../../lib/backup/mod.ts";
+import { hasBackups } from "../../lib/backup/needs.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf } from "../_http.ts";
 import {
@@ -29,6 +27,7 @@ import {
   secured,
   Time,
 } from "../_openapi.ts";
+import { listAllRoute, routesOf } from "../_resource.ts";
 
 const BackupBody = z.object({
   id: z.string().openapi({ example: "2026-11-30T02-00-00-000Z-0a1b2c3d" }),
@@ -41,12 +40,12 @@ const BackupBody = z.object({
 const BackupRunBody = z.object({
   id: z.string(),
   startedAt: Time,
-  phase: z.enum(["scan", "log", "check", "manifest"]),
-  entries: z.int().openapi({ description: "Copied so far" }),
+  phase: z.enum(BACKUP_PHASES),
+  entries: z.int().openapi({ description: "Entries copied so far" }),
 }).openapi("BackupRun");
 const ProofBody = z.object({
   at: Time,
-  kind: z.enum(["drill", "restore"]),
+  kind: z.enum(RESTORE_KINDS),
   backupId: z.string(),
   pointInTime: Time,
   isProven: z.boolean(),
@@ -57,55 +56,69 @@ const ProofBody = z.object({
 }).openapi("RestoreProof");
 const OverviewBody = pageOf(BackupBody).extend({
   underWay: BackupRunBody.nullable(),
-  askedAt: Time.nullable().openapi({ description: "When one was asked for that is not there yet" }),
-  proofs: z.array(ProofBody).openapi({ description: "What restores and drills showed" }),
+  askedAt: Time.nullable().openapi({
+    description: "When a backup was requested that is not finished yet",
+  }),
+  proofs: z.array(ProofBody).openapi({ description: "Results of restores and drills" }),
 }).openapi("Backups");
-const WishBody = z.object({ job: z.enum(["backup", "restore_drill"]), askedAt: Time })
+const RequestBody = z.object({ job: z.enum(REQUESTABLE_JOBS), askedAt: Time })
   .openapi("AskedFor");
+
+/** The program with a configured storage. */
+type WithBackups = Services & DrillServices;
 
 /** The routes of backups under `/api/v2/system`. */
 export function backupRoutes(services: Services): OpenAPIHono<AppEnv> {
-  const routes = newRoutes();
-  if (!hasBackups(services)) return routes;
-  return routes.openapi(
-    createRoute({
-      method: "get",
-      path: "/backups",
-      tags: ["system"],
-      summary: "All verified backups, newest first, and how they are",
-      ...secured(services, "system:read"),
-      responses: { 200: jsonAnswer("All", OverviewBody), ...problems(401, 403) },
-    }),
-    async (c) => c.json(overviewBody(await readBackupOverview(services)), 200),
-  ).openapi(
-    createRoute({
-      method: "post",
-      path: "/backups",
-      tags: ["system"],
-      summary: "Ask for a backup of what is there now",
-      ...secured(services, "system:write"),
-      request: { headers: IdempotencyHeader },
-      responses: {
-        202: jsonAnswer("It is asked for, and begun within minutes", WishBody),
-        ...problems(400, 401, 403, 413, 415),
-      },
-    }),
-    async (c) => c.json(await askFor(services, "backup", callerOf(c)), 202),
-  ).openapi(
-    createRoute({
-      method: "post",
-      path: "/restore-drills",
-      tags: ["system"],
-      summary: "Ask that the newest backup be restored aside, and swept",
-      ...secured(services, "system:write"),
-      request: { headers: IdempotencyHeader },
-      responses: {
-        202: jsonAnswer("It is asked for, and begun within minutes", WishBody),
-        ...problems(400, 401, 403, 409, 413, 415),
-      },
-    }),
-    async (c) => c.json(await askFor(services, "restore_drill", callerOf(c)), 202),
-  );
+  if (!hasBackups(services)) return newRoutes();
+  return routesOf(services, addOverview, addRequestBackup, addRequestDrill);
+}
+
+function addOverview(routes: OpenAPIHono<AppEnv>, services: WithBackups): void {
+  const route = listAllRoute(services, {
+    path: "/backups",
+    tag: "system",
+    summary: "List verified backups, newest first, with the state of backups and drills",
+    scope: "system:read",
+    body: OverviewBody,
+  });
+  routes.openapi(route, async (c) => {
+    return c.json(overviewBody(await readBackupOverview(services)), 200);
+  });
+}
+
+function addRequestBackup(routes: OpenAPIHono<AppEnv>, services: WithBackups): void {
+  const route = createRoute({
+    method: "post",
+    path: "/backups",
+    tags: ["system"],
+    summary: "Request a backup now",
+    ...secured(services, "system:write"),
+    request: { headers: IdempotencyHeader },
+    responses: {
+      202: jsonAnswer("Requested; the backup starts within five minutes", RequestBody),
+      ...problems(400, 401, 403, 413, 415),
+    },
+  });
+  routes.openapi(route, async (c) => c.json(await requestJob(services, "backup", callerOf(c)), 202));
+}
+
+function addRequestDrill(routes: OpenAPIHono<AppEnv>, services: WithBackups): void {
+  const route = createRoute({
+    method: "post",
+    path: "/restore-drills",
+    tags: ["system"],
+    summary:
+      "Request a restore drill: restores the newest backup into a scratch store and checks it",
+    ...secured(services, "system:write"),
+    request: { headers: IdempotencyHeader },
+    responses: {
+      202: jsonAnswer("Requested; the drill starts within five minutes", RequestBody),
+      ...problems(400, 401, 403, 409, 413, 415),
+    },
+  });
+  routes.openapi(route, async (c) => {
+    return c.json(await requestJob(services, "restore_drill", callerOf(c)), 202);
+  });
 }
 
 function overviewBody(

@@ -1,7 +1,5 @@
 /**
- * | method | path                       | who             | answers            |
- * | ------ | -------------------------- | --------------- | ------------------ |
- * | GET    | `/api/v2/invoices/:id/pdf` | `invoices:read` | 200, 304, 404, 422 |
+ * The PDF of an invoice under `/api/v2/invoices/{id}/pdf`; that of a draft is marked as one.
  *
  * @module
  */
@@ -14,23 +12,23 @@ import { answerPdf, PDF_TYPE } from "../_invoice_pdf.ts";
 import { IdParam, newRoutes, problems, secured } from "../_openapi.ts";
 
 const Query = z.object({
-  lang: z.enum(LANGUAGES).optional().openapi({ description: "The shop's own when absent" }),
+  lang: z.enum(LANGUAGES).optional().openapi({ description: "Default: the shop's language" }),
 });
 const File = z.string().openapi({ format: "binary" });
 
-/** The PDFs under `/api/v2/invoices`; that of a draft is marked as one. */
+/** The PDF route under `/api/v2/invoices`. */
 export function invoicePdfRoutes(services: Services): OpenAPIHono<AppEnv> {
   return newRoutes().openapi(
     createRoute({
       method: "get",
       path: "/{id}/pdf",
       tags: ["invoices"],
-      summary: "Read an invoice as a PDF, as its buyer sees it",
+      summary: "Get an invoice as a PDF, as its buyer sees it",
       ...secured(services, "invoices:read"),
       request: { params: IdParam, query: Query },
       responses: {
         200: { description: "The PDF", content: { [PDF_TYPE]: { schema: File } } },
-        304: { description: "The copy with this ETag still holds" },
+        304: { description: "The caller's copy, named by its ETag, is current" },
         ...problems(401, 403, 404, 422),
       },
     }),

@@ -1,74 +1,66 @@
 /**
- * | method | path                         | who              | answers                      |
- * | ------ | ---------------------------- | ---------------- | ---------------------------- |
- * | POST   | `/api/v2/invoices`           | `invoices:write` | 201, 400, 413, 415, 422      |
- * | GET    | `/api/v2/invoices`           | `invoices:read`  | 200, 400, 422                |
- * | GET    | `/api/v2/invoices/:id`       | `invoices:read`  | 200, 404                     |
- * | PATCH  | `/api/v2/invoices/:id`       | `invoices:write` | 200, 404, 409, 412, 422      |
- * | POST   | `/api/v2/invoices/:id/issue` | `invoices:write` | 200, 404, 409                |
- * | POST   | `/api/v2/invoices/:id/void`  | `invoices:write` | 200, 404, 409, 422           |
+ * Invoices under `/api/v2/invoices`: create, list, change, issue, send and void them.
+ * Their payments and PDFs have files of their own.
  *
  * @module
  */
-import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
+import { type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Services } from "../../lib/app/services.ts";
+import { isOverdue } from "../../lib/invoices/due.ts";
+import { LINES_MAX } from "../../lib/invoices/lines.ts";
 import {
   changeInvoice,
   createInvoice,
   getInvoice,
   type Invoice,
+  INVOICE_STATUSES,
   issueInvoice,
   listInvoices,
 } from "../../lib/invoices/mod.ts";
-import { isOverdue } from "../../lib/invoices/due.ts";
 import { sendInvoice } from "../../lib/invoices/sending.ts";
-import { LINES_MAX } from "../../lib/invoices/lines.ts";
 import { withdrawInvoice } from "../../lib/payments/operators.ts";
-import type { Services } from "../../lib/app/services.ts";
 import { businessDate } from "../../lib/time.ts";
 import type { AppEnv } from "../_env.ts";
-import { callerOf, revisionOf, revisionTag } from "../_http.ts";
+import { callerOf } from "../_http.ts";
 import {
   Currency,
   Day,
+  Flag,
   Id,
-  IdempotencyHeader,
-  IdParam,
-  jsonAnswer,
-  jsonBody,
   line,
   Minor,
   MinorOrNone,
   multiline,
-  newRoutes,
-  pageOf,
   PageQuery,
-  problems,
   Quantity,
-  RevisionHeader,
-  secured,
   Time,
 } from "../_openapi.ts";
+import {
+  actionRoute,
+  changeOptions,
+  changeRoute,
+  commandRoute,
+  createResourceRoute,
+  listRoute,
+  pageBody,
+  publicFields,
+  readRoute,
+  routesOf,
+  tagged,
+} from "../_resource.ts";
 
-const Status = z.enum([
-  "draft",
-  "open",
-  "partially_paid",
-  "paid",
-  "void",
-  "uncollectible",
-  "refunded",
-]);
+const Status = z.enum(INVOICE_STATUSES);
 const NewLine = z.strictObject({
   productId: Id.optional(),
-  description: line(300).optional().openapi({ description: "The product's title when absent" }),
+  description: line(300).optional().openapi({ description: "Default: the product's title" }),
   quantity: Quantity,
-  unitMinor: Minor.optional().openapi({ description: "The product's price when absent" }),
+  unitMinor: Minor.optional().openapi({ description: "Default: the product's price" }),
 });
 const NewLines = z.array(NewLine).min(1).max(LINES_MAX);
 const NewInvoice = z.strictObject({
   clientId: Id,
   lines: NewLines,
-  currency: Currency.optional().openapi({ description: "The shop's own when absent" }),
+  currency: Currency.optional().openapi({ description: "Default: the shop's currency" }),
   taxMinor: MinorOrNone.default(0),
   dueOn: Day.optional(),
   notes: multiline(2_000).default(""),
@@ -80,6 +72,8 @@ const InvoiceChange = z.strictObject({
   dueOn: Day.optional(),
   notes: multiline(2_000).optional(),
 }).openapi("InvoiceChange");
+const Void = z.strictObject({ reason: line(500) }).openapi("Void");
+
 /** An invoice as the API shows it. */
 export const InvoiceBody = z.object({
   id: Id,
@@ -103,12 +97,12 @@ export const InvoiceBody = z.object({
   subtotalMinor: Minor,
   taxMinor: MinorOrNone,
   totalMinor: Minor,
-  paidMinor: MinorOrNone.openapi({ description: "Paid and not paid back" }),
-  refundedMinor: MinorOrNone.openapi({ description: "Paid and paid back" }),
+  paidMinor: MinorOrNone.openapi({ description: "Received and not refunded" }),
+  refundedMinor: MinorOrNone.openapi({ description: "Received and refunded" }),
   issuedAt: Time.nullable(),
   dueOn: Day,
-  isOverdue: z.boolean().openapi({ description: "To be paid, and its day is over" }),
-  overdueAt: Time.nullable().openapi({ description: "When that was noted" }),
+  isOverdue: z.boolean().openapi({ description: "Unpaid after its due date" }),
+  overdueAt: Time.nullable().openapi({ description: "When it was marked as overdue" }),
   notes: z.string(),
   voidReason: z.string().nullable(),
   revision: z.int(),
@@ -118,151 +112,134 @@ export const InvoiceBody = z.object({
 
 /** The routes under `/api/v2/invoices`. */
 export function invoiceRoutes(services: Services): OpenAPIHono<AppEnv> {
-  return newRoutes().openapi(
-    createRoute({
-      method: "post",
-      path: "/",
-      tags: ["invoices"],
-      summary: "Write an invoice, or a draft of one",
-      ...secured(services, "invoices:write"),
-      request: { headers: IdempotencyHeader, ...jsonBody(NewInvoice) },
-      responses: {
-        201: jsonAnswer("The invoice", InvoiceBody),
-        ...problems(400, 401, 403, 413, 415, 422),
-      },
+  return routesOf(services, addCreate, addList, addRead, addChange, addIssue, addSend, addVoid);
+}
+
+function addCreate(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = createResourceRoute(services, {
+    path: "/",
+    tag: "invoices",
+    summary: "Create an invoice or a draft",
+    scope: "invoices:write",
+    input: NewInvoice,
+    body: InvoiceBody,
+    description: "The invoice",
+  });
+  routes.openapi(route, async (c) => {
+    const { currency = services.config.defaultCurrency, ...input } = c.req.valid("json");
+    const invoice = await createInvoice(services, { ...input, currency }, callerOf(c));
+    c.header("location", `/api/v2/invoices/${invoice.id}`);
+    return c.json(invoiceBody(services, tagged(c, invoice)), 201);
+  });
+}
+
+function addList(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = listRoute(services, {
+    path: "/",
+    tag: "invoices",
+    summary: "List invoices, newest first",
+    scope: "invoices:read",
+    query: PageQuery.extend({
+      status: Status.optional(),
+      clientId: Id.optional(),
+      number: z.string().max(40).optional(),
+      overdue: Flag.optional(),
     }),
-    async (c) => {
-      const { currency = services.config.defaultCurrency, ...input } = c.req.valid("json");
-      const invoice = await createInvoice(services, { ...input, currency }, callerOf(c));
-      c.header("location", `/api/v2/invoices/${invoice.id}`);
-      c.header("etag", revisionTag(invoice));
-      return c.json(invoiceBody(services, invoice), 201);
-    },
-  ).openapi(
-    createRoute({
-      method: "get",
-      path: "/",
-      tags: ["invoices"],
-      summary: "List invoices, newest first",
-      ...secured(services, "invoices:read"),
-      request: {
-        query: PageQuery.extend({
-          status: Status.optional(),
-          clientId: Id.optional(),
-          number: z.string().max(40).optional(),
-          overdue: z.enum(["true", "false"]).optional(),
-        }),
-      },
-      responses: {
-        200: jsonAnswer("A page", pageOf(InvoiceBody)),
-        ...problems(400, 401, 403, 422),
-      },
-    }),
-    async (c) => {
-      const { status = null, clientId = null, number = null, overdue, limit, cursor = null } = c.req
-        .valid("query");
-      const isOverdue = overdue === undefined ? null : overdue === "true";
-      const filter = { status, clientId, number, isOverdue };
-      const page = await listInvoices(services, filter, { limit, cursor });
-      return c.json(
-        { ...page, data: page.data.map((invoice) => invoiceBody(services, invoice)) },
-        200,
-      );
-    },
-  ).openapi(
-    createRoute({
-      method: "get",
-      path: "/{id}",
-      tags: ["invoices"],
-      summary: "Read an invoice",
-      ...secured(services, "invoices:read"),
-      request: { params: IdParam },
-      responses: { 200: jsonAnswer("The invoice", InvoiceBody), ...problems(401, 403, 404, 422) },
-    }),
-    async (c) => {
-      const invoice = await getInvoice(services, c.req.valid("param").id);
-      c.header("etag", revisionTag(invoice));
-      return c.json(invoiceBody(services, invoice), 200);
-    },
-  ).openapi(
-    createRoute({
-      method: "patch",
-      path: "/{id}",
-      tags: ["invoices"],
-      summary: "Change a draft, or the notes and due date of an open invoice",
-      ...secured(services, "invoices:write"),
-      request: { params: IdParam, headers: RevisionHeader, ...jsonBody(InvoiceChange) },
-      responses: {
-        200: jsonAnswer("The invoice as it is now", InvoiceBody),
-        ...problems(400, 401, 403, 404, 409, 412, 413, 415, 422),
-      },
-    }),
-    async (c) => {
-      const options = { by: callerOf(c), revision: revisionOf(c) };
-      const { id } = c.req.valid("param");
-      const invoice = await changeInvoice(services, id, c.req.valid("json"), options);
-      c.header("etag", revisionTag(invoice));
-      return c.json(invoiceBody(services, invoice), 200);
-    },
-  ).openapi(
-    createRoute({
-      method: "post",
-      path: "/{id}/issue",
-      tags: ["invoices"],
-      summary: "Number a draft, which makes it owed",
-      ...secured(services, "invoices:write"),
-      request: { params: IdParam, headers: IdempotencyHeader },
-      responses: {
-        200: jsonAnswer("The invoice as it is now", InvoiceBody),
-        ...problems(400, 401, 403, 404, 409, 413, 415, 422),
-      },
-    }),
-    async (c) => {
-      const invoice = await issueInvoice(services, c.req.valid("param").id, callerOf(c));
-      c.header("etag", revisionTag(invoice));
-      return c.json(invoiceBody(services, invoice), 200);
-    },
-  ).openapi(
-    createRoute({
-      method: "post",
-      path: "/{id}/send",
-      tags: ["invoices"],
-      summary: "Have an invoice sent to its buyer by e-mail",
-      ...secured(services, "invoices:write"),
-      request: { params: IdParam, headers: IdempotencyHeader },
-      responses: {
-        202: jsonAnswer("The invoice; the mail follows", InvoiceBody),
-        ...problems(400, 401, 403, 404, 409, 413, 415, 422),
-      },
-    }),
-    async (c) => {
-      const invoice = await sendInvoice(services, c.req.valid("param").id, callerOf(c));
-      return c.json(invoiceBody(services, invoice), 202);
-    },
-  ).openapi(
-    createRoute({
-      method: "post",
-      path: "/{id}/void",
-      tags: ["invoices"],
-      summary: "Make an invoice on which nothing is paid no longer owed",
-      ...secured(services, "invoices:write"),
-      request: {
-        params: IdParam,
-        headers: IdempotencyHeader,
-        ...jsonBody(z.strictObject({ reason: line(500) }).openapi("Void")),
-      },
-      responses: {
-        200: jsonAnswer("The invoice as it is now", InvoiceBody),
-        ...problems(400, 401, 403, 404, 409, 413, 415, 422),
-      },
-    }),
-    async (c) => {
-      const { reason } = c.req.valid("json");
-      const invoice = await withdrawInvoice(services, c.req.valid("param").id, reason, callerOf(c));
-      c.header("etag", revisionTag(invoice));
-      return c.json(invoiceBody(services, invoice), 200);
-    },
-  );
+    item: InvoiceBody,
+  });
+  routes.openapi(route, async (c) => {
+    const { status = null, clientId = null, number = null, overdue, limit, cursor = null } = c.req
+      .valid("query");
+    const isOverdue = overdue === undefined ? null : overdue === "true";
+    const filter = { status, clientId, number, isOverdue };
+    const page = await listInvoices(services, filter, { limit, cursor });
+    return c.json(pageBody(page, (invoice) => invoiceBody(services, invoice)), 200);
+  });
+}
+
+function addRead(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = readRoute(services, {
+    path: "/{id}",
+    tag: "invoices",
+    summary: "Get an invoice",
+    scope: "invoices:read",
+    body: InvoiceBody,
+    description: "The invoice",
+  });
+  routes.openapi(route, async (c) => {
+    const invoice = await getInvoice(services, c.req.valid("param").id);
+    return c.json(invoiceBody(services, tagged(c, invoice)), 200);
+  });
+}
+
+function addChange(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = changeRoute(services, {
+    path: "/{id}",
+    tag: "invoices",
+    summary: "Change a draft, or the notes and due date of an open invoice",
+    scope: "invoices:write",
+    change: InvoiceChange,
+    body: InvoiceBody,
+    description: "The updated invoice",
+    failures: [409],
+  });
+  routes.openapi(route, async (c) => {
+    const { id } = c.req.valid("param");
+    const invoice = await changeInvoice(services, id, c.req.valid("json"), changeOptions(c));
+    return c.json(invoiceBody(services, tagged(c, invoice)), 200);
+  });
+}
+
+function addIssue(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = actionRoute(services, {
+    path: "/{id}/issue",
+    tag: "invoices",
+    summary: "Issue a draft (assigns its number)",
+    scope: "invoices:write",
+    status: 200,
+    body: InvoiceBody,
+    description: "The issued invoice",
+    failures: [409],
+  });
+  routes.openapi(route, async (c) => {
+    const invoice = await issueInvoice(services, c.req.valid("param").id, callerOf(c));
+    return c.json(invoiceBody(services, tagged(c, invoice)), 200);
+  });
+}
+
+function addSend(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = actionRoute(services, {
+    path: "/{id}/send",
+    tag: "invoices",
+    summary: "Send an invoice to its buyer by e-mail",
+    scope: "invoices:write",
+    status: 202,
+    body: InvoiceBody,
+    description: "The invoice; its e-mail is queued",
+    failures: [409],
+  });
+  routes.openapi(route, async (c) => {
+    const invoice = await sendInvoice(services, c.req.valid("param").id, callerOf(c));
+    return c.json(invoiceBody(services, invoice), 202);
+  });
+}
+
+function addVoid(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = commandRoute(services, {
+    path: "/{id}/void",
+    tag: "invoices",
+    summary: "Void an unpaid invoice",
+    scope: "invoices:write",
+    status: 200,
+    input: Void,
+    body: InvoiceBody,
+    description: "The void invoice",
+  });
+  routes.openapi(route, async (c) => {
+    const { reason } = c.req.valid("json");
+    const invoice = await withdrawInvoice(services, c.req.valid("param").id, reason, callerOf(c));
+    return c.json(invoiceBody(services, tagged(c, invoice)), 200);
+  });
 }
 
 /** An invoice as the API shows it. */
@@ -270,7 +247,7 @@ export function invoiceBody(
   { clock, config }: Services,
   invoice: Invoice,
 ): z.infer<typeof InvoiceBody> {
-  const { createdBy: _by, createdIn: _in, chain: _chain, remindedDays: _days, ...shown } = invoice;
+  const { remindedDays: _, ...shown } = publicFields(invoice);
   const today = businessDate(clock(), config.timeZone);
   return { ...shown, isOverdue: isOverdue(invoice, today), overdueAt: invoice.overdueAt ?? null };
 }

@@ -1,58 +1,54 @@
 /**
- * | method | path                | who           | answers                 |
- * | ------ | ------------------- | ------------- | ----------------------- |
- * | POST   | `/api/v2/leads`     | anyone        | 201, 400, 413, 415, 422 |
- * | GET    | `/api/v2/leads`     | `leads:read`  | 200, 400, 422           |
- * | GET    | `/api/v2/leads/:id` | `leads:read`  | 200, 404                |
- * | PATCH  | `/api/v2/leads/:id` | `leads:write` | 200, 404, 409, 412, 422 |
+ * Leads under `/api/v2/leads`: visitors send enquiries, operators list leads and move
+ * them through their statuses.
  *
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { invoiceUrl } from "../../lib/invoices/links.ts";
-import { acceptLead, getLead, type Lead, listLeads, moveLead } from "../../lib/leads/mod.ts";
-import { LANGUAGES } from "../../lib/languages.ts";
 import type { Services } from "../../lib/app/services.ts";
+import { invoiceUrl } from "../../lib/invoices/links.ts";
+import { LANGUAGES } from "../../lib/languages.ts";
+import {
+  acceptLead,
+  getLead,
+  type Lead,
+  LEAD_SOURCES,
+  LEAD_STATUSES,
+  listLeads,
+  moveLead,
+} from "../../lib/leads/mod.ts";
 import { dropLead, spamReason } from "../../lib/leads/spam.ts";
 import type { AppEnv } from "../_env.ts";
 import { allowScope } from "../_guards.ts";
-import { callerOf, revisionOf, revisionTag } from "../_http.ts";
+import { callerOf } from "../_http.ts";
 import { countLead, countUnstored } from "../_limits.ts";
 import {
   Currency,
   Id,
   IdempotencyHeader,
-  IdParam,
   jsonAnswer,
   jsonBody,
   line,
   multiline,
-  newRoutes,
-  pageOf,
   PageQuery,
   problems,
   Quantity,
-  RevisionHeader,
-  secured,
   Time,
 } from "../_openapi.ts";
+import {
+  changeOptions,
+  changeRoute,
+  listRoute,
+  pageBody,
+  publicFields,
+  readRoute,
+  routesOf,
+  tagged,
+} from "../_resource.ts";
 import { InvoiceBody, invoiceBody } from "./invoices.ts";
 
-const SOURCES = [
-  "website",
-  "whatsapp",
-  "email",
-  "pesapal",
-  "azampay",
-  "contact",
-  "estimate",
-  "newsletter",
-  "api",
-  "other",
-] as const;
-const Source = z.enum(SOURCES);
-const Status = z.enum(["new", "contacted", "qualified", "won", "lost"]);
-
+const Source = z.enum(LEAD_SOURCES);
+const Status = z.enum(LEAD_STATUSES);
 const Language = z.enum(LANGUAGES);
 
 /** What the enquiry form sends. */
@@ -66,10 +62,12 @@ export const NewLead = z.strictObject({
   source: Source.default("website"),
   currency: Currency.optional(),
   marketingConsent: z.boolean().default(false),
-  language: Language.optional().openapi({ description: "What the visitor reads" }),
-  website: z.string().max(500).optional().openapi({ description: "Leave it empty" }),
+  language: Language.optional().openapi({ description: "The visitor's language" }),
+  website: z.string().max(500).optional().openapi({
+    description: "Spam trap: leave this field empty",
+  }),
   elapsedMs: z.int().min(0).optional().openapi({
-    description: "How long the form was open, in milliseconds; programs leave it out",
+    description: "Time that the form was open, in milliseconds; omitted by programs",
   }),
 }).openapi("NewLead");
 
@@ -78,7 +76,9 @@ const Contact = z.object({
   email: z.string().nullable(),
   phone: z.string().nullable().openapi({ description: "E.164" }),
 });
-const LeadBody = z.object({
+
+/** A lead as the API shows it. */
+export const LeadBody = z.object({
   id: Id,
   clientId: Id,
   contact: Contact,
@@ -94,115 +94,109 @@ const LeadBody = z.object({
   createdAt: Time,
   updatedAt: Time,
 }).openapi("Lead");
+const LeadChange = z.strictObject({ status: Status }).openapi("LeadChange");
 const AcceptedLead = z.object({
   lead: LeadBody,
   client: Contact.extend({ id: Id }),
-  // A component that is nullable() would lose its null in the contract.
+  // A component that is nullable() would lose its null in the document.
   invoice: z.union([InvoiceBody, z.null()]),
   links: z.object({
     invoice: z.string().optional().openapi({
       format: "uri",
-      description: "The invoice's public page",
+      description: "The public invoice page",
     }),
   }),
 }).openapi("AcceptedLead");
 
 /** The routes under `/api/v2/leads`. */
 export function leadRoutes(services: Services): OpenAPIHono<AppEnv> {
-  return newRoutes().openapi(
-    createRoute({
-      method: "post",
-      path: "/",
-      tags: ["leads"],
-      summary: "Send an enquiry",
-      description:
-        "Public. One of email and phone is needed. With a productId the enquiry becomes an invoice. A client that already has the e-mail address or number gets the lead.",
-      middleware: allowScope(services, "leads:write"),
-      request: { headers: IdempotencyHeader, ...jsonBody(NewLead) },
-      responses: {
-        201: jsonAnswer("Stored, whole", AcceptedLead),
-        ...problems(400, 401, 403, 413, 415, 422),
-      },
-    }),
-    async (c) => {
-      const { website, elapsedMs, ...enquiry } = c.req.valid("json");
-      countLead(services, c, enquiry.email);
-      const by = callerOf(c);
-      const spam = c.var.principal ? null : spamReason({ website, elapsedMs });
-      if (spam) countUnstored(services, c);
-      const { lead, client, invoice } = spam
-        ? await dropLead(services, enquiry, { reason: spam, by })
-        : await acceptLead(services, enquiry, by);
-      c.header("location", `/api/v2/leads/${lead.id}`);
-      return c.json({
-        lead: leadBody(lead),
-        client,
-        invoice: invoice && invoiceBody(services, invoice),
-        links: invoice ? { invoice: invoiceUrl(services.config, invoice.id) } : {},
-      }, 201);
+  return routesOf(services, addAccept, addList, addRead, addMove);
+}
+
+function addAccept(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = createRoute({
+    method: "post",
+    path: "/",
+    tags: ["leads"],
+    summary: "Send an enquiry",
+    description:
+      "Public. An e-mail address or a phone number is required. With a productId the enquiry becomes an invoice. The lead is added to the client who has this e-mail address or phone number, or to a new one.",
+    middleware: allowScope(services, "leads:write"),
+    request: { headers: IdempotencyHeader, ...jsonBody(NewLead) },
+    responses: {
+      201: jsonAnswer("The lead, its client and its invoice", AcceptedLead),
+      ...problems(400, 401, 403, 413, 415, 422),
     },
-  ).openapi(
-    createRoute({
-      method: "get",
-      path: "/",
-      tags: ["leads"],
-      summary: "List leads, newest first",
-      ...secured(services, "leads:read"),
-      request: { query: PageQuery.extend({ status: Status.optional(), clientId: Id.optional() }) },
-      responses: { 200: jsonAnswer("A page", pageOf(LeadBody)), ...problems(400, 401, 403, 422) },
-    }),
-    async (c) => {
-      const { status = null, clientId = null, limit, cursor = null } = c.req.valid("query");
-      const page = await listLeads(services, { status, clientId }, { limit, cursor });
-      return c.json({ ...page, data: page.data.map(leadBody) }, 200);
-    },
-  ).openapi(
-    createRoute({
-      method: "get",
-      path: "/{id}",
-      tags: ["leads"],
-      summary: "Read a lead",
-      ...secured(services, "leads:read"),
-      request: { params: IdParam },
-      responses: { 200: jsonAnswer("The lead", LeadBody), ...problems(401, 403, 404, 422) },
-    }),
-    async (c) => {
-      const lead = await getLead(services, c.req.valid("param").id);
-      c.header("etag", revisionTag(lead));
-      return c.json(leadBody(lead), 200);
-    },
-  ).openapi(
-    createRoute({
-      method: "patch",
-      path: "/{id}",
-      tags: ["leads"],
-      summary: "Move a lead along",
-      ...secured(services, "leads:write"),
-      request: {
-        params: IdParam,
-        headers: RevisionHeader,
-        ...jsonBody(z.strictObject({ status: Status }).openapi("LeadChange")),
-      },
-      responses: {
-        200: jsonAnswer("The lead as it is now", LeadBody),
-        ...problems(400, 401, 403, 404, 409, 412, 413, 415, 422),
-      },
-    }),
-    async (c) => {
-      const { status } = c.req.valid("json");
-      const options = { by: callerOf(c), revision: revisionOf(c) };
-      const lead = await moveLead(services, c.req.valid("param").id, status, options);
-      c.header("etag", revisionTag(lead));
-      return c.json(leadBody(lead), 200);
-    },
-  );
+  });
+  routes.openapi(route, async (c) => {
+    const { website, elapsedMs, ...enquiry } = c.req.valid("json");
+    countLead(services, c, enquiry.email);
+    const by = callerOf(c);
+    const spam = c.var.principal ? null : spamReason({ website, elapsedMs });
+    if (spam) countUnstored(services, c);
+    const { lead, client, invoice } = spam
+      ? await dropLead(services, enquiry, { reason: spam, by })
+      : await acceptLead(services, enquiry, by);
+    c.header("location", `/api/v2/leads/${lead.id}`);
+    return c.json({
+      lead: leadBody(lead),
+      client,
+      invoice: invoice && invoiceBody(services, invoice),
+      links: invoice ? { invoice: invoiceUrl(services.config, invoice.id) } : {},
+    }, 201);
+  });
+}
+
+function addList(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = listRoute(services, {
+    path: "/",
+    tag: "leads",
+    summary: "List leads, newest first",
+    scope: "leads:read",
+    query: PageQuery.extend({ status: Status.optional(), clientId: Id.optional() }),
+    item: LeadBody,
+  });
+  routes.openapi(route, async (c) => {
+    const { status = null, clientId = null, limit, cursor = null } = c.req.valid("query");
+    const page = await listLeads(services, { status, clientId }, { limit, cursor });
+    return c.json(pageBody(page, leadBody), 200);
+  });
+}
+
+function addRead(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = readRoute(services, {
+    path: "/{id}",
+    tag: "leads",
+    summary: "Get a lead",
+    scope: "leads:read",
+    body: LeadBody,
+    description: "The lead",
+  });
+  routes.openapi(route, async (c) => {
+    const lead = await getLead(services, c.req.valid("param").id);
+    return c.json(leadBody(tagged(c, lead)), 200);
+  });
+}
+
+function addMove(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = changeRoute(services, {
+    path: "/{id}",
+    tag: "leads",
+    summary: "Change the status of a lead",
+    scope: "leads:write",
+    change: LeadChange,
+    body: LeadBody,
+    description: "The updated lead",
+    failures: [409],
+  });
+  routes.openapi(route, async (c) => {
+    const { status } = c.req.valid("json");
+    const lead = await moveLead(services, c.req.valid("param").id, status, changeOptions(c));
+    return c.json(leadBody(tagged(c, lead)), 200);
+  });
 }
 
 /** A lead as the API shows it. */
-export function leadBody(
-  { createdBy: _by, createdIn: _in, chain: _chain, ...shown }: Lead,
-): z.infer<typeof LeadBody> {
-  return shown;
+export function leadBody(lead: Lead): z.infer<typeof LeadBody> {
+  return publicFields(lead);
 }
-
-export { LeadBody };

@@ -1,21 +1,26 @@
 /**
- * | method | path                                             | who              | answers                 |
- * | ------ | ------------------------------------------------ | ---------------- | ----------------------- |
- * | GET    | `/api/v2/payments`                               | `invoices:read`  | 200, 400, 422           |
- * | GET    | `/api/v2/payments/:id`                           | `invoices:read`  | 200, 404                |
- * | POST   | `/api/v2/payments/:id/check`                     | `invoices:write` | 200, 404, 409           |
- * | POST   | `/api/v2/payments/:id/resolve`                   | `invoices:write` | 200, 404, 409, 422      |
- * | POST   | `/api/v2/payments/:id/refunds/:refundId/resolve` | `invoices:write` | 200, 404, 409, 422      |
+ * Payments under `/api/v2/payments`: list and check them, and resolve those that the
+ * gateway cannot report on.
  *
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { checkPayment, resolvePayment } from "../../lib/payments/operators.ts";
-import { getPayment, type Payment, searchPayments } from "../../lib/payments/checkout.ts";
-import { resolveRefund } from "../../lib/payments/refunds.ts";
 import type { Services } from "../../lib/app/services.ts";
+import {
+  getPayment,
+  type Payment,
+  PAYMENT_CHANNELS,
+  PAYMENT_OUTCOMES,
+  PAYMENT_STATUSES,
+  REFUND_CHANNELS,
+  REFUND_OUTCOMES,
+  REFUND_STATUSES,
+  searchPayments,
+} from "../../lib/payments/mod.ts";
+import { checkPayment, resolvePayment } from "../../lib/payments/operators.ts";
+import { resolveRefund } from "../../lib/payments/refunds.ts";
 import type { AppEnv } from "../_env.ts";
-import { callerOf, revisionTag } from "../_http.ts";
+import { callerOf } from "../_http.ts";
 import {
   Currency,
   Id,
@@ -26,28 +31,29 @@ import {
   line,
   Minor,
   MinorOrNone,
-  newRoutes,
-  pageOf,
   PageQuery,
   problems,
   secured,
   Time,
 } from "../_openapi.ts";
+import {
+  actionRoute,
+  commandRoute,
+  listRoute,
+  pageBody,
+  publicFields,
+  readRoute,
+  routesOf,
+  tagged,
+} from "../_resource.ts";
 
-const Status = z.enum([
-  "created",
-  "pending",
-  "completed",
-  "failed",
-  "reversed",
-  "needs_review",
-]);
+const Status = z.enum(PAYMENT_STATUSES);
 
 /** A payment as the API shows it. */
 export const PaymentBody = z.object({
   id: Id,
   invoiceId: Id,
-  channel: z.enum(["pesapal", "azampay", "manual"]),
+  channel: z.enum(PAYMENT_CHANNELS),
   status: Status,
   currency: Currency,
   amountMinor: Minor,
@@ -57,25 +63,27 @@ export const PaymentBody = z.object({
     amountMinor: Minor,
     reason: z.string(),
     reference: z.string(),
-    through: z.enum(["gateway", "hand"]),
-    status: z.enum(["requested", "completed", "refused"]),
+    through: z.enum(REFUND_CHANNELS),
+    status: z.enum(REFUND_STATUSES),
     at: Time,
     by: z.string(),
   })),
-  trackingId: z.string().nullable().openapi({ description: "What the gateway calls it" }),
+  trackingId: z.string().nullable().openapi({ description: "The gateway's own id of the payment" }),
   confirmationCode: z.string().nullable(),
   method: z.string().nullable(),
-  redirectUrl: z.string().nullable().openapi({ description: "Where the payer pays" }),
+  redirectUrl: z.string().nullable().openapi({
+    description: "The gateway's page where the payer pays",
+  }),
   payerPhone: z.string().nullable(),
   problem: z.string().nullable(),
   completedAt: Time.nullable(),
   nextCheckAt: z.int().nullable().openapi({
-    description: "When the gateway is asked next, in milliseconds UTC",
+    description: "Time of the next status check, in milliseconds UTC",
   }),
   checks: z.int(),
   notes: z.string(),
   resolution: z.object({
-    outcome: z.enum(["completed", "failed"]),
+    outcome: z.enum(PAYMENT_OUTCOMES),
     reference: z.string(),
     reason: z.string(),
     at: Time,
@@ -86,15 +94,17 @@ export const PaymentBody = z.object({
   updatedAt: Time,
 }).openapi("Payment");
 
-const Resolve = z.strictObject({
-  outcome: z.enum(["completed", "failed"]),
-  amountMinor: Minor.optional().openapi({ description: "What was asked for when absent" }),
-  reference: line(120).openapi({ description: "The evidence, such as a receipt in its portal" }),
+const PaymentDecision = z.strictObject({
+  outcome: z.enum(PAYMENT_OUTCOMES),
+  amountMinor: Minor.optional().openapi({ description: "Default: the requested amount" }),
+  reference: line(120).openapi({
+    description: "The evidence, such as a receipt in the gateway's portal",
+  }),
   reason: line(300),
 }).openapi("PaymentDecision");
 
-const ResolveRefund = z.strictObject({
-  outcome: z.enum(["completed", "refused"]),
+const RefundDecision = z.strictObject({
+  outcome: z.enum(REFUND_OUTCOMES),
   reference: line(120),
 }).openapi("RefundDecision");
 
@@ -104,101 +114,97 @@ const RefundParams = IdParam.extend({
 
 /** The routes under `/api/v2/payments`. */
 export function paymentRoutes(services: Services): OpenAPIHono<AppEnv> {
-  return newRoutes().openapi(
-    createRoute({
-      method: "get",
-      path: "/",
-      tags: ["payments"],
-      summary: "List payments, newest first",
-      ...secured(services, "invoices:read"),
-      request: {
-        query: PageQuery.extend({ status: Status.optional(), invoiceId: Id.optional() }),
-      },
-      responses: {
-        200: jsonAnswer("A page", pageOf(PaymentBody)),
-        ...problems(400, 401, 403, 422),
-      },
-    }),
-    async (c) => {
-      const { status = null, invoiceId = null, limit, cursor = null } = c.req.valid("query");
-      const page = await searchPayments(services, { status, invoiceId }, { limit, cursor });
-      return c.json({ ...page, data: page.data.map(paymentBody) }, 200);
+  return routesOf(services, addList, addRead, addCheck, addResolve, addResolveRefund);
+}
+
+function addList(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = listRoute(services, {
+    path: "/",
+    tag: "payments",
+    summary: "List payments, newest first",
+    scope: "invoices:read",
+    query: PageQuery.extend({ status: Status.optional(), invoiceId: Id.optional() }),
+    item: PaymentBody,
+  });
+  routes.openapi(route, async (c) => {
+    const { status = null, invoiceId = null, limit, cursor = null } = c.req.valid("query");
+    const page = await searchPayments(services, { status, invoiceId }, { limit, cursor });
+    return c.json(pageBody(page, paymentBody), 200);
+  });
+}
+
+function addRead(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = readRoute(services, {
+    path: "/{id}",
+    tag: "payments",
+    summary: "Get a payment",
+    scope: "invoices:read",
+    body: PaymentBody,
+    description: "The payment",
+  });
+  routes.openapi(route, async (c) => {
+    const payment = await getPayment(services, c.req.valid("param").id);
+    return c.json(paymentBody(tagged(c, payment)), 200);
+  });
+}
+
+function addCheck(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = actionRoute(services, {
+    path: "/{id}/check",
+    tag: "payments",
+    summary: "Check the status of a payment at the gateway now",
+    scope: "invoices:write",
+    status: 200,
+    body: PaymentBody,
+    description: "The payment after the check",
+    failures: [409],
+  });
+  routes.openapi(route, async (c) => {
+    const payment = await checkPayment(services, c.req.valid("param").id, callerOf(c));
+    return c.json(paymentBody(payment), 200);
+  });
+}
+
+function addResolve(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = commandRoute(services, {
+    path: "/{id}/resolve",
+    tag: "payments",
+    summary: "Resolve a payment whose status the gateway cannot confirm",
+    scope: "invoices:write",
+    status: 200,
+    input: PaymentDecision,
+    body: PaymentBody,
+    description: "The resolved payment",
+  });
+  routes.openapi(route, async (c) => {
+    const { id } = c.req.valid("param");
+    const payment = await resolvePayment(services, id, c.req.valid("json"), callerOf(c));
+    return c.json(paymentBody(payment), 200);
+  });
+}
+
+function addResolveRefund(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = createRoute({
+    method: "post",
+    path: "/{id}/refunds/{refundId}/resolve",
+    tags: ["payments"],
+    summary: "Resolve a refund that was requested from a gateway",
+    ...secured(services, "invoices:write"),
+    request: { params: RefundParams, headers: IdempotencyHeader, ...jsonBody(RefundDecision) },
+    responses: {
+      200: jsonAnswer("The payment with the resolved refund", PaymentBody),
+      ...problems(400, 401, 403, 404, 409, 413, 415, 422),
     },
-  ).openapi(
-    createRoute({
-      method: "get",
-      path: "/{id}",
-      tags: ["payments"],
-      summary: "Read a payment",
-      ...secured(services, "invoices:read"),
-      request: { params: IdParam },
-      responses: { 200: jsonAnswer("The payment", PaymentBody), ...problems(401, 403, 404, 422) },
-    }),
-    async (c) => {
-      const payment = await getPayment(services, c.req.valid("param").id);
-      c.header("etag", revisionTag(payment));
-      return c.json(paymentBody(payment), 200);
-    },
-  ).openapi(
-    createRoute({
-      method: "post",
-      path: "/{id}/check",
-      tags: ["payments"],
-      summary: "Have the gateway asked about a payment now",
-      ...secured(services, "invoices:write"),
-      request: { params: IdParam, headers: IdempotencyHeader },
-      responses: {
-        200: jsonAnswer("The payment as it is now", PaymentBody),
-        ...problems(400, 401, 403, 404, 409, 413, 415, 422),
-      },
-    }),
-    async (c) => {
-      const payment = await checkPayment(services, c.req.valid("param").id, callerOf(c));
-      return c.json(paymentBody(payment), 200);
-    },
-  ).openapi(
-    createRoute({
-      method: "post",
-      path: "/{id}/resolve",
-      tags: ["payments"],
-      summary: "Decide what became of a payment of which the gateway gives no clear word",
-      ...secured(services, "invoices:write"),
-      request: { params: IdParam, headers: IdempotencyHeader, ...jsonBody(Resolve) },
-      responses: {
-        200: jsonAnswer("The payment as it is now", PaymentBody),
-        ...problems(400, 401, 403, 404, 409, 413, 415, 422),
-      },
-    }),
-    async (c) => {
-      const { id } = c.req.valid("param");
-      const payment = await resolvePayment(services, id, c.req.valid("json"), callerOf(c));
-      return c.json(paymentBody(payment), 200);
-    },
-  ).openapi(
-    createRoute({
-      method: "post",
-      path: "/{id}/refunds/{refundId}/resolve",
-      tags: ["payments"],
-      summary: "Decide whether a refund that a gateway was asked for was made",
-      ...secured(services, "invoices:write"),
-      request: { params: RefundParams, headers: IdempotencyHeader, ...jsonBody(ResolveRefund) },
-      responses: {
-        200: jsonAnswer("The payment as it is now", PaymentBody),
-        ...problems(400, 401, 403, 404, 409, 413, 415, 422),
-      },
-    }),
-    async (c) => {
-      const { id: paymentId, refundId } = c.req.valid("param");
-      const which = { paymentId, refundId };
-      const payment = await resolveRefund(services, which, c.req.valid("json"), callerOf(c));
-      return c.json(paymentBody(payment), 200);
-    },
-  );
+  });
+  routes.openapi(route, async (c) => {
+    const { id: paymentId, refundId } = c.req.valid("param");
+    const which = { paymentId, refundId };
+    const payment = await resolveRefund(services, which, c.req.valid("json"), callerOf(c));
+    return c.json(paymentBody(payment), 200);
+  });
 }
 
 /** A payment as the API shows it. */
-export function paymentBody(
-  { createdBy: _by, createdIn: _in, chain: _chain, ...shown }: Payment,
-): z.infer<typeof PaymentBody> {
-  return shown;
+export function paymentBody(payment: Payment): z.infer<typeof PaymentBody> {
+  return publicFields(payment);
 }

@@ -1,16 +1,11 @@
 /**
- * | method | path                         | who              | answers                 |
- * | ------ | ---------------------------- | ---------------- | ----------------------- |
- * | GET    | `/api/v2/products`           | anyone           | 200, 304, 400, 422      |
- * | GET    | `/api/v2/products/:idOrSlug` | anyone           | 200, 304, 404           |
- * | POST   | `/api/v2/products`           | `products:write` | 201, 409, 422           |
- * | PATCH  | `/api/v2/products/:id`       | `products:write` | 200, 404, 409, 412, 422 |
- * | DELETE | `/api/v2/products/:id`       | `products:write` | 200, 404, 412           |
+ * Products under `/api/v2/products`: the public catalogue, and its management by operators.
  *
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Context } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
+import type { Services } from "../../lib/app/services.ts";
 import { sha256, toBase64Url } from "../../lib/digest.ts";
 import { AppError } from "../../lib/errors.ts";
 import { isId } from "../../lib/ids.ts";
@@ -23,23 +18,21 @@ import {
   getProductOnSale,
   listProducts,
   type Product,
+  PRODUCT_CATEGORIES,
+  PRODUCT_LISTS,
 } from "../../lib/products/mod.ts";
-import type { Services } from "../../lib/app/services.ts";
 import type { AppEnv } from "../_env.ts";
 import { allowScope } from "../_guards.ts";
-import { callerOf, revisionOf, revisionTag } from "../_http.ts";
+import { callerOf, revisionTag } from "../_http.ts";
 import { limitReads } from "../_limits.ts";
 import {
   Currency,
   Id,
-  IdempotencyHeader,
   IdParam,
   jsonAnswer,
-  jsonBody,
   line,
   Minor,
   multiline,
-  newRoutes,
   pageOf,
   PageQuery,
   problems,
@@ -47,25 +40,34 @@ import {
   secured,
   Time,
 } from "../_openapi.ts";
+import {
+  changeOptions,
+  changeRoute,
+  createResourceRoute,
+  pageBody,
+  publicFields,
+  routesOf,
+  tagged,
+} from "../_resource.ts";
 
-const Category = z.enum(["saas", "mobile", "web", "service"]);
-// Not a component of the contract: what is nullable there loses its null.
+const Category = z.enum(PRODUCT_CATEGORIES);
+// Not a component of the document: a nullable reference would lose its null.
 const Price = z.strictObject({ currency: Currency, minor: Minor });
 const Slug = z.string().max(80).regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, "Must be like my-product").refine(
   (slug) => !isId(slug),
-  { message: "Must not be like an id, by which products are found as well" },
+  { message: "Must not look like an id" },
 );
 const DemoUrl = z.url({ protocol: /^https?$/ }).max(500);
 
-/** What a new product is made of. */
+/** A product to create. */
 export const NewProduct = z.strictObject({
-  slug: Slug.optional().openapi({ description: "Made from the title when absent" }),
+  slug: Slug.optional().openapi({ description: "Default: made from the title" }),
   title: line(160),
   category: Category,
   price: Price,
   oldPrice: Price.nullable().default(null),
   description: multiline(8_000).default("").openapi({
-    description: "HTML: b, i, em, strong, p and br without attributes; the rest becomes text",
+    description: "HTML: b, i, em, strong, p and br without attributes; other tags become text",
   }),
   features: z.array(line(200)).max(50).default([]),
   demoUrl: DemoUrl.nullable().default(null),
@@ -98,143 +100,143 @@ const ProductBody = z.object({
   updatedAt: Time,
 }).openapi("Product");
 
-const NOT_MODIFIED = { description: "The copy with this ETag still holds" };
+const ProductParam = z.object({
+  idOrSlug: z.string().max(80).openapi({ param: { name: "idOrSlug", in: "path" } }),
+});
+const NOT_MODIFIED = { description: "The caller's copy, named by its ETag, is current" };
 
 /** The routes under `/api/v2/products`. */
 export function productRoutes(services: Services): OpenAPIHono<AppEnv> {
-  return newRoutes().openapi(
-    createRoute({
-      method: "get",
-      path: "/",
-      tags: ["products"],
-      summary: "List products on sale, newest first",
-      description:
-        "Public. A change shows within five minutes everywhere. With a key that has `products:read`, `status` lists the others too.",
-      middleware: [
-        limitReads(services, "catalogue_read"),
-        allowScope(services, "products:read"),
-      ] as const,
-      request: {
-        query: PageQuery.extend({
-          category: Category.optional(),
-          status: z.enum(["active", "inactive", "all"]).default("active"),
-        }),
-      },
-      responses: {
-        200: jsonAnswer("A page", pageOf(ProductBody)),
-        304: NOT_MODIFIED,
-        ...problems(400, 401, 403, 422),
-      },
-    }),
-    async (c) => {
-      const { category = null, status, limit, cursor = null } = c.req.valid("query");
-      if (status !== "active" && !c.var.principal) {
-        throw new AppError("unauthenticated", "Products that are not on sale need an API key");
-      }
-      const page = await listProducts(services, { category, status }, { limit, cursor });
-      const body = { ...page, data: page.data.map(productBody) };
-      if (isStillFresh(c, contentTag(body))) return c.body(null, 304);
-      return c.json(body, 200);
-    },
-  ).openapi(
-    createRoute({
-      method: "get",
-      path: "/{idOrSlug}",
-      tags: ["products"],
-      summary: "Read a product",
-      description: "Public. A key with `products:read` sees products that are not on sale, too.",
-      middleware: [
-        limitReads(services, "catalogue_read"),
-        allowScope(services, "products:read"),
-      ] as const,
-      request: {
-        params: z.object({
-          idOrSlug: z.string().max(80).openapi({ param: { name: "idOrSlug", in: "path" } }),
-        }),
-      },
-      responses: {
-        200: jsonAnswer("The product", ProductBody),
-        304: NOT_MODIFIED,
-        ...problems(401, 403, 404, 422),
-      },
-    }),
-    async (c) => {
-      const { idOrSlug } = c.req.valid("param");
-      const find = c.var.principal ? getProduct : getProductOnSale;
-      const product = await find(services, idOrSlug);
-      const body = productBody(product);
-      // A slug may pass to another product, so visitors' copies go by what they say.
-      const tag = c.var.principal ? revisionTag(product) : contentTag(body);
-      if (isStillFresh(c, tag)) return c.body(null, 304);
-      return c.json(body, 200);
-    },
-  ).openapi(
-    createRoute({
-      method: "post",
-      path: "/",
-      tags: ["products"],
-      summary: "Add a product",
-      ...secured(services, "products:write"),
-      request: { headers: IdempotencyHeader, ...jsonBody(NewProduct) },
-      responses: {
-        201: jsonAnswer("The product", ProductBody),
-        ...problems(400, 401, 403, 409, 413, 415, 422),
-      },
-    }),
-    async (c) => {
-      const product = await createProduct(services, c.req.valid("json"), callerOf(c));
-      c.header("location", `/api/v2/products/${product.id}`);
-      c.header("etag", revisionTag(product));
-      return c.json(productBody(product), 201);
-    },
-  ).openapi(
-    createRoute({
-      method: "patch",
-      path: "/{id}",
-      tags: ["products"],
-      summary: "Change a product; invoices keep what they say",
-      ...secured(services, "products:write"),
-      request: { params: IdParam, headers: RevisionHeader, ...jsonBody(ProductChange) },
-      responses: {
-        200: jsonAnswer("The product as it is now", ProductBody),
-        ...problems(400, 401, 403, 404, 409, 412, 413, 415, 422),
-      },
-    }),
-    async (c) => {
-      const options = { by: callerOf(c), revision: revisionOf(c) };
-      const change = c.req.valid("json");
-      const product = await changeProduct(services, c.req.valid("param").id, change, options);
-      c.header("etag", revisionTag(product));
-      return c.json(productBody(product), 200);
-    },
-  ).openapi(
-    createRoute({
-      method: "delete",
-      path: "/{id}",
-      tags: ["products"],
-      summary: "Take a product off sale; it is kept for the invoices that name it",
-      ...secured(services, "products:write"),
-      request: { params: IdParam, headers: RevisionHeader },
-      responses: {
-        200: jsonAnswer("The product as it is now", ProductBody),
-        ...problems(400, 401, 403, 404, 412, 422),
-      },
-    }),
-    async (c) => {
-      const options = { by: callerOf(c), revision: revisionOf(c) };
-      const product = await archiveProduct(services, c.req.valid("param").id, options);
-      return c.json(productBody(product), 200);
-    },
-  );
+  return routesOf(services, addList, addRead, addCreate, addChange, addArchive);
 }
 
-/** The ETag of what is shown. */
+/** Counts visitors by address, and checks the key of anyone who sends one. */
+function publicReads(services: Services): MiddlewareHandler<AppEnv>[] {
+  return [limitReads(services, "catalogue_read"), allowScope(services, "products:read")];
+}
+
+function addList(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = createRoute({
+    method: "get",
+    path: "/",
+    tags: ["products"],
+    summary: "List products on sale, newest first",
+    description:
+      "Public. Changes appear on all instances within five minutes. With a key that has `products:read`, `status` also lists products that are not on sale.",
+    middleware: publicReads(services),
+    request: {
+      query: PageQuery.extend({
+        category: Category.optional(),
+        status: z.enum(PRODUCT_LISTS).default("active"),
+      }),
+    },
+    responses: {
+      200: jsonAnswer("A page", pageOf(ProductBody)),
+      304: NOT_MODIFIED,
+      ...problems(400, 401, 403, 422),
+    },
+  });
+  routes.openapi(route, async (c) => {
+    const { category = null, status, limit, cursor = null } = c.req.valid("query");
+    if (status !== "active" && !c.var.principal) {
+      throw new AppError("unauthenticated", "An API key is required to list products not on sale");
+    }
+    const page = await listProducts(services, { category, status }, { limit, cursor });
+    const body = pageBody(page, productBody);
+    if (isCopyCurrent(c, contentTag(body))) return c.body(null, 304);
+    return c.json(body, 200);
+  });
+}
+
+function addRead(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = createRoute({
+    method: "get",
+    path: "/{idOrSlug}",
+    tags: ["products"],
+    summary: "Get a product",
+    description: "Public. A key with `products:read` also gets products that are not on sale.",
+    middleware: publicReads(services),
+    request: { params: ProductParam },
+    responses: {
+      200: jsonAnswer("The product", ProductBody),
+      304: NOT_MODIFIED,
+      ...problems(401, 403, 404, 422),
+    },
+  });
+  routes.openapi(route, async (c) => {
+    const { idOrSlug } = c.req.valid("param");
+    const find = c.var.principal ? getProduct : getProductOnSale;
+    const product = await find(services, idOrSlug);
+    const body = productBody(product);
+    // A slug may pass to another product with the same revision: visitors' copies go by content.
+    const tag = c.var.principal ? revisionTag(product) : contentTag(body);
+    if (isCopyCurrent(c, tag)) return c.body(null, 304);
+    return c.json(body, 200);
+  });
+}
+
+function addCreate(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = createResourceRoute(services, {
+    path: "/",
+    tag: "products",
+    summary: "Create a product",
+    scope: "products:write",
+    input: NewProduct,
+    body: ProductBody,
+    description: "The product",
+    failures: [409],
+  });
+  routes.openapi(route, async (c) => {
+    const product = await createProduct(services, c.req.valid("json"), callerOf(c));
+    c.header("location", `/api/v2/products/${product.id}`);
+    return c.json(productBody(tagged(c, product)), 201);
+  });
+}
+
+function addChange(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = changeRoute(services, {
+    path: "/{id}",
+    tag: "products",
+    summary: "Change a product; existing invoices keep their lines",
+    scope: "products:write",
+    change: ProductChange,
+    body: ProductBody,
+    description: "The updated product",
+    failures: [409],
+  });
+  routes.openapi(route, async (c) => {
+    const { id } = c.req.valid("param");
+    const product = await changeProduct(services, id, c.req.valid("json"), changeOptions(c));
+    return c.json(productBody(tagged(c, product)), 200);
+  });
+}
+
+function addArchive(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = createRoute({
+    method: "delete",
+    path: "/{id}",
+    tags: ["products"],
+    summary: "Take a product off sale; it is kept for the invoices that refer to it",
+    ...secured(services, "products:write"),
+    request: { params: IdParam, headers: RevisionHeader },
+    responses: {
+      200: jsonAnswer("The product, no longer on sale", ProductBody),
+      ...problems(400, 401, 403, 404, 412, 422),
+    },
+  });
+  routes.openapi(route, async (c) => {
+    const product = await archiveProduct(services, c.req.valid("param").id, changeOptions(c));
+    return c.json(productBody(product), 200);
+  });
+}
+
+/** An ETag made from the content. */
 function contentTag(body: unknown): string {
   return `"${toBase64Url(sha256(JSON.stringify(body))).slice(0, 22)}"`;
 }
 
-/** Sets the ETag and how long to believe it; whether the caller's copy has it already. */
-function isStillFresh(c: Context<AppEnv>, etag: string): boolean {
+/** Sets ETag and caching headers. Returns whether the caller's copy is current. */
+function isCopyCurrent(c: Context<AppEnv>, etag: string): boolean {
   c.header("etag", etag);
   c.header("vary", "Authorization");
   c.header(
@@ -245,8 +247,6 @@ function isStillFresh(c: Context<AppEnv>, etag: string): boolean {
   return known.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag);
 }
 
-function productBody(
-  { createdBy: _by, createdIn: _in, chain: _chain, ...shown }: Product,
-): z.infer<typeof ProductBody> {
-  return shown;
+function productBody(product: Product): z.infer<typeof ProductBody> {
+  return publicFields(product);
 }

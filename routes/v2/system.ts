@@ -1,26 +1,22 @@
 /**
- * | method | path                       | who           | answers       |
- * | ------ | -------------------------- | ------------- | ------------- |
- * | GET    | `/api/v2/system/audit`     | `system:read` | 200, 422      |
- * | GET    | `/api/v2/system/jobs`      | `system:read` | 200           |
- * | GET    | `/api/v2/system/incidents` | `system:read` | 200           |
+ * The state of the system under `/api/v2/system`: audit trail, job runs and incidents.
  *
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import { type Incident, listIncidents } from "../../lib/alerts/mod.ts";
-import { type AuditEntry, listHistory } from "../../lib/entities/audit.ts";
-import { type JobRun, listJobRuns } from "../../lib/jobs/runs.ts";
-import { PAGE_MAX } from "../../lib/entities/page.ts";
+import { type Incident, listIncidents, SEVERITIES } from "../../lib/alerts/mod.ts";
+import { type AuditEntry, ENTITY_KINDS, listHistory } from "../../lib/entities/mod.ts";
+import { JOB_RUN_STATUSES, type JobRun, listJobRuns } from "../../lib/jobs/mod.ts";
 import type { Services } from "../../lib/app/services.ts";
 import type { AppEnv } from "../_env.ts";
-import { Id, jsonAnswer, newRoutes, pageOf, problems, secured, Time } from "../_openapi.ts";
+import { Id, jsonAnswer, pageOf, PageSize, problems, secured, Time } from "../_openapi.ts";
+import { listAllRoute, pageBody, routesOf } from "../_resource.ts";
 
 const HistoryQuery = z.object({
-  entity: z.enum(["product", "client", "lead", "invoice", "payment", "api_key", "webhook"]),
+  entity: z.enum(ENTITY_KINDS),
   id: Id,
-  limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(50),
-  cursor: z.string().regex(/^[1-9]\d{0,8}$/, "Not a cursor of this list").optional(),
+  limit: PageSize,
+  cursor: z.string().regex(/^[1-9]\d{0,8}$/, "Must be the `nextCursor` of this list").optional(),
 });
 const AuditBody = z.object({
   entity: z.string(),
@@ -32,7 +28,7 @@ const AuditBody = z.object({
   action: z.string().openapi({ example: "invoice.void" }),
   fields: z.array(z.string()),
   changes: z.record(z.string(), z.array(z.unknown())).openapi({
-    description: "From and to, for fields that hold nothing personal",
+    description: "Old and new values of fields without personal data",
   }),
   previousDigest: z.string(),
   stateDigest: z.string(),
@@ -44,7 +40,7 @@ const JobBody = z.object({
   startedAt: Time,
   endedAt: Time,
   durationMs: z.number(),
-  status: z.enum(["ok", "failed", "timed_out", "stopped"]),
+  status: z.enum(JOB_RUN_STATUSES),
   outcome: z.record(z.string(), z.union([z.number(), z.string(), z.boolean()])),
   error: z.string().nullable(),
   failures: z.int(),
@@ -52,7 +48,7 @@ const JobBody = z.object({
 }).openapi("JobRun");
 const IncidentBody = z.object({
   name: z.string(),
-  severity: z.enum(["warning", "critical"]),
+  severity: z.enum(SEVERITIES),
   title: z.string(),
   detail: z.string(),
   openedAt: Time,
@@ -63,48 +59,52 @@ const IncidentBody = z.object({
 
 /** The routes under `/api/v2/system`. */
 export function systemRoutes(services: Services): OpenAPIHono<AppEnv> {
-  return newRoutes().openapi(
-    createRoute({
-      method: "get",
-      path: "/audit",
-      tags: ["system"],
-      summary: "The history of one thing, oldest first",
-      ...secured(services, "system:read"),
-      request: { query: HistoryQuery },
-      responses: { 200: jsonAnswer("A page", pageOf(AuditBody)), ...problems(401, 403, 422) },
-    }),
-    async (c) => {
-      const { entity, id, limit, cursor = "1" } = c.req.valid("query");
-      const page = await listHistory(services, { entity, id }, { limit, after: Number(cursor) });
-      return c.json({ ...page, data: page.data.map(auditBody) }, 200);
-    },
-  ).openapi(
-    createRoute({
-      method: "get",
-      path: "/jobs",
-      tags: ["system"],
-      summary: "How the last run of each job went",
-      ...secured(services, "system:read"),
-      responses: { 200: jsonAnswer("All", pageOf(JobBody)), ...problems(401, 403) },
-    }),
-    async (c) => {
-      const runs: JobRun[] = await listJobRuns(services);
-      return c.json({ data: runs, nextCursor: null }, 200);
-    },
-  ).openapi(
-    createRoute({
-      method: "get",
-      path: "/incidents",
-      tags: ["system"],
-      summary: "What is unwell, or was in the last 30 days",
-      ...secured(services, "system:read"),
-      responses: { 200: jsonAnswer("All", pageOf(IncidentBody)), ...problems(401, 403) },
-    }),
-    async (c) => {
-      const incidents = await listIncidents(services);
-      return c.json({ data: incidents.map(incidentBody), nextCursor: null }, 200);
-    },
-  );
+  return routesOf(services, addAudit, addJobs, addIncidents);
+}
+
+function addAudit(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = createRoute({
+    method: "get",
+    path: "/audit",
+    tags: ["system"],
+    summary: "List the changes of an entity, oldest first",
+    ...secured(services, "system:read"),
+    request: { query: HistoryQuery },
+    responses: { 200: jsonAnswer("A page", pageOf(AuditBody)), ...problems(401, 403, 422) },
+  });
+  routes.openapi(route, async (c) => {
+    const { entity, id, limit, cursor = "1" } = c.req.valid("query");
+    const page = await listHistory(services, { entity, id }, { limit, after: Number(cursor) });
+    return c.json(pageBody(page, auditBody), 200);
+  });
+}
+
+function addJobs(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = listAllRoute(services, {
+    path: "/jobs",
+    tag: "system",
+    summary: "List the last run of each job",
+    scope: "system:read",
+    body: pageOf(JobBody),
+  });
+  routes.openapi(route, async (c) => {
+    const runs: JobRun[] = await listJobRuns(services);
+    return c.json({ data: runs, nextCursor: null }, 200);
+  });
+}
+
+function addIncidents(routes: OpenAPIHono<AppEnv>, services: Services): void {
+  const route = listAllRoute(services, {
+    path: "/incidents",
+    tag: "system",
+    summary: "List open incidents, and those resolved in the last 30 days",
+    scope: "system:read",
+    body: pageOf(IncidentBody),
+  });
+  routes.openapi(route, async (c) => {
+    const incidents = await listIncidents(services);
+    return c.json({ data: incidents.map(incidentBody), nextCursor: null }, 200);
+  });
 }
 
 function auditBody(entry: AuditEntry): z.infer<typeof AuditBody> {

@@ -7,15 +7,13 @@
  *
  * @module
  */
-import {
-  drill,
-  listBackups,
-  restore,
-  shipLog,
-  takeBackup,
-  verifyBackup,
-} from "../../lib/backup/mod.ts";
-import { sweep } from "../../lib/integrity/sweep.ts";
+import { verifyBackup } from "../../lib/backup/check.ts";
+import { drill } from "../../lib/backup/drill.ts";
+import { listBackups } from "../../lib/backup/manifest.ts";
+import { restore } from "../../lib/backup/restore.ts";
+import { shipLog } from "../../lib/backup/ship.ts";
+import { takeBackup } from "../../lib/backup/take.ts";
+import { sweep } from "../../lib/integrity/mod.ts";
 import { isDurable } from "../../lib/kv/keys.ts";
 import { scanAll } from "../../lib/kv/bulk.ts";
 import { type BackupShop, openBackupShop, sellTo } from "../support/processes/backup_shop.ts";

@@ -10,10 +10,10 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import { type Job, type JobOutcome, runJob, type RunStatus } from "../../cron/_job.ts";
-import type { AlertChannel, Notice } from "../../lib/alerts/channels.ts";
+import type { AlertChannel, AlertNotification } from "../../lib/alerts/channels.ts";
 import type { ErrorTracker } from "../../lib/telemetry/error_tracking.ts";
 import { AppError } from "../../lib/errors.ts";
-import { type Claim, claimJob, finishJob, leaseGuard, listJobRuns } from "../../lib/jobs/runs.ts";
+import { type Claim, claimJob, finishJob, leaseGuard, listJobRuns } from "../../lib/jobs/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import { transact } from "../../lib/kv/transact.ts";
 import { currentContext } from "../../lib/telemetry/log.ts";
@@ -30,13 +30,13 @@ function jobOf(run: Job["run"], fields: Partial<Job> = {}): Job {
 
 const DONE = () => Promise.resolve({ sent: 2 });
 
-function listener(): { notices: Notice[]; channels: AlertChannel[] } {
-  const notices: Notice[] = [];
-  const tell = (notice: Notice) => {
-    notices.push(notice);
-    return Promise.resolve({ isTold: true as const });
+function listener(): { notifications: AlertNotification[]; channels: AlertChannel[] } {
+  const notifications: AlertNotification[] = [];
+  const deliver = (notification: AlertNotification) => {
+    notifications.push(notification);
+    return Promise.resolve({ isDelivered: true as const });
   };
-  return { notices, channels: [{ name: "listener", tell }] };
+  return { notifications, channels: [{ name: "listener", deliver }] };
 }
 
 Deno.test("a run is known in the log and in the store", async () => {
@@ -250,7 +250,7 @@ Deno.test("the writes of a run pass its lease", async () => {
 });
 
 Deno.test("a run that is over its time is told, recorded, and alerted", async () => {
-  const { notices, channels } = listener();
+  const { notifications, channels } = listener();
   await using instances = await startInstances({ channels });
   const job = jobOf(async (_services, signal) => {
     await sleep(HOUR_MS, signal);
@@ -263,7 +263,7 @@ Deno.test("a run that is over its time is told, recorded, and alerted", async ()
   equal(run!.status, "timed_out");
   equal(run!.error, "TimeLimitError: The job outbox took over 50 ms");
   equal(run!.failures, 1);
-  deepEqual(notices.map(({ state, name }) => [state, name]), [["raised", "job_failed:outbox"]]);
+  deepEqual(notifications.map(({ state, name }) => [state, name]), [["raised", "job_failed:outbox"]]);
   equal((await instances.services.store.get(keys.lease("outbox")))!.until, 0);
 });
 
@@ -314,7 +314,7 @@ Deno.test("a run in an instance that is to end stops, and that is no failure", a
 });
 
 Deno.test("a job that fails is alerted once, counted, and told to be well with its next success", async () => {
-  const { notices, channels } = listener();
+  const { notifications, channels } = listener();
   await using instances = await startInstances({ count: 3, channels });
   const failing = jobOf(() => {
     throw new AppError("unavailable", "No mail to asha@example.com", {
@@ -335,8 +335,8 @@ Deno.test("a job that fails is alerted once, counted, and told to be well with i
   equal(failed!.error, "AppError: No mail to [redacted]");
   equal(failed!.failures, 4);
   equal(failed!.lastOkAt, null);
-  deepEqual(notices.map(({ state }) => state), ["raised", "resolved"]);
-  const [raised, resolved] = notices as [Notice, Notice];
+  deepEqual(notifications.map(({ state }) => state), ["raised", "resolved"]);
+  const [raised, resolved] = notifications as [AlertNotification, AlertNotification];
   equal(raised.title, "The job outbox failed");
   equal(raised.detail, "AppError: No mail to [redacted]");
   equal(resolved.count, 4);
@@ -455,7 +455,7 @@ Deno.test("the error tracker is told of each run, and flushed before the job has
 });
 
 Deno.test("a job of every instance runs on each, and while the store is down", async () => {
-  const { notices, channels } = listener();
+  const { notifications, channels } = listener();
   await using instances = await startInstances({ count: 2, channels });
   let runs = 0;
   const job = jobOf(() => Promise.resolve({ run: ++runs }), { isEverywhere: true });
@@ -466,18 +466,18 @@ Deno.test("a job of every instance runs on each, and while the store is down", a
   deepEqual(await runAll(), ["ok", "ok"]);
 
   equal(runs, 4);
-  equal(notices.length, 0);
+  equal(notifications.length, 0);
   equal(instances.events("job.not_recorded").length, 2);
 });
 
 Deno.test("a job that cannot be claimed is not run, and alerts nobody", async () => {
-  const { notices, channels } = listener();
+  const { notifications, channels } = listener();
   await using instances = await startInstances({ channels });
   const { kv } = instances.at(0);
   kv.readFault = () => "hang";
 
   equal(await runJob(instances.services, jobOf(() => Promise.reject(new Error("ran")))), "skipped");
 
-  equal(notices.length, 0);
+  equal(notifications.length, 0);
   equal(instances.events("job.not_claimed").length, 1);
 });

@@ -3,7 +3,7 @@
  * that is added is in this table by itself.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
-import { createApiKey, revokeApiKey, type Scope, SCOPES } from "../../lib/access/api_keys.ts";
+import { createApiKey, revokeApiKey, type Scope, SCOPES } from "../../lib/access/mod.ts";
 import { isoTime } from "../../lib/time.ts";
 import { TESTER } from "../support/program/app.ts";
 import { accessLog, assertProblem } from "../support/program/answers.ts";

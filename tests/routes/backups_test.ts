@@ -101,7 +101,7 @@ Deno.test("POST /api/v2/system/restore-drills asks for a drill of a backup that 
   equal(await run(app, "restore_drill"), "ok");
 
   equal(early.status, 409);
-  equal(early.body.detail, "There is no backup yet that could be restored");
+  equal(early.body.detail, "Cannot run a restore drill: there is no backup yet");
   equal(asked.status, 202);
   const { data: [backup], proofs } = (await asAdmin(app, "GET", BACKUPS)).body;
   equal(proofs.length, 2);

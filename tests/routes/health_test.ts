@@ -6,7 +6,7 @@ import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "n
 import { type Job, runJob } from "../../cron/_job.ts";
 import { HealthMonitor } from "../../lib/health/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
-import { DEADLINES } from "../../lib/kv/store.ts";
+import { DEADLINES } from "../../lib/kv/deadlines.ts";
 import { transact } from "../../lib/kv/transact.ts";
 import { operationOf } from "../../lib/entities/caller.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
@@ -17,7 +17,7 @@ import { TEST_START, TESTER } from "../support/program/app.ts";
 import { asAdmin, SHORT_DEADLINES, startShop, type TestShop } from "../support/program/shop.ts";
 
 /** Reads beside that of the probe, in the meantime of it; the runs of jobs are listed. */
-const LOOKS = 3;
+const PROBES = 3;
 
 Deno.test("GET /health says that all is well, after a write and a read", async () => {
   await using app = await startShop({ env: { APP_VERSION: "2026.6.1" } });
@@ -43,7 +43,7 @@ Deno.test("GET /health says that all is well, after a write and a read", async (
       store: { status: "healthy", latencyMs },
     },
   });
-  deepEqual([app.kv.commits, app.kv.reads], [1, 1 + LOOKS]);
+  deepEqual([app.kv.commits, app.kv.reads], [1, 1 + PROBES]);
 });
 
 for (
@@ -85,7 +85,7 @@ Deno.test("50 pings at once share one look at the store", async () => {
   const answers = await Promise.all(pings);
 
   deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
-  deepEqual([app.kv.commits, app.kv.reads], [1, 1 + LOOKS]);
+  deepEqual([app.kv.commits, app.kv.reads], [1, 1 + PROBES]);
   equal(new Set(answers.map(({ headers }) => headers.get("x-request-id"))).size, 50);
   await app.get("/health");
   equal(app.kv.commits, 2);
@@ -99,7 +99,7 @@ Deno.test("GET /health looks at jobs and backups every ten seconds, however ofte
     app.advance(SECOND_MS);
   }
 
-  deepEqual([app.kv.commits, app.kv.reads], [21, 21 + 3 * LOOKS]);
+  deepEqual([app.kv.commits, app.kv.reads], [21, 21 + 3 * PROBES]);
 });
 
 /** Stores something as it would be found there. */
@@ -136,7 +136,7 @@ Deno.test("GET /health is degraded when the newest backup is of over 26 hours ag
   deepEqual(old, [200, "degraded", {
     status: "degraded",
     ageS: 26 * 3_600 + 60,
-    reason: `The last one is of ${pointInTime}, over 26 h ago`,
+    reason: `The last backup is from ${pointInTime}, over 26 hours ago`,
   }]);
   deepEqual([status, word], [200, "degraded"]);
   deepEqual((await app.get("/health")).body.checks.backup, { status: "degraded" });
@@ -160,7 +160,7 @@ Deno.test("GET /health waits 26 hours for the first backup, and eight days for t
   const at = isoTime(TEST_START);
   await store(app, keys.timetable, { jobs: { backup }, resumedAt: at });
   const fresh = new HealthMonitor(app.services);
-  equal((await fresh.look()).checks.backup?.status, "degraded");
+  equal((await fresh.check()).checks.backup?.status, "degraded");
 });
 
 Deno.test("GET /health is degraded when no restore was proven for eight days, or the last was not", async () => {
@@ -180,7 +180,7 @@ Deno.test("GET /health is degraded when no restore was proven for eight days, or
 
   deepEqual([young.status, young.ageS], ["healthy", 8 * 86_400]);
   equal(old.status, "degraded");
-  deepEqual([failed.status, failed.reason], ["degraded", "b1 cannot be relied on: It is damaged"]);
+  deepEqual([failed.status, failed.reason], ["degraded", "Backup b1 cannot be restored: It is damaged"]);
 });
 
 Deno.test("GET /health is degraded while a job fails, or was not done in time", async () => {
@@ -214,14 +214,14 @@ Deno.test("GET /health is degraded while a job fails, or was not done in time", 
   equal(failing.checks.jobs.reason, "outbox failed: Error: No mail to [redacted]");
   deepEqual(strangers.checks.jobs, { status: "degraded" });
   equal(mended.status, "healthy");
-  match(missed.checks.jobs.reason, /^outbox was due at 2026-06-15T09:03:00.000Z and is not done$/);
+  match(missed.checks.jobs.reason, /^outbox was due at 2026-06-15T09:03:00.000Z and has not finished$/);
 });
 
 Deno.test("GET /health has no check of backups where none are configured", async () => {
   await using app = await startShop();
   const { storage: _, ...services } = app.services;
 
-  const { checks } = await new HealthMonitor(services).look();
+  const { checks } = await new HealthMonitor(services).check();
 
   deepEqual(Object.keys(checks).sort(), ["jobs", "store"]);
 });
@@ -234,7 +234,7 @@ Deno.test("GET /health says that it could not look, when only that fails", async
   const again = await app.get("/health");
 
   equal(status, 200);
-  deepEqual(body.checks.jobs, { status: "degraded", reason: "It could not be looked at" });
+  deepEqual(body.checks.jobs, { status: "degraded", reason: "The check failed: see health.check_failed in the log" });
   equal(body.checks.store.status, "healthy");
   equal(again.body.status, "degraded");
   await app.kv.mend([...keys.timetable]);

@@ -1,6 +1,6 @@
 /**
- * Paying on the public invoice page, as a browser without scripts does it: forms
- * as they stand on the page, sent to gateways that are simulated but strict.
+ * Payment on the public invoice page, as by a browser without scripts: the page's own
+ * forms, sent to strict simulated gateways.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { invoiceToken } from "../../lib/invoices/links.ts";
@@ -64,7 +64,7 @@ async function newInvoice(
   return { id, path: `/i/${invoiceToken(app.config, id)}` };
 }
 
-/** A form of a page as a browser would send it when nothing is typed. */
+/** A form of a page as a browser would send it without input. */
 interface Form {
   action: string;
   fields: Record<string, string>;
@@ -82,7 +82,7 @@ async function formOn(app: TestShop, address: string, gateway: string): Promise<
   throw new Error(`No form for ${gateway}: ${text}`);
 }
 
-/** Presses the button of a form in which `typed` was typed. */
+/** Submits a form with `typed` as its input. */
 function send(
   app: TestShop,
   { action, fields }: Form,
@@ -99,10 +99,10 @@ async function wordsOn(app: TestShop, address: string): Promise<string> {
   return text.replace(/^.*<body>/s, "").replaceAll(/<[^>]*>/g, " ").replaceAll(/[\s\u00a0]+/g, " ");
 }
 
-/** Where an answer leads, below the shop. */
+/** The redirect target of a response. */
 const placeOf = ({ headers }: TestAnswer<unknown>) => headers.get("location") ?? "";
 
-Deno.test("POST /i/:token/pay asks the payer's telephone, and the page follows until it is paid", async () => {
+Deno.test("POST /i/:token/pay prompts the payer's phone, and the page follows until the invoice is paid", async () => {
   await using shop = await startPayingShop();
   const { app, azampay } = shop;
   const { path } = await newInvoice(app);
@@ -123,12 +123,12 @@ Deno.test("POST /i/:token/pay asks the payer's telephone, and the page follows u
     15_000,
     "Mpesa",
   ]);
-  match(paid, /Imelipwa Asante\. Hudaiwi chochote\. .*Umelipa TSh 15,000/);
+  match(paid, /Imelipwa Asante\. Hakuna malipo yanayodaiwa\. .*Kiasi kilicholipwa TSh 15,000/);
   deepEqual(azampay.paid.map(({ amount }) => amount), [15_000]);
   ok(!app.logLines.join().includes("712345678"));
 });
 
-Deno.test("POST /i/:token/pay lets pay again after the payer said no", async () => {
+Deno.test("POST /i/:token/pay allows another payment after the payer declined", async () => {
   await using shop = await startPayingShop();
   const { app, azampay } = shop;
   const { path } = await newInvoice(app);
@@ -140,12 +140,12 @@ Deno.test("POST /i/:token/pay lets pay again after the payer said no", async () 
   await azampay.pushes[1]?.approve();
   const paid = await wordsOn(app, path);
 
-  match(declined, /Your last payment did not go through\. You can try again\./);
-  match(paid, /Paid Thank you\. Nothing is owed\./);
+  match(declined, /Your last payment failed\. You can try again\./);
+  match(paid, /Paid Thank you\. No payment is due\./);
   equal(azampay.pushes.length, 2);
 });
 
-Deno.test("POST /i/:token/pay sends the payer to Pesapal, who comes back to what is true", async () => {
+Deno.test("POST /i/:token/pay sends the payer to Pesapal and back to the true status", async () => {
   await using shop = await startPayingShop();
   const { app, pesapal } = shop;
   const { path } = await newInvoice(app, { currency: "USD" });
@@ -163,14 +163,14 @@ Deno.test("POST /i/:token/pay sends the payer to Pesapal, who comes back to what
   equal(answer.status, 303);
   equal(placeOf(answer), order?.pageUrl);
   deepEqual([order?.request.amount, order?.request.currency], [15_000, "USD"]);
-  // Chrome holds this against where the answer to a form leads.
+  // Chrome applies this to the redirect after a form.
   const policy = page.headers.get("content-security-policy") ?? "";
   match(policy, /form-action 'self' https: http:;/);
   match(checking, /We are checking your payment/);
-  match(paid, /Paid Thank you\. .*Paid \$15,000\.00/);
+  match(paid, /Paid Thank you\. .*Amount paid \$15,000\.00/);
 });
 
-Deno.test("POST /i/:token/pay has the payer come back from Pesapal to the page's language", async () => {
+Deno.test("POST /i/:token/pay returns the payer from Pesapal to the page's language", async () => {
   await using shop = await startPayingShop();
   const { app, pesapal } = shop;
   const { path } = await newInvoice(app);
@@ -193,7 +193,7 @@ Deno.test("POST /i/:token/pay has the payer come back from Pesapal to the page's
   match(text, /Imelipwa/);
 });
 
-Deno.test("GET /payments/pesapal/callback takes no other language than its own, nor more than that", async () => {
+Deno.test("GET /payments/pesapal/callback accepts known languages only, and nothing else", async () => {
   await using shop = await startPayingShop();
   const { app, pesapal } = shop;
   const { id, path } = await newInvoice(app);
@@ -229,7 +229,7 @@ Deno.test("POST /i/:token/pay starts one payment when the button is pressed many
   equal(await app.count(payments), 2);
 });
 
-Deno.test("POST /i/:token/pay does not ask a telephone twice from two windows", async () => {
+Deno.test("POST /i/:token/pay does not prompt a phone twice from two windows", async () => {
   await using shop = await startPayingShop();
   const { app, azampay } = shop;
   const { path } = await newInvoice(app);
@@ -243,7 +243,7 @@ Deno.test("POST /i/:token/pay does not ask a telephone twice from two windows", 
   equal(azampay.pushes.length, 1);
 });
 
-Deno.test("GET /i/:token with pay=again offers all ways while an attempt is checked", async () => {
+Deno.test("GET /i/:token with pay=again offers all payment options while an attempt is checked", async () => {
   await using shop = await startPayingShop();
   const { app, azampay, pesapal } = shop;
   const { path } = await newInvoice(app);
@@ -260,7 +260,7 @@ Deno.test("GET /i/:token with pay=again offers all ways while an attempt is chec
   deepEqual([azampay.pushes.length, pesapal.orders.length], [1, 1]);
 });
 
-Deno.test("POST /i/:token/pay says on the page what is wrong with the form, and stores nothing", async () => {
+Deno.test("POST /i/:token/pay reports the problem of the form on the page, and stores nothing", async () => {
   await using shop = await startPayingShop();
   const { app, azampay, pesapal } = shop;
   const { path } = await newInvoice(app);
@@ -272,16 +272,16 @@ Deno.test("POST /i/:token/pay says on the page what is wrong with the form, and 
   await leavesStoreAlone(app, async () => {
     for (
       const [sent, typed, said] of [
-        [form, { ...PHONE, phone: "" }, "This is not a phone number that we know."],
-        [form, { ...PHONE, phone: "0712 34" }, "This is not a phone number that we know."],
-        [form, { ...PHONE, provider: "" }, "Please choose the network"],
-        [form, { ...PHONE, provider: "constructor" }, "Please choose the network"],
-        [form, { ...PHONE, gateway: "mpesa" }, "Please choose one of the ways"],
-        [form, { ...PHONE, gateway: "" }, "Please choose one of the ways"],
-        [form, { ...PHONE, attempt: "" }, "Please choose one of the ways"],
-        [form, { ...PHONE, attempt: "x y" }, "Please choose one of the ways"],
-        [other, PHONE, "This amount cannot be paid that way."],
-        [inSwahili, { ...PHONE, phone: "x" }, "Namba hii ya simu haitambuliki."],
+        [form, { ...PHONE, phone: "" }, "The phone number is not valid."],
+        [form, { ...PHONE, phone: "0712 34" }, "The phone number is not valid."],
+        [form, { ...PHONE, provider: "" }, "Please select the network"],
+        [form, { ...PHONE, provider: "constructor" }, "Please select the network"],
+        [form, { ...PHONE, gateway: "mpesa" }, "Please select one of the payment options"],
+        [form, { ...PHONE, gateway: "" }, "Please select one of the payment options"],
+        [form, { ...PHONE, attempt: "" }, "Please select one of the payment options"],
+        [form, { ...PHONE, attempt: "x y" }, "Please select one of the payment options"],
+        [other, PHONE, "This amount cannot be paid with this option."],
+        [inSwahili, { ...PHONE, phone: "x" }, "Namba ya simu si sahihi."],
       ] as const
     ) {
       const { status, headers, text } = await send(app, sent, { typed });
@@ -294,7 +294,7 @@ Deno.test("POST /i/:token/pay says on the page what is wrong with the form, and 
   deepEqual([azampay.pushes.length, pesapal.orders.length], [0, 0]);
 });
 
-Deno.test("POST /i/:token/pay shows again what was typed, as text", async () => {
+Deno.test("POST /i/:token/pay shows the input again, as text", async () => {
   await using shop = await startPayingShop();
   const { app } = shop;
   const { path } = await newInvoice(app);
@@ -307,7 +307,7 @@ Deno.test("POST /i/:token/pay shows again what was typed, as text", async () => 
   match(text, /<option value="Airtel" selected/);
 });
 
-Deno.test("POST /i/:token/pay of what is paid or void shows how it stands, and asks no gateway", async () => {
+Deno.test("POST /i/:token/pay of a void invoice shows its state, and calls no gateway", async () => {
   await using shop = await startPayingShop();
   const { app, azampay } = shop;
   const { id, path } = await newInvoice(app);
@@ -317,11 +317,11 @@ Deno.test("POST /i/:token/pay of what is paid or void shows how it stands, and a
   const answer = await send(app, form, { typed: PHONE });
 
   equal(answer.status, 303);
-  match(await wordsOn(app, placeOf(answer)), /This invoice was cancelled/);
+  match(await wordsOn(app, placeOf(answer)), /This invoice is void\./);
   equal(azampay.calls.checkout, 0);
 });
 
-Deno.test("POST /i/:token/pay leaves an invoice to be paid when the gateway refuses or is away", async () => {
+Deno.test("POST /i/:token/pay keeps an invoice payable when the gateway refuses or fails", async () => {
   await using shop = await startPayingShop();
   const { app, pesapal, azampay } = shop;
   const { path } = await newInvoice(app);
@@ -333,13 +333,13 @@ Deno.test("POST /i/:token/pay leaves an invoice to be paid when the gateway refu
   const lost = await send(app, await formOn(app, path, "azampay"), { typed: PHONE });
 
   equal(placeOf(refused), `${path}?lang=en`);
-  match(words, /Your last payment did not go through\./);
-  // Nobody knows whether the telephone rang: the page waits to hear of it.
+  match(words, /Your last payment failed\./);
+  // It is unknown whether the phone was prompted: the page waits for the outcome.
   equal(lost.status, 303);
   match(await wordsOn(app, placeOf(lost)), /We are checking your payment/);
 });
 
-Deno.test("POST /i/:token/pay lets nobody pester a telephone, whatever invoices they have", async () => {
+Deno.test("POST /i/:token/pay limits prompts per phone, across invoices", async () => {
   await using shop = await startPayingShop({ RATE_LIMITS: "pay_phone=2/10m" });
   const { app, azampay } = shop;
   const paths = [];
@@ -355,13 +355,13 @@ Deno.test("POST /i/:token/pay lets nobody pester a telephone, whatever invoices 
   const later = await send(app, fourth, { typed: PHONE });
 
   deepEqual(answers.map(({ status }) => status), [303, 303, 429]);
-  match(answers[2]!.text, /That was too often\. Please try again in 10 min\./);
+  match(answers[2]!.text, /Too many attempts\. Please try again in 10 min\./);
   equal(answers[2]!.headers.get("retry-after"), "600");
   deepEqual([other.status, later.status], [303, 303]);
   equal(azampay.pushes.length, 4);
 });
 
-Deno.test("POST /i/:token/pay is limited by invoice and by address", async () => {
+Deno.test("POST /i/:token/pay is limited per invoice and per address", async () => {
   for (const rule of ["pay_invoice", "pay_address"]) {
     await using shop = await startPayingShop({ RATE_LIMITS: `${rule}=1/10m` });
     const { app, pesapal } = shop;
@@ -375,7 +375,7 @@ Deno.test("POST /i/:token/pay is limited by invoice and by address", async () =>
   }
 });
 
-Deno.test("POST /i/:token/pay needs the address of an invoice, and a form", async () => {
+Deno.test("POST /i/:token/pay requires the link of an invoice, and a form", async () => {
   await using shop = await startPayingShop();
   const { app } = shop;
   const { path } = await newInvoice(app);
@@ -395,7 +395,7 @@ Deno.test("POST /i/:token/pay needs the address of an invoice, and a form", asyn
   equal(await app.count(payments), 0);
 });
 
-Deno.test("the page offers no way to pay where no gateway is configured", async () => {
+Deno.test("the page offers no payment options if no gateway is configured", async () => {
   await using app = await startShop();
   const { path } = await newInvoice(app);
 

@@ -1,6 +1,6 @@
 /**
- * The public invoice: whoever was given its address sees it, and nobody else,
- * and the page hands the address on to no one.
+ * The public invoice page: visible to holders of its link only, and it never discloses
+ * the link.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { toBase64Url } from "../../lib/digest.ts";
@@ -24,10 +24,10 @@ const SHOP = {
   SHOP_TAX_ID: "100-200-300",
   SHOP_PHONE: "+255 712 345 678",
 };
-/** What a page may have: on a slow line this is a second. */
+/** Size limit of a page: one second on a slow connection. */
 const PAGE_BYTES_MAX = 10_000;
 
-/** An invoice of an operator's, and the path of its page. */
+/** An invoice issued by an operator, and the path of its page. */
 async function newInvoice(
   app: TestApp,
   fields: object = {},
@@ -39,7 +39,7 @@ async function newInvoice(
   return { id, path: `/i/${invoiceToken(app.config, id)}` };
 }
 
-/** What of a page is read: amounts with plain spaces. */
+/** The visible text of a page, with plain spaces in amounts. */
 function wordsOf(html: string): string {
   const body = html.replace(/^.*<body>/s, "").replaceAll(/<[^>]*>/g, " ");
   return body.replaceAll(/[\s\u00a0]+/g, " ").trim();
@@ -54,7 +54,7 @@ async function bytesOf(app: TestApp, path: string, headers: Record<string, strin
   };
 }
 
-Deno.test("GET /i/:token shows the invoice that the lead's answer links to", async () => {
+Deno.test("GET /i/:token shows the invoice linked from the lead's response", async () => {
   await using app = await startShop({ env: SHOP });
   const { id: productId } = await app.stockProduct();
   const lead = await app.post("/api/v2/leads", { ...LEAD, productId, quantity: 2 });
@@ -72,13 +72,13 @@ Deno.test("GET /i/:token shows the invoice that the lead's answer links to", asy
   equal(
     wordsOf(text),
     "Duka la Kahawa Kiswahili Invoice INV-2026-000001 Bill to: Asha Mushi " +
-      "Issued: 15 June 2026 · Due: 29 June 2026 " +
-      "To be paid TZS 900,000 Please pay by 29 June 2026. " +
+      "Issue date: 15 June 2026 · Due date: 29 June 2026 " +
+      "Unpaid TZS 900,000 Please pay by 29 June 2026. " +
       "Duka POS 2 × TZS 450,000 TZS 900,000 Total TZS 900,000 " +
-      "It cannot be paid on this page at the moment. Please write to us or ring us. " +
-      "Download PDF Share by WhatsApp " +
+      "This invoice cannot be paid online at the moment. Please contact us. " +
+      "Download PDF Share on WhatsApp " +
       "Duka la Kahawa · Samora Avenue 12 · Dar es Salaam · Tax ID: 100-200-300 " +
-      "Questions? Ring +255 712 345 678 .",
+      "Questions? Call +255 712 345 678 .",
   );
   for (const hidden of ["asha@example.com", lead.body.invoice.id, "<script", "<form"]) {
     ok(!text.includes(hidden), hidden);
@@ -103,14 +103,14 @@ Deno.test("GET /i/:token is small, needs no script and loads nothing", async () 
     for (
       const [, name, address = ""] of text.matchAll(/<(\w+)[^>]*\s(?:href|src|action)="([^"]*)"/g)
     ) {
-      // A link that somebody follows is not loaded.
+      // Links are not loaded.
       if (name === "a") match(address, /^(?:\/i\/|https:\/\/wa\.me\/|tel:|#)/);
       else equal(address, "data:,");
     }
   }
 });
 
-Deno.test("GET /i/:token is in the language that is asked for, or else preferred, or else the shop's", async () => {
+Deno.test("GET /i/:token is in the requested language, else the preferred one, else the shop's", async () => {
   await using english = await startShop();
   await using swahili = await startShop({ env: { DEFAULT_LANGUAGE: "sw" } });
   const [here, there] = [await newInvoice(english), await newInvoice(swahili)];
@@ -120,7 +120,7 @@ Deno.test("GET /i/:token is in the language that is asked for, or else preferred
     });
     const language = headers.get("content-language");
     ok(text.includes(`<html lang="${language}">`) && headers.get("cache-control") === "no-store");
-    match(text, language === "sw" ? /English<.*Haijalipwa/s : /Kiswahili<.*To be paid/s);
+    match(text, language === "sw" ? /English<.*Haijalipwa/s : /Kiswahili<.*Unpaid/s);
     return language;
   };
 
@@ -135,7 +135,7 @@ Deno.test("GET /i/:token is in the language that is asked for, or else preferred
   }
 });
 
-Deno.test("GET /i/:token says in both languages how each invoice stands", async () => {
+Deno.test("GET /i/:token shows the state of each invoice in both languages", async () => {
   await using app = await startShop();
   const pay = (id: string, amountMinor: number) =>
     asAdmin(app, "POST", `/api/v2/invoices/${id}/payments`, {
@@ -156,31 +156,37 @@ Deno.test("GET /i/:token says in both languages how each invoice stands", async 
     ] as const;
 
   const [openEn, openSw] = await both(open.path);
-  match(openEn, /To be paid \$1,235\.00 Please pay by 29 June 2026\. Work \$1,234\.50 Subtotal/);
+  match(openEn, /Unpaid \$1,235\.00 Please pay by 29 June 2026\. Work \$1,234\.50 Subtotal/);
   match(openEn, /Subtotal \$1,234\.50 Tax \$0\.50 Total \$1,235\.00/);
-  match(openSw, /Haijalipwa US\$ 1,235\.00 Tafadhali lipa kabla ya mwisho wa 29 Juni 2026\./);
+  match(openSw, /Haijalipwa US\$ 1,235\.00 Tafadhali lipa kufikia tarehe 29 Juni 2026\./);
   match(openSw, /Kodi US\$ 0\.50 Jumla US\$ 1,235\.00/);
   const [partlyEn, partlySw] = await both(partly.path);
-  match(partlyEn, /Partly paid TZS 234\.50 Please pay the rest by 29 June 2026\./);
-  match(partlyEn, /Total TZS 1,234\.50 Paid TZS 1,000 To pay TZS 234\.50/);
-  match(partlySw, /Imelipwa kiasi TSh 234\.50 .*Umelipa TSh 1,000 Kiasi cha kulipa TSh 234\.50/);
+  match(partlyEn, /Partially paid TZS 234\.50 Please pay the balance by 29 June 2026\./);
+  match(partlyEn, /Total TZS 1,234\.50 Amount paid TZS 1,000 Balance due TZS 234\.50/);
+  match(
+    partlySw,
+    /Imelipwa kwa sehemu TSh 234\.50 .*Kiasi kilicholipwa TSh 1,000 Salio linalodaiwa TSh 234\.50/,
+  );
   const [paidEn, paidSw] = await both(paid.path);
-  match(paidEn, /Paid Thank you\. Nothing is owed\. .*Total TZS 1,234\.50 Paid TZS 1,234\.50 D/);
-  match(paidSw, /Imelipwa Asante\. Hudaiwi chochote\./);
+  match(
+    paidEn,
+    /Paid Thank you\. No payment is due\. .*Total TZS 1,234\.50 Amount paid TZS 1,234\.50 D/,
+  );
+  match(paidSw, /Imelipwa Asante\. Hakuna malipo yanayodaiwa\./);
   const [voidEn, voidSw] = await both(isVoid.path);
-  match(voidEn, /Void This invoice was cancelled: nothing is owed\./);
-  match(voidSw, /Imefutwa Ankara hii imefutwa: hudaiwi chochote\./);
-  ok(!/Private|To be paid|cannot be paid/.test(voidEn + paidEn));
+  match(voidEn, /Void This invoice is void\. No payment is due\./);
+  match(voidSw, /Imebatilishwa Ankara hii imebatilishwa\. Hakuna malipo yanayodaiwa\./);
+  ok(!/Private|Unpaid|cannot be paid/.test(voidEn + paidEn));
 
   app.advance(15 * DAY_MS);
   const [lateEn, lateSw] = await both(open.path);
-  match(lateEn, /Overdue \$1,235\.00 It was due on 29 June 2026\./);
+  match(lateEn, /Overdue \$1,235\.00 Payment was due on 29 June 2026\./);
   match(lateSw, /Muda wa kulipa umepita US\$ 1,235\.00/);
-  match((await both(partly.path))[0], /Partly paid, overdue TZS 234\.50/);
+  match((await both(partly.path))[0], /Partially paid, overdue TZS 234\.50/);
   equal((await both(paid.path))[0], paidEn);
 });
 
-Deno.test("GET /i/:token can be passed on by WhatsApp, with a preview that tells little", async () => {
+Deno.test("GET /i/:token can be shared on WhatsApp, with a preview that discloses little", async () => {
   await using app = await startShop({ env: { ...SHOP, PUBLIC_URL: "https://shop.example.com" } });
   const { path } = await newInvoice(app);
 
@@ -189,14 +195,14 @@ Deno.test("GET /i/:token can be passed on by WhatsApp, with a preview that tells
   const [, link = ""] = /href="(https:\/\/wa\.me\/[^"]*)"/.exec(text) ?? [];
   equal(
     new URL(link).searchParams.get("text")?.replaceAll("\u00a0", " "),
-    `Ankara INV-2026-000001 ya Duka la Kahawa, TSh 1,234.50: https://shop.example.com${path}`,
+    `Ankara INV-2026-000001 kutoka Duka la Kahawa ya TSh 1,234.50: https://shop.example.com${path}`,
   );
   const metas = (text.match(/<meta property="og:[^>]*>/g) ?? []).join();
   match(metas, /Ankara INV-2026-000001 · Duka la Kahawa/);
   ok(!metas.includes("Asha"));
 });
 
-Deno.test("GET /i/:token shows what was typed as text", async () => {
+Deno.test("GET /i/:token shows user input as text", async () => {
   await using app = await startShop();
   const clientId = await newClient(app, { name: '<script>alert(1)</script> & "Sons"' });
   const { path } = await newInvoice(app, {
@@ -213,7 +219,7 @@ Deno.test("GET /i/:token shows what was typed as text", async () => {
   match(text, /&lt;b&gt;\{page\}&lt;\/b&gt;/);
 });
 
-Deno.test("GET /i/:token writes no token into the log", async () => {
+Deno.test("GET /i/:token logs no token", async () => {
   await using app = await startShop();
   const { path } = await newInvoice(app);
 
@@ -224,7 +230,7 @@ Deno.test("GET /i/:token writes no token into the log", async () => {
   ok(!app.logLines.join().includes(path.slice(3)));
 });
 
-Deno.test("GET /i/:token of a draft says what it says of nothing at all", async () => {
+Deno.test("GET /i/:token of a draft responds as for a missing invoice", async () => {
   await using app = await startShop();
   const { path } = await newInvoice(app, { draft: true });
   const nothing = `/i/${invoiceToken(app.config, "01938d6e-3c00-7000-8000-000000000001")}`;
@@ -236,7 +242,7 @@ Deno.test("GET /i/:token of a draft says what it says of nothing at all", async 
   }
 });
 
-Deno.test("GET /i/:token refuses every token that is not ours, without a look at the store", async () => {
+Deno.test("GET /i/:token refuses every invalid token without reading the store", async () => {
   await using app = await startShop();
   const { id, path } = await newInvoice(app);
   const token = path.slice(3);
@@ -275,7 +281,7 @@ Deno.test("GET /i/:token refuses every token that is not ours, without a look at
   equal((await app.get(`/i/${token}`)).status, 200);
 });
 
-Deno.test("GET /i/:token honours addresses of the key before the last rotation, and no older ones", async () => {
+Deno.test("GET /i/:token accepts links of the previous key, and no older ones", async () => {
   const keyOf = (fill: number) => toBase64Url(Uint8Array.from({ length: 32 }, (_, i) => fill + i));
   await using file = await newKvFile();
   const start = (key: number, previous?: number) =>
@@ -298,7 +304,7 @@ Deno.test("GET /i/:token honours addresses of the key before the last rotation, 
   equal((await later.get(pathname)).status, 404);
 });
 
-Deno.test("DELETE /i/:token is not for this", async () => {
+Deno.test("DELETE /i/:token is not allowed", async () => {
   await using app = await startShop();
 
   const answer = await app.request("DELETE", "/i/x");
@@ -306,7 +312,7 @@ Deno.test("DELETE /i/:token is not for this", async () => {
   assertProblem(answer, 405, "method_not_allowed");
 });
 
-Deno.test("GET /i/:token with .pdf answers the PDF, and nothing to whoever has it", async () => {
+Deno.test("GET /i/:token with .pdf returns the PDF, and 304 if the client has it", async () => {
   await using app = await startShop();
   const { id, path } = await newInvoice(app);
 
@@ -330,7 +336,7 @@ Deno.test("GET /i/:token with .pdf answers the PDF, and nothing to whoever has i
 });
 
 Deno.test({
-  name: "GET /api/v2/invoices/:id/pdf answers what the buyer sees, and drafts marked" +
+  name: "GET /api/v2/invoices/:id/pdf returns what the buyer sees, and marks drafts" +
     POPPLER_HINT,
   ignore: !hasPoppler,
   async fn() {
@@ -349,7 +355,7 @@ Deno.test({
     deepEqual(ours.bytes, theirs.bytes);
     match(await textOf(ours.bytes), /ANKARA INV-2026-000001 .*Haijalipwa/);
     equal(drafted.headers.get("content-disposition"), 'inline; filename="draft.pdf"');
-    match(await textOf(drafted.bytes), /INVOICE Draft .*This is not an invoice yet\./);
+    match(await textOf(drafted.bytes), /INVOICE Draft .*This is a draft, not an invoice\./);
     const french = await asAdmin(app, "GET", `/api/v2/invoices/${id}/pdf?lang=fr`);
     assertProblem(french, 422, "invalid_input", { paths: ["lang"] });
     assertProblem(await app.get(`/api/v2/invoices/${id}/pdf`), 401, "unauthenticated");

@@ -1,6 +1,5 @@
 /**
- * What the public invoice says about paying, for everything that can have become
- * of an attempt.
+ * The payment part of the public invoice page, for every outcome of an attempt.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { readConfig } from "../../lib/config/mod.ts";
@@ -9,7 +8,7 @@ import { INVOICE_TEXTS, type PayProblem } from "../../lib/documents/texts.ts";
 import type { Invoice } from "../../lib/invoices/mod.ts";
 import { type Language, LANGUAGES } from "../../lib/languages.ts";
 import { newPayment } from "../../lib/payments/records.ts";
-import type { Payment, PaymentStatus } from "../../lib/payments/checkout.ts";
+import type { Payment, PaymentStatus } from "../../lib/payments/mod.ts";
 import { MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
 import { type FormProblem, Page } from "../../routes/invoice_page/_page.tsx";
 import { type Offer, payViewOf } from "../../routes/invoice_page/_pay_view.ts";
@@ -27,7 +26,7 @@ const AZAMPAY: Offer = {
   refusalOf: ({ currency }) => currency === "TZS" ? null : "Mobile money takes only shillings",
 };
 
-/** An attempt of so long ago, in milliseconds. */
+/** An attempt of the given age in milliseconds. */
 function attempt(status: PaymentStatus, ageMs = 0, fields: Partial<Payment> = {}): Payment {
   const parts = {
     id: "01938d6e-3c00-7000-8000-000000000009",
@@ -75,9 +74,9 @@ async function page(payments: Payment[], options: {
 const refreshOf = (html: string) => /<meta http-equiv="refresh" content="([^"]*)"/.exec(html)?.[1];
 const formsOf = (html: string) => html.match(/<form .*?<\/form>/gs) ?? [];
 
-Deno.test("payViewOf() offers every gateway that is there, and says why one cannot take the amount", () => {
+Deno.test("payViewOf() offers every gateway, with the reason if one cannot accept the amount", () => {
   deepEqual(view([]), {
-    notice: null,
+    status: null,
     refreshS: null,
     ways: [
       { gateway: "pesapal", isMobileMoney: false, refusal: null },
@@ -91,7 +90,7 @@ Deno.test("payViewOf() offers every gateway that is there, and says why one cann
   deepEqual(view([], { gateways: [] }).ways, []);
 });
 
-Deno.test("payViewOf() asks a gateway about what is owed, not about the total", () => {
+Deno.test("payViewOf() asks gateways about the balance due, not the total", () => {
   const asked: unknown[] = [];
   const curious: Offer = { ...PESAPAL, refusalOf: (amount) => (asked.push(amount), null) };
 
@@ -100,18 +99,18 @@ Deno.test("payViewOf() asks a gateway about what is owed, not about the total", 
   deepEqual(asked, [{ currency: "TZS", minor: 1_200_00 }]);
 });
 
-Deno.test("payViewOf() has nothing to say when nothing is owed", () => {
+Deno.test("payViewOf() is empty when no balance is due", () => {
   for (const status of ["paid", "void", "refunded"] as const) {
     const invoice = { status, paidMinor: status === "paid" ? 1_234_50 : 0 };
     deepEqual(view([attempt("pending"), attempt("failed")], { invoice }), {
-      notice: null,
+      status: null,
       refreshS: null,
       ways: [],
     });
   }
 });
 
-Deno.test("payViewOf() looks again ever more rarely, and after 20 minutes not at all", () => {
+Deno.test("payViewOf() refreshes less and less often, and stops after 20 minutes", () => {
   const refreshes = [0, 59, 60, 179, 180, 599, 600, 1_199, 1_200, 90_000].map((ageS) =>
     view([attempt("pending", ageS * SECOND_MS)]).refreshS
   );
@@ -120,22 +119,22 @@ Deno.test("payViewOf() looks again ever more rarely, and after 20 minutes not at
   equal(view([attempt("created", MINUTE_MS)]).refreshS, 10);
 });
 
-Deno.test("payViewOf() tells an attempt by telephone from one on the gateway's page", () => {
-  equal(view([attempt("pending")]).notice, "checking_online");
-  equal(view([attempt("pending", 0, { payerPhone: "+255712345678" })]).notice, "checking_phone");
+Deno.test("payViewOf() distinguishes an attempt by phone from one on the gateway's page", () => {
+  equal(view([attempt("pending")]).status, "checking_online");
+  equal(view([attempt("pending", 0, { payerPhone: "+255712345678" })]).status, "checking_phone");
 });
 
-Deno.test("payViewOf() says what became of the last attempt", () => {
-  equal(view([attempt("failed")]).notice, "failed");
-  equal(view([attempt("completed"), attempt("failed")]).notice, null);
-  equal(view([attempt("failed"), attempt("pending", MINUTE_MS)]).notice, "checking_online");
-  equal(view([attempt("failed"), attempt("needs_review")]).notice, "in_review");
-  equal(view([attempt("reversed")]).notice, null);
-  // Nobody waits for this one any more.
-  equal(view([attempt("pending", 60 * MINUTE_MS)]).notice, null);
+Deno.test("payViewOf() reports the outcome of the last attempt", () => {
+  equal(view([attempt("failed")]).status, "failed");
+  equal(view([attempt("completed"), attempt("failed")]).status, null);
+  equal(view([attempt("failed"), attempt("pending", MINUTE_MS)]).status, "checking_online");
+  equal(view([attempt("failed"), attempt("needs_review")]).status, "in_review");
+  equal(view([attempt("reversed")]).status, null);
+  // Too old to wait for.
+  equal(view([attempt("pending", 60 * MINUTE_MS)]).status, null);
 });
 
-Deno.test("the page has a form for each way to pay, which works without a script", async () => {
+Deno.test("the page has a form for each payment option, which works without scripts", async () => {
   for (const language of LANGUAGES) {
     const forms = formsOf(await page([], { language }));
 
@@ -151,18 +150,18 @@ Deno.test("the page has a form for each way to pay, which works without a script
   }
 });
 
-Deno.test("the page says why a way to pay is not for the invoice, and has no form for it", async () => {
+Deno.test("the page says why a payment option is not available, and has no form for it", async () => {
   const html = await page([], { invoice: { currency: "USD" } });
   const none = await page([], { invoice: { currency: "USD" }, gateways: [AZAMPAY] });
 
   equal(formsOf(html).length, 1);
   match(html, /Mobile money<\/b><br\/?>Mobile money takes only shillings\./);
   equal(formsOf(none).length, 0);
-  match(none, /It cannot be paid on this page at the moment/);
+  match(none, /This invoice cannot be paid online at the moment/);
   ok(!none.includes('href="#pay"'));
 });
 
-Deno.test("the page looks again by itself while an attempt is checked, and offers another one", async () => {
+Deno.test("the page refreshes automatically while an attempt is checked, and offers another one", async () => {
   for (const language of LANGUAGES) {
     const texts = INVOICE_TEXTS[language];
     const checking = [attempt("pending", 0, { payerPhone: "+255712345678" })];
@@ -173,14 +172,14 @@ Deno.test("the page looks again by itself while an attempt is checked, and offer
     ok(html.includes(texts.checking) && html.includes(texts.checkingPhone));
     equal(formsOf(html).length, 0);
     ok(html.includes(`href="${PATH}?lang=${language}&amp;pay=again#pay"`), html);
-    // What somebody types is not to vanish.
+    // A refresh would discard what the payer types.
     equal(refreshOf(again), undefined);
     equal(formsOf(again).length, 2);
     ok(again.includes(texts.checking));
   }
 });
 
-Deno.test("the page says that a payment failed or is looked into, and lets pay again", async () => {
+Deno.test("the page reports a payment that failed or is in review, and allows another one", async () => {
   for (const language of LANGUAGES) {
     const texts = INVOICE_TEXTS[language];
     const failed = await page([attempt("failed")], { language });
@@ -195,7 +194,7 @@ Deno.test("the page says that a payment failed or is looked into, and lets pay a
   }
 });
 
-Deno.test("the page says what was wrong with a form, and shows what was in it as text", async () => {
+Deno.test("the page reports the problem of a form, and shows its fields as text", async () => {
   const problems = Object.keys(INVOICE_TEXTS.en.problems) as PayProblem[];
   for (const language of LANGUAGES) {
     for (const problem of problems) {
@@ -206,14 +205,14 @@ Deno.test("the page says what was wrong with a form, and shows what was in it as
       ok(html.includes(text), `${text} in ${html}`);
       match(html, /value="&quot;&gt;&lt;script&gt;x"/);
       match(html, /<option value="Airtel" selected/);
-      // It is no address to come back to.
+      // The address of a form's response cannot be reloaded.
       equal(refreshOf(html), undefined);
       equal(formsOf(html).length, 2);
     }
   }
 });
 
-Deno.test("the page is small, whatever it says", async () => {
+Deno.test("the page is small in every state", async () => {
   const sizes = await Promise.all(LANGUAGES.flatMap((language) => [
     page([], { language }),
     page([attempt("pending")], { language, isPayingAgain: true }),

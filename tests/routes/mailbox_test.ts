@@ -1,5 +1,5 @@
 /**
- * The mailbox of a laptop, which nobody else has.
+ * The development mailbox.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { MAILBOX_MAX } from "../../lib/mailer/mailbox.ts";
@@ -13,7 +13,7 @@ const ENV = {
   PUBLIC_URL: "http://127.0.0.1",
 };
 
-Deno.test("GET /dev/mailbox shows the mails that were not sent, and what is in them cannot do anything", async () => {
+Deno.test("GET /dev/mailbox shows captured mails, and their content cannot run anything", async () => {
   await using app = await startApp({ env: ENV });
   const product = await app.stockProduct();
   const name = '<script>alert("1")</script>';
@@ -37,7 +37,7 @@ Deno.test("GET /dev/mailbox shows the mails that were not sent, and what is in t
     ok(!/script-src/.test(headers.get("content-security-policy") ?? ""));
     ok(!text.includes("<script>") && !text.includes("</iframe><b>"));
   }
-  const [notice] = mails.filter(({ text }) => text.includes("owner@example.com</td>"));
+  const [notice] = mails.filter(({ text }) => text.includes("<th>To</th><td>owner@example.com</td>"));
   match(notice!.text, /<iframe sandbox="" srcdoc="&lt;!DOCTYPE html&gt;/);
   match(notice!.text, /&lt;script&gt;/);
   match(notice!.text, /INV-2026-000001/);
@@ -45,7 +45,7 @@ Deno.test("GET /dev/mailbox shows the mails that were not sent, and what is in t
   equal((await app.get("/dev/mailbox/x")).status, 404);
 });
 
-Deno.test("the mailbox keeps the last mails only, and the log knows none of them", async () => {
+Deno.test("the mailbox keeps only the last mails, and none is logged", async () => {
   await using app = await startApp({ env: ENV });
   const { mailbox } = app.services;
   for (let i = 1; i <= MAILBOX_MAX + 5; i++) {
@@ -67,7 +67,7 @@ Deno.test("the mailbox keeps the last mails only, and the log knows none of them
   ok(!/asha|siri/i.test(app.logLines.join("\n")));
 });
 
-Deno.test("there is no mailbox but in development", async () => {
+Deno.test("the mailbox exists in development only", async () => {
   await using tested = await startApp({ env: { ...ENV, APP_ENV: "test" } });
   await using sending = await startApp({ env: { ...ENV, MAIL_URL: "smtp://127.0.0.1:1" } });
 

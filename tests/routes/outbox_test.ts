@@ -26,7 +26,7 @@ async function someMessages(app: TestApp): Promise<{ post: Post; ids: Record<str
   const answers = {
     waiting: BUSY,
     dead: REFUSED,
-    gone: { state: "moot", reason: "none" } as const,
+    gone: { state: "skipped", reason: "none" } as const,
   };
   post.answer = ({ to }) => Reflect.get(answers, to) ?? { state: "sent" };
   const outbox = newOutbox(app.services, post, (event) => [

@@ -1,5 +1,5 @@
 /**
- * The end of news, by whoever got them.
+ * Unsubscribing from the newsletter by the link in a mail.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { changeClient, getClient } from "../../lib/leads/clients.ts";
@@ -20,7 +20,7 @@ function pathOf({ config }: TestApp, clientId: string): string {
   return new URL(unsubscribeUrl(config, clientId)).pathname;
 }
 
-Deno.test("GET /u/:token asks in both languages, and ends nothing", async () => {
+Deno.test("GET /u/:token asks in both languages, and changes nothing", async () => {
   await using app = await startApp();
   const id = await newClient(app);
 
@@ -29,14 +29,14 @@ Deno.test("GET /u/:token asks in both languages, and ends nothing", async () => 
   equal(status, 200);
   equal(headers.get("cache-control"), "no-store");
   match(headers.get("content-security-policy") ?? "", /default-src 'none'.*form-action 'self'/);
-  match(text, /Do you not want news of WeTech any more\?/);
-  match(text, /Hutaki kupokea tena habari za WeTech\?/);
+  match(text, /Do you want to unsubscribe from news from WeTech\?/);
+  match(text, /Ungependa kuacha kupokea habari kutoka WeTech\?/);
   match(text, /<form method="post">/);
   ok(!text.includes("asha"));
   equal((await getClient(app.services, id)).marketingConsent, true);
 });
 
-Deno.test("POST /u/:token ends the consent, as mail programs and the page send it, and twice is once", async () => {
+Deno.test("POST /u/:token withdraws consent, from mail programs and the page, and is idempotent", async () => {
   await using app = await startApp();
   const id = await newClient(app);
   const path = pathOf(app, id);
@@ -48,7 +48,7 @@ Deno.test("POST /u/:token ends the consent, as mail programs and the page send i
   const byPage = await app.request("POST", path, { headers: FORM, body: "" });
 
   deepEqual([oneClick.status, byPage.status], [200, 200]);
-  match(oneClick.text, /no more news/);
+  match(oneClick.text, /You are unsubscribed\./);
   const client = await getClient(app.services, id);
   deepEqual([client.marketingConsent, client.revision], [false, 2]);
   const [stored] = await app.services.store.list(keys.auditOf("client", id), { limit: 9 });
@@ -126,7 +126,7 @@ Deno.test("news go to who has agreed, with a way to end them that works", async 
   equal((await getClient(app.services, id)).marketingConsent, false);
 });
 
-Deno.test("news that wait when the consent ends are not sent", async () => {
+Deno.test("a pending newsletter is not sent after consent was withdrawn", async () => {
   await using smtp = startMailTaker();
   await using app = await startApp({ env: { MAIL_URL: smtp.url, MAIL_FROM: "shop@example.com" } });
   const id = await newClient(app);
@@ -139,10 +139,10 @@ Deno.test("news that wait when the consent ends are not sent", async () => {
 
   deepEqual(smtp.taken, []);
   const message = await app.services.store.get(keys.messageDone(messageId));
-  deepEqual([message?.status, message?.lastError], ["cancelled", "no consent"]);
+  deepEqual([message?.status, message?.lastError], ["cancelled", "no marketing consent"]);
 });
 
-Deno.test("POST /api/v2/clients/:id/news refuses who has not agreed, and without mail", async () => {
+Deno.test("POST /api/v2/clients/:id/news refuses clients without consent, and a program without mail", async () => {
   await using smtp = startMailTaker();
   await using app = await startApp({ env: { MAIL_URL: smtp.url, MAIL_FROM: "shop@example.com" } });
   await using silent = await startApp();

@@ -4,7 +4,7 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { newId } from "../../lib/ids.ts";
 import * as keys from "../../lib/kv/keys.ts";
-import { WEBHOOK_EVENT_TYPES, WEBHOOKS_MAX } from "../../lib/webhooks/endpoints.ts";
+import { WEBHOOK_EVENT_TYPES, WEBHOOKS_MAX } from "../../lib/webhooks/mod.ts";
 import { startApp, type TestApp } from "../support/program/app.ts";
 import { happen } from "../support/program/outbox.ts";
 import { asAdmin, checkedHistoryOf, leavesStoreAlone, startShop } from "../support/program/shop.ts";

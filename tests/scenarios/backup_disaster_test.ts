@@ -8,7 +8,9 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { listSegments } from "../../lib/backup/journal.ts";
-import { type BackupServices, hasBackups, readManifest, shipLog } from "../../lib/backup/mod.ts";
+import { readManifest } from "../../lib/backup/manifest.ts";
+import { type BackupServices, hasBackups } from "../../lib/backup/needs.ts";
+import { shipLog } from "../../lib/backup/ship.ts";
 import { logState } from "../../lib/backup/state.ts";
 import { readConfig } from "../../lib/config/mod.ts";
 import { openLog } from "../../lib/telemetry/log.ts";
@@ -20,6 +22,7 @@ import { startServer } from "../support/processes/server_process.ts";
 import { type Acknowledged, ask, ShopLoad } from "../support/processes/shop_load.ts";
 import { expectSameBooks } from "../support/store/same_books.ts";
 import { runTask, type TaskEnd } from "../support/processes/task_process.ts";
+import { PATIENT } from "../support/store/deadlines.ts";
 
 const SENDERS = 16;
 const KEY = "a key of this test that may do everything";
@@ -110,7 +113,12 @@ Deno.test({
     const beside = async <T>(look: (services: BackupServices) => Promise<T>): Promise<T> => {
       const config = readConfig({ ...env, KV_PATH: lost.kvPath });
       const log = openLog({ level: "error", format: "json" });
-      const services = await openServices(config, { log, clock: systemClock, random: Math.random });
+      const services = await openServices(config, {
+        log,
+        clock: systemClock,
+        random: Math.random,
+        deadlines: PATIENT,
+      });
       using _store = services.store;
       ok(hasBackups(services));
       return await look(services);

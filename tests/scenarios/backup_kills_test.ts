@@ -3,23 +3,20 @@
  * is left, no backup is listed that is broken, none is lost that was proven, no
  * store is served that is restored in part, and the next run mends it all.
  *
- * `BACKUP_KILLS` is how often each task is killed; `deno task soak` sets many.
+ * `BACKUP_KILLS` is how often each task is killed.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { listSegments, readLog, readShipped, STAMP_ZERO } from "../../lib/backup/journal.ts";
-import {
-  drill,
-  isRestoring,
-  listBackups,
-  restore,
-  RETENTION,
-  shipLog,
-  takeBackup,
-  verifyBackup,
-} from "../../lib/backup/mod.ts";
+import { verifyBackup } from "../../lib/backup/check.ts";
+import { drill } from "../../lib/backup/drill.ts";
+import { listBackups } from "../../lib/backup/manifest.ts";
+import { isRestoring, restore } from "../../lib/backup/restore.ts";
+import { shipLog } from "../../lib/backup/ship.ts";
+import { takeBackup } from "../../lib/backup/take.ts";
+import { BACKUP_RETENTION } from "../../lib/config/mod.ts";
 import { choose } from "../../lib/backup/retain.ts";
 import { logState } from "../../lib/backup/state.ts";
-import { sweep } from "../../lib/integrity/sweep.ts";
+import { sweep } from "../../lib/integrity/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import { createProduct } from "../../lib/products/mod.ts";
 import { DAY_MS } from "../../lib/time.ts";
@@ -32,12 +29,13 @@ import {
   sellTo,
   shopBooksOf,
 } from "../support/processes/backup_shop.ts";
+import { campaignSize } from "../support/program/campaign.ts";
 import { newSeed, seededRandom } from "../support/store/faulty_kv.ts";
 import { expectSameBooks } from "../support/store/same_books.ts";
 import { runServer } from "../support/processes/server_process.ts";
 import { killTask, Pace, runTask } from "../support/processes/task_process.ts";
 
-const KILLS = Number(Deno.env.get("BACKUP_KILLS") ?? 21);
+const KILLS = campaignSize("BACKUP_KILLS", { everyday: 6, soak: 900 });
 /** So many at once: each waits half of its time. */
 const LANES = 3;
 
@@ -218,7 +216,7 @@ Deno.test(`deno task restore, killed ${KILLS} times, leaves no store that is ser
         if (!isHalf) break;
         const server = await runServer(target);
         equal(server.code, 1);
-        match(server.stderr, /A restore of this store was not finished/);
+        match(server.stderr, /A restore of this store has not finished/);
       }
 
       const isDone = await isDoneWith(target, books);
@@ -272,7 +270,7 @@ async function fillDays(lane: Lane): Promise<{ kept: string[] }> {
     const day = /\d{4}-\d\d-\d\d/.exec(name)![0];
     await Deno.utime(shop.storage.path(name), new Date(day), new Date(day));
   }
-  return { kept: [...choose(ids, RETENTION).add(proven)].sort() };
+  return { kept: [...choose(ids, BACKUP_RETENTION).add(proven)].sort() };
 }
 
 Deno.test(`deno task backup retain, killed ${KILLS} times, keeps all that is to be kept`, async () => {

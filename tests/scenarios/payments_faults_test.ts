@@ -1,30 +1,26 @@
 /**
  * Whatever happens to a payment, in whatever order, and wherever the process dies:
  * with the reconciler running it ends as the gateway has it, and money in is money
- * recorded. `PAYMENT_SCHEDULES` asks for more than CI has time for; a failure names
+ * recorded. `PAYMENT_SCHEDULES` is the number of schedules; a failure names
  * its seed, and `TEST_SEED` repeats it.
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
-import { sweep } from "../../lib/integrity/sweep.ts";
+import { sweep } from "../../lib/integrity/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
-import type { Payment } from "../../lib/payments/checkout.ts";
+import type { Payment } from "../../lib/payments/mod.ts";
 import { PROBLEMS } from "../../lib/payments/state.ts";
 import { reconcile } from "../../lib/payments/reconcile.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
 import { TESTER } from "../support/program/app.ts";
+import { campaignSize } from "../support/program/campaign.ts";
 import { newSeed } from "../support/store/faulty_kv.ts";
 import { bookedMinor, trueMinor } from "../support/gateways/money_truth.ts";
-import {
-  CALL_TROUBLES,
-  COMMIT_TROUBLES,
-  Gateways,
-  PaymentWorld,
-  type Trouble,
-} from "../support/gateways/payment_world.ts";
+import { CALL_TROUBLES, COMMIT_TROUBLES, type Trouble } from "../support/gateways/shop_process.ts";
+import { Gateways, PaymentWorld } from "../support/gateways/payment_world.ts";
 import { IMPATIENT, startGatewayTill } from "../support/program/till.ts";
 
-const SCHEDULES = Number(Deno.env.get("PAYMENT_SCHEDULES") ?? 1_000);
+const SCHEDULES = campaignSize("PAYMENT_SCHEDULES", { everyday: 150, soak: 50_000 });
 const TOTAL = 10_000_00;
 const HALF = TOTAL / 2;
 
@@ -330,7 +326,7 @@ Deno.test(`through ${SCHEDULES} random schedules every payment ends as its gatew
     }
   }
   ok((counts["pesapal reversed"] ?? 0) > SCHEDULES / 100, JSON.stringify(counts));
-  if (Deno.env.has("PAYMENT_SCHEDULES")) console.log(counts);
+  console.log(counts);
 });
 
 Deno.test("a gateway that was down is asked again by the reconciler, though nobody calls", async () => {

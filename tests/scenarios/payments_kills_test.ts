@@ -1,21 +1,23 @@
 /**
  * Processes of the shop are killed while people pay: what the gateways took is what
  * the books say, once an instance lives on. Real processes on one store, real calls
- * to the simulated gateways and from them, and SIGKILL. `PAYMENT_KILLS` asks for
- * more rounds than CI has time for.
+ * to the simulated gateways and from them, and SIGKILL. `PAYMENT_KILLS` is the
+ * number of rounds.
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { readConfig } from "../../lib/config/mod.ts";
-import { sweep } from "../../lib/integrity/sweep.ts";
+import { sweep } from "../../lib/integrity/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import { openLog } from "../../lib/telemetry/log.ts";
 import { resolvePayment } from "../../lib/payments/operators.ts";
-import type { Payment } from "../../lib/payments/checkout.ts";
+import type { Payment } from "../../lib/payments/mod.ts";
 import { reconcile } from "../../lib/payments/reconcile.ts";
 import { openServices } from "../../lib/app/open.ts";
 import type { Services } from "../../lib/app/services.ts";
 import { DAY_MS } from "../../lib/time.ts";
 import { TESTER } from "../support/program/app.ts";
+import { campaignSize } from "../support/program/campaign.ts";
+import { PATIENT } from "../support/store/deadlines.ts";
 import { newSeed, seededRandom } from "../support/store/faulty_kv.ts";
 import { azampayVariables } from "../support/gateways/azampay_shop.ts";
 import { AzamPaySimulator } from "../support/gateways/azampay_simulator.ts";
@@ -25,7 +27,7 @@ import { type ServerProcess, startServer } from "../support/processes/server_pro
 import { newKvFile } from "../support/program/shop.ts";
 import { Relay } from "../support/program/till.ts";
 
-const ROUNDS = Number(Deno.env.get("PAYMENT_KILLS") ?? 4);
+const ROUNDS = campaignSize("PAYMENT_KILLS", { everyday: 2, soak: 100 });
 const KEY = "kills-operator-key-0123456789";
 
 /** Everything that lives on when a process is killed. */
@@ -132,6 +134,7 @@ Deno.test(`what gateways took is what the books say, through ${ROUNDS} rounds of
     log: openLog({ level: "error", format: "json", write: () => {} }),
     clock,
     random: Math.random,
+    deadlines: PATIENT,
   });
   // A person at Pesapal grants the refunds that it was asked for.
   for (const order of pesapal.orders) {
@@ -172,7 +175,5 @@ Deno.test(`what gateways took is what the books say, through ${ROUNDS} rounds of
   deepEqual([wrong, open, unknown, findings], [[], [], [], []], context);
   equal(new Set(events).size, events.length, context);
   ok(payments.filter(({ status }) => status === "completed").length > ROUNDS, context);
-  if (Deno.env.has("PAYMENT_KILLS")) {
-    console.log(context, pesapal.money.length, azampay.paid.length);
-  }
+  console.log(context, pesapal.money.length, azampay.paid.length);
 });

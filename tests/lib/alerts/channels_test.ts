@@ -3,7 +3,7 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
-import { type AlertChannel, type Notice, openAlertChannels } from "../../../lib/alerts/channels.ts";
+import { type AlertChannel, type AlertNotification, openAlertChannels } from "../../../lib/alerts/channels.ts";
 import type { Log } from "../../../lib/telemetry/log.ts";
 import { hasSmtpServer, SMTP_HINT, startSmtpServer } from "../../support/servers/smtp_server.ts";
 import { startWebhookReceiver } from "../../support/servers/webhook_receiver.ts";
@@ -11,7 +11,7 @@ import { startWebhookReceiver } from "../../support/servers/webhook_receiver.ts"
 const SYSTEM = "production 2026.06.0 at shop.example.com";
 const TIMEOUT_MS = 10_000;
 
-const NOTICE: Notice = {
+const NOTIFICATION: AlertNotification = {
   state: "raised",
   name: "job_failed:backup",
   severity: "critical",
@@ -42,9 +42,9 @@ function webhook(format: "slack" | "discord", url: string): AlertChannel {
 Deno.test("a Slack webhook gets plain text", async () => {
   await using receiver = startWebhookReceiver();
 
-  const told = await webhook("slack", receiver.url).tell(NOTICE, TIMEOUT_MS);
+  const told = await webhook("slack", receiver.url).deliver(NOTIFICATION, TIMEOUT_MS);
 
-  deepEqual(told, { isTold: true });
+  deepEqual(told, { isDelivered: true });
   deepEqual(receiver.received, [{
     text: [
       "[ALERT] The job backup failed",
@@ -62,8 +62,8 @@ Deno.test("a Slack webhook gets plain text", async () => {
 Deno.test("a Discord webhook gets an embed that mentions nobody", async () => {
   await using receiver = startWebhookReceiver();
 
-  await webhook("discord", receiver.url).tell(
-    { ...NOTICE, state: "resolved", durationMs: 12 * 60_000, count: 14 },
+  await webhook("discord", receiver.url).deliver(
+    { ...NOTIFICATION, state: "resolved", durationMs: 12 * 60_000, count: 14 },
     TIMEOUT_MS,
   );
 
@@ -72,13 +72,13 @@ Deno.test("a Discord webhook gets an embed that mentions nobody", async () => {
   equal(embed.title, "\\[RECOVERED\\] The job backup failed");
   equal(
     embed.description,
-    "It lasted 12 min, from 2026\\-06\\-15 09:00:00 UTC, and was seen 14 times",
+    "Lasted 12 min, from 2026\\-06\\-15 09:00:00 UTC; seen 14 times",
   );
   equal(embed.footer.text, SYSTEM);
 });
 
 const HOSTILE = {
-  ...NOTICE,
+  ...NOTIFICATION,
   title: "<!channel> *bold* @everyone </b> `code`",
   detail: [
     "<https://evil.example|click> [click](https://evil.example) www.evil.example",
@@ -91,7 +91,7 @@ for (const format of ["slack", "discord"] as const) {
   Deno.test(`what a text holds is shown as it is, and nothing private, on ${format}`, async () => {
     await using receiver = startWebhookReceiver();
 
-    await webhook(format, receiver.url).tell(HOSTILE, TIMEOUT_MS);
+    await webhook(format, receiver.url).deliver(HOSTILE, TIMEOUT_MS);
 
     const [body] = receiver.received;
     const shown: string = body.text ?? body.embeds[0].title + body.embeds[0].description;
@@ -116,7 +116,7 @@ for (const format of ["slack", "discord"] as const) {
     await fc.assert(
       fc.asyncProperty(any, any, async (title, detail) => {
         receiver.received.length = 0;
-        deepEqual(await channel.tell({ ...NOTICE, title, detail }, TIMEOUT_MS), { isTold: true });
+        deepEqual(await channel.deliver({ ...NOTIFICATION, title, detail }, TIMEOUT_MS), { isDelivered: true });
         const [body] = receiver.received;
         if (format === "slack") return ok(body.text.length <= 4_000);
         const [{ title: head, description, footer }] = body.embeds;
@@ -134,30 +134,30 @@ Deno.test("a channel says what became of an attempt, and never its address", asy
   const channel = webhook("slack", receiver.url);
   const tell = (mood: typeof receiver.moods[number], timeoutMs = TIMEOUT_MS) => {
     receiver.moods = [mood];
-    return channel.tell(NOTICE, timeoutMs);
+    return channel.deliver(NOTIFICATION, timeoutMs);
   };
 
-  deepEqual(await tell({ status: 500 }), { isTold: false, isFinal: false, reason: "status 500" });
-  deepEqual(await tell({ status: 404 }), { isTold: false, isFinal: true, reason: "status 404" });
+  deepEqual(await tell({ status: 500 }), { isDelivered: false, isFinal: false, reason: "status 500" });
+  deepEqual(await tell({ status: 404 }), { isDelivered: false, isFinal: true, reason: "status 404" });
   deepEqual(await tell({ status: 429, headers: { "retry-after": "2" } }), {
-    isTold: false,
+    isDelivered: false,
     isFinal: false,
     reason: "status 429",
     retryAfterMs: 2_000,
   });
   deepEqual(await tell({ status: 302, headers: { location: receiver.url } }), {
-    isTold: false,
+    isDelivered: false,
     isFinal: true,
     reason: "status 302",
   });
   deepEqual(await tell("hang", 50), {
-    isTold: false,
+    isDelivered: false,
     isFinal: false,
     reason: "no answer in 50 ms",
   });
   equal(receiver.received.length, 5);
-  deepEqual(await webhook("slack", "http://127.0.0.1:1/secret").tell(NOTICE, TIMEOUT_MS), {
-    isTold: false,
+  deepEqual(await webhook("slack", "http://127.0.0.1:1/secret").deliver(NOTIFICATION, TIMEOUT_MS), {
+    isDelivered: false,
     isFinal: false,
     reason: "no connection",
   });
@@ -183,8 +183,8 @@ Deno.test({
       log: LOG,
     });
 
-    await channel!.tell({ ...HOSTILE, title: "Two\nlines" }, TIMEOUT_MS);
-    await channel!.tell(NOTICE, TIMEOUT_MS);
+    await channel!.deliver({ ...HOSTILE, title: "Two\nlines" }, TIMEOUT_MS);
+    await channel!.deliver(NOTIFICATION, TIMEOUT_MS);
 
     const [hostile, plain] = (await server.stop()).map(({ data }) => data);
     match(hostile!, /^Subject: \[ALERT\] Two lines\r$/m);
@@ -200,7 +200,7 @@ Deno.test("mail that is only logged is logged", async () => {
   const options = { webhooks: [], mailFrom: "a@example.com", shopEmail: "b@example.com" };
   const [channel] = openAlertChannels({ ...options, mailServer: "log", system: SYSTEM, log: LOG });
 
-  deepEqual(await channel!.tell(NOTICE, TIMEOUT_MS), { isTold: true });
+  deepEqual(await channel!.deliver(NOTIFICATION, TIMEOUT_MS), { isDelivered: true });
 
   match(logged.at(-1)!, /^alert\.mail_not_sent .*The job backup failed/);
   deepEqual(openAlertChannels({ webhooks: [], ...NO_MAIL, system: SYSTEM, log: LOG }), []);

@@ -63,19 +63,19 @@ Deno.test("50 raises at once on 3 instances are one alert, and one recovery", as
   const services = Array.from({ length: 50 }, (_, i) => instances.all[i % 3]!.services);
 
   await Promise.all(services.map((each) => raiseAlert(each, ALERT)));
-  await instances.told();
+  await instances.notified();
   deepEqual(headlines(receiver), [RAISED]);
   instances.advance(12 * MINUTE_MS);
   await Promise.all(services.map((each) => resolveAlert(each, ALERT.name)));
-  await instances.told();
+  await instances.notified();
 
   deepEqual(headlines(receiver), [RAISED, RECOVERED]);
-  match(receiver.received[1].text, /It lasted 12 min, from 2026-06-15 09:00:00 UTC/);
+  match(receiver.received[1].text, /Lasted 12 min, from 2026-06-15 09:00:00 UTC/);
   const [incident, ...others] = await listIncidents(instances.services);
   deepEqual(others, []);
   equal(incident!.openedAt, new Date(START).toISOString());
   equal(incident!.resolvedAt, new Date(START + 12 * MINUTE_MS).toISOString());
-  ok(incident!.toldAt !== null);
+  ok(incident!.notifiedAt !== null);
   equal(instances.events("alert.raised").length, 1);
   equal(instances.events("alert.resolved").length, 1);
   ok(!instances.logLines.join().includes("asha@example.com"));
@@ -88,7 +88,7 @@ Deno.test("what is raised again is counted, with one commit a minute", async () 
   const { services } = instances;
   const { kv } = instances.at(0);
   await raiseAlert(services, ALERT);
-  await instances.told();
+  await instances.notified();
   const before = kv.commits.length;
 
   for (let minute = 0; minute < 3; minute++) {
@@ -98,7 +98,7 @@ Deno.test("what is raised again is counted, with one commit a minute", async () 
 
   equal(kv.commits.length - before, 3);
   await resolveAlert(services, ALERT.name);
-  await instances.told();
+  await instances.notified();
   const [incident] = await listIncidents(services);
   equal(incident!.count, 301);
   equal(incident!.lastSeenAt, new Date(START + 3 * MINUTE_MS).toISOString());
@@ -111,7 +111,7 @@ Deno.test("what was never raised is resolved by one read, and told to nobody", a
   const { kv } = instances.at(0);
 
   await resolveAlert(instances.services, ALERT.name);
-  await instances.told();
+  await instances.notified();
 
   equal(kv.reads, 1);
   equal(kv.commits.length, 0);
@@ -124,12 +124,12 @@ Deno.test("a receiver that fails twice is told the third time", async () => {
   receiver.moods = [{ status: 500 }, "hang", { status: 200 }];
 
   await raiseAlert(instances.services, ALERT);
-  await instances.told();
+  await instances.notified();
 
   deepEqual(headlines(receiver), [RAISED, RAISED, RAISED]);
   const [incident] = await listIncidents(instances.services);
-  ok(incident!.toldAt !== null);
-  deepEqual(instances.events("alert.untold"), []);
+  ok(incident!.notifiedAt !== null);
+  deepEqual(instances.events("alert.undelivered"), []);
 });
 
 Deno.test("a receiver that is down, slow or broken delays nobody who raises", async () => {
@@ -141,11 +141,11 @@ Deno.test("a receiver that is down, slow or broken delays nobody who raises", as
     await raiseAlert(instances.services, ALERT);
 
     // It is still being told.
-    deepEqual(instances.events("alert.untold"), []);
-    await instances.told();
+    deepEqual(instances.events("alert.undelivered"), []);
+    await instances.notified();
     equal(receiver.received.length, mood !== "hang" && mood.status === 404 ? 1 : 3);
-    const [untold] = instances.events("alert.untold");
-    match(String(untold!.channel), /^slack 127\.0\.0\.1:\d+$/);
+    const [undelivered] = instances.events("alert.undelivered");
+    match(String(undelivered!.channel), /^slack 127\.0\.0\.1:\d+$/);
     ok(!instances.logLines.join().includes("secret"));
   }
 });
@@ -155,7 +155,7 @@ Deno.test("news that no channel took is told later, by any instance, once", asyn
   receiver.moods = [{ status: 404 }];
   await using instances = await startTelling([receiver], { count: 3 });
   await raiseAlert(instances.services, ALERT);
-  await instances.told();
+  await instances.notified();
   receiver.received.length = 0;
 
   await instances.deliver();
@@ -165,7 +165,7 @@ Deno.test("news that no channel took is told later, by any instance, once", asyn
     instances.advance(MINUTE_MS);
     await Promise.all(instances.all.map(({ services }) => settleAlerts(services)));
     await instances.deliver();
-    await instances.told();
+    await instances.notified();
   }
 
   deepEqual(headlines(receiver), [RAISED, RAISED]);
@@ -177,13 +177,13 @@ Deno.test("news that no channel took for a day is given up, and tried a few time
   await using instances = await startTelling([receiver]);
   const { services } = instances;
   await raiseAlert(services, ALERT);
-  await instances.told();
+  await instances.notified();
 
   for (let quarter = 0; quarter < 50 * 4; quarter++) {
     instances.advance(15 * MINUTE_MS);
     await settleAlerts(services);
     await instances.deliver();
-    await instances.told();
+    await instances.notified();
   }
 
   const tried = headlines(receiver).filter((headline) => headline === RAISED).length;
@@ -199,7 +199,7 @@ Deno.test("news that one of two channels took is told to the other when that tak
   await using instances = await startTelling([receiver, broken]);
 
   await raiseAlert(instances.services, ALERT);
-  await instances.told();
+  await instances.notified();
   instances.advance(2 * MINUTE_MS);
   deepEqual(await settleAlerts(instances.services), { resolved: 0, told: 0 });
   broken.moods = [];
@@ -216,10 +216,10 @@ Deno.test("news that is none any more is not told by the outbox", async () => {
   const { services } = instances;
   receiver.moods = [{ status: 404 }, { status: 200 }];
   await raiseAlert(services, ALERT);
-  await instances.told();
+  await instances.notified();
   instances.advance(20 * MINUTE_MS);
   await resolveAlert(services, ALERT.name);
-  await instances.told();
+  await instances.notified();
   deepEqual(headlines(receiver), [RAISED, RECOVERED]);
 
   await instances.deliver();
@@ -238,7 +238,7 @@ Deno.test("what an instance that was killed did not tell is told by another", as
   await raiseAlert(killed.services, ALERT);
   instances.advance(2 * MINUTE_MS);
   const settled = await settleAlerts(other.services);
-  await instances.told();
+  await instances.notified();
 
   deepEqual(settled, { resolved: 0, told: 1 });
   deepEqual(headlines(receiver), [RAISED]);
@@ -251,21 +251,21 @@ Deno.test("what comes and goes is told twice, and then only when it was quiet", 
   const { services: other } = instances.at(1);
   for (let i = 0; i < 20; i++) {
     await raiseAlert(services, ALERT);
-    await instances.told();
+    await instances.notified();
     instances.advance(MINUTE_MS);
     await resolveAlert(other, ALERT.name);
-    await instances.told();
+    await instances.notified();
     instances.advance(MINUTE_MS);
   }
   deepEqual(headlines(receiver), [RAISED, RECOVERED, RAISED]);
 
   instances.advance(FLAP_MS - 2 * MINUTE_MS - 1);
   await settleAlerts(other);
-  await instances.told();
+  await instances.notified();
   equal(receiver.received.length, 3);
   instances.advance(1);
   await Promise.all([settleAlerts(services), settleAlerts(other)]);
-  await instances.told();
+  await instances.notified();
 
   deepEqual(headlines(receiver), [RAISED, RECOVERED, RAISED, RECOVERED]);
 });
@@ -277,23 +277,23 @@ Deno.test("what has to be quiet is resolved when it was, on all instances", asyn
   const { services: other } = instances.at(1);
   const alert = { ...ALERT, quietMs: 10 * MINUTE_MS };
   await raiseAlert(services, alert);
-  await instances.told();
+  await instances.notified();
   for (let minute = 0; minute < 15; minute++) {
     instances.advance(MINUTE_MS);
     await raiseAlert(other, alert);
     await settleAlerts(services);
-    await instances.told();
+    await instances.notified();
   }
   deepEqual(headlines(receiver), [RAISED]);
 
   for (let minute = 0; minute < 11; minute++) {
     instances.advance(MINUTE_MS);
     await Promise.all([settleAlerts(services), settleAlerts(other)]);
-    await instances.told();
+    await instances.notified();
   }
 
   deepEqual(headlines(receiver), [RAISED, RECOVERED]);
-  match(receiver.received[1].text, /It lasted 25 min/);
+  match(receiver.received[1].text, /Lasted 25 min/);
 });
 
 Deno.test("while the store is down each instance tells once, and once that it is well", async () => {
@@ -313,18 +313,18 @@ Deno.test("while the store is down each instance tells once, and once that it is
     );
     instances.advance(MINUTE_MS);
   }
-  await instances.told();
+  await instances.notified();
   deepEqual(headlines(receiver), [RAISED, RAISED]);
 
   for (const { kv } of instances.all) kv.heal();
   for (let minute = 0; minute < 4; minute++) {
     for (const { services } of instances.all) await settleAlerts(services);
-    await instances.told();
+    await instances.notified();
     instances.advance(MINUTE_MS);
   }
 
   deepEqual(headlines(receiver), [RAISED, RAISED, RECOVERED, RECOVERED]);
-  match(receiver.received[2].text, /and was seen (?:3\d|40) times/);
+  match(receiver.received[2].text, /; seen (?:3\d|40) times/);
   deepEqual(await listIncidents(instances.services), []);
 });
 
@@ -341,13 +341,13 @@ Deno.test("what was told while the store was down is not told again when it is s
   await raiseAlert(services, ALERT);
   instances.advance(2 * MINUTE_MS);
   await settleAlerts(services);
-  await instances.told();
+  await instances.notified();
   deepEqual(headlines(receiver), [RAISED]);
   const [incident] = await listIncidents(services);
   equal(incident!.openedAt, new Date(START).toISOString());
   equal(incident!.count, 2);
   await resolveAlert(services, ALERT.name);
-  await instances.told();
+  await instances.notified();
 
   deepEqual(headlines(receiver), [RAISED, RECOVERED]);
 });
@@ -359,7 +359,7 @@ Deno.test("a commit whose reply is lost opens one incident, told once", async ()
   kv.commitFault = ({ count }) => count === 1 ? "lost-after" : "ok";
 
   await raiseAlert(instances.services, ALERT);
-  await instances.told();
+  await instances.notified();
 
   deepEqual(headlines(receiver), [RAISED]);
   equal((await listIncidents(instances.services))[0]!.count, 1);
@@ -372,7 +372,7 @@ Deno.test("what nobody resolved for 30 days is news again", async () => {
 
   instances.advance(30 * DAY_MS);
   await raiseAlert(instances.services, ALERT);
-  await instances.told();
+  await instances.notified();
 
   deepEqual(headlines(receiver), [RAISED, RAISED]);
 });
@@ -381,7 +381,7 @@ Deno.test("incidents are not of the books: they are neither logged nor backed up
   await using instances = await startInstances();
 
   await raiseAlert(instances.services, ALERT);
-  await instances.told();
+  await instances.notified();
 
   const { kv } = instances.at(0);
   const prefixes = new Set(kv.commits.flatMap(({ keys }) => keys.map(([first]) => first)));
@@ -400,5 +400,5 @@ Deno.test("close() waits for what is being told, for as long as flush() is willi
   await instances.services.alerts.close();
 
   ok(flushedMs < 500, `${flushedMs}`);
-  ok((await listIncidents(instances.services))[0]!.toldAt !== null);
+  ok((await listIncidents(instances.services))[0]!.notifiedAt !== null);
 });

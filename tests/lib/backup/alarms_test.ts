@@ -8,11 +8,15 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import { listIncidents } from "../../../lib/alerts/mod.ts";
-import { drill, listBackups, retain, shipLog, takeBackup } from "../../../lib/backup/mod.ts";
+import { drill } from "../../../lib/backup/drill.ts";
+import { listBackups } from "../../../lib/backup/manifest.ts";
+import { retain } from "../../../lib/backup/retain.ts";
+import { shipLog } from "../../../lib/backup/ship.ts";
+import { takeBackup } from "../../../lib/backup/take.ts";
 import { logState } from "../../../lib/backup/state.ts";
 import { listSegments } from "../../../lib/backup/journal.ts";
 import { encode } from "../../../lib/kv/codec.ts";
-import { openStorage } from "../../../lib/storage/mod.ts";
+import { openStorage } from "../../../lib/storage/open.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../../lib/time.ts";
 import { type BackupShop, openBackupShop, sellTo } from "../../support/processes/backup_shop.ts";
 

@@ -4,7 +4,11 @@
  * loss of the one before.
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
-import { listBackups, restore, retain, shipLog, takeBackup } from "../../../lib/backup/mod.ts";
+import { listBackups } from "../../../lib/backup/manifest.ts";
+import { restore } from "../../../lib/backup/restore.ts";
+import { retain } from "../../../lib/backup/retain.ts";
+import { shipLog } from "../../../lib/backup/ship.ts";
+import { takeBackup } from "../../../lib/backup/take.ts";
 import { breakLog, logState } from "../../../lib/backup/state.ts";
 import { DAY_MS, HOUR_MS } from "../../../lib/time.ts";
 import { TEST_START } from "../../support/program/app.ts";

@@ -1,12 +1,10 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
-import {
-  type BackupServices,
-  listBackups,
-  restore,
-  shipLog,
-  takeBackup,
-} from "../../../lib/backup/mod.ts";
-import { sweep } from "../../../lib/integrity/sweep.ts";
+import { listBackups } from "../../../lib/backup/manifest.ts";
+import type { BackupServices } from "../../../lib/backup/needs.ts";
+import { restore } from "../../../lib/backup/restore.ts";
+import { shipLog } from "../../../lib/backup/ship.ts";
+import { takeBackup } from "../../../lib/backup/take.ts";
+import { sweep } from "../../../lib/integrity/mod.ts";
 import { scanAll } from "../../../lib/kv/bulk.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
@@ -20,9 +18,12 @@ import {
   shopBooksOf,
   stock,
 } from "../../support/processes/backup_shop.ts";
+import { campaignSize } from "../../support/program/campaign.ts";
 import { newSeed, seededRandom } from "../../support/store/faulty_kv.ts";
 
-const ROUNDS = 20;
+const ROUNDS = campaignSize("BACKUP_ROUNDS", { everyday: 2, soak: 20 });
+/** From so many on, the writer's speed is asserted: it depends on what else the machine does. */
+const TIMED_ROUNDS = 20;
 const WRITERS = 32;
 const SEEDED = 1_000;
 const LEADS_PER_SECOND_MIN = 500;
@@ -114,7 +115,11 @@ Deno.test("a backup beside a writer at full speed is a state that the store had"
 
   const rate = Math.round(leads / seconds);
   console.log(`${rate} leads/s beside backups; plain scans torn: ${torn} of ${ROUNDS}`);
-  await t.step("the writer was at full speed", () => ok(rate >= LEADS_PER_SECOND_MIN, `${rate}/s`));
+  await t.step({
+    name: "the writer was at full speed",
+    ignore: ROUNDS < TIMED_ROUNDS,
+    fn: () => ok(rate >= LEADS_PER_SECOND_MIN, `${rate}/s`),
+  });
   await t.step("a plain scan beside it was torn", () => ok(torn > 0));
   deepEqual(alarms, []);
 });

@@ -1,19 +1,16 @@
 /**
  * Whatever happens to a stored object, by accident and behind the storage's back,
  * is found by whoever reads it, and the object is named; nothing is restored in
- * part. `DAMAGE_RUNS` is how often; `deno task soak` sets many.
+ * part. `DAMAGE_RUNS` is how often.
  */
 import { ok, rejects, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
-import {
-  drill,
-  isRestoring,
-  listBackups,
-  restore,
-  shipLog,
-  takeBackup,
-  verifyBackup,
-} from "../../../lib/backup/mod.ts";
+import { verifyBackup } from "../../../lib/backup/check.ts";
+import { drill } from "../../../lib/backup/drill.ts";
+import { listBackups } from "../../../lib/backup/manifest.ts";
+import { isRestoring, restore } from "../../../lib/backup/restore.ts";
+import { shipLog } from "../../../lib/backup/ship.ts";
+import { takeBackup } from "../../../lib/backup/take.ts";
 import { isEmpty } from "../../../lib/kv/bulk.ts";
 import { AppError } from "../../../lib/errors.ts";
 import {
@@ -23,10 +20,11 @@ import {
   sellTo,
   shopBooksOf,
 } from "../../support/processes/backup_shop.ts";
+import { campaignSize } from "../../support/program/campaign.ts";
 import { newSeed } from "../../support/store/faulty_kv.ts";
 import { expectSameBooks } from "../../support/store/same_books.ts";
 
-const RUNS = Number(Deno.env.get("DAMAGE_RUNS") ?? 40);
+const RUNS = campaignSize("DAMAGE_RUNS", { everyday: 15, soak: 2_000 });
 const KEY = new Uint8Array(32).map((_, i) => i);
 const OTHER_KEY = KEY.map((byte) => byte ^ 0xff);
 

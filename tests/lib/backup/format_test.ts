@@ -8,7 +8,10 @@ import {
   readLines,
   valueOf,
 } from "../../../lib/backup/lines.ts";
-import { readManifest, restore, takeBackup, verifyBackup } from "../../../lib/backup/mod.ts";
+import { verifyBackup } from "../../../lib/backup/check.ts";
+import { readManifest } from "../../../lib/backup/manifest.ts";
+import { restore } from "../../../lib/backup/restore.ts";
+import { takeBackup } from "../../../lib/backup/take.ts";
 import { ObjectWriter, openObject } from "../../../lib/backup/object.ts";
 import { rankOf } from "../../../lib/backup/rank.ts";
 import { keyBytes, scanAll } from "../../../lib/kv/bulk.ts";

@@ -10,29 +10,27 @@ import {
 } from "node:assert/strict";
 import { type Job, runJob } from "../../../cron/_job.ts";
 import { jobsOf } from "../../../cron/mod.ts";
+import { verifyBackup } from "../../../lib/backup/check.ts";
+import { drill } from "../../../lib/backup/drill.ts";
+import { listBackups } from "../../../lib/backup/manifest.ts";
 import {
-  drill,
-  fencedBy,
-  listBackups,
-  restore,
-  retain,
-  shipLog,
-  takeBackup,
-  verifyBackup,
-} from "../../../lib/backup/mod.ts";
-import {
-  askFor,
   type BackupNeed,
   type DrillNeed,
   isBackupDue,
-  isBackupWanted,
+  isBackupJobDue,
   isDrillDue,
   readBackupOverview,
+  requestJob,
   runBackup,
-} from "../../../lib/backup/job.ts";
+} from "../../../lib/backup/mod.ts";
+import { fencedBy } from "../../../lib/backup/needs.ts";
+import { restore } from "../../../lib/backup/restore.ts";
+import { retain } from "../../../lib/backup/retain.ts";
+import { shipLog } from "../../../lib/backup/ship.ts";
+import { takeBackup } from "../../../lib/backup/take.ts";
 import { readConfig } from "../../../lib/config/mod.ts";
 import { HealthMonitor } from "../../../lib/health/mod.ts";
-import { callerOf, claimJob, listJobRuns } from "../../../lib/jobs/runs.ts";
+import { callerOf, claimJob, listJobRuns } from "../../../lib/jobs/mod.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import { type KvPort, Store } from "../../../lib/kv/store.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
@@ -61,9 +59,9 @@ function backupOf(pointInTime: number, epoch = "e") {
 }
 
 Deno.test("isBackupDue() wants one a day, when asked, when begun, and when the log goes on from none", () => {
-  const none: BackupNeed = { newest: null, run: null, epoch: "e", wish: null };
+  const none: BackupNeed = { newest: null, run: null, epoch: "e", request: null };
   const fresh = { ...none, newest: backupOf(NOW - HOUR_MS) };
-  const wishAt = (at: number) => ({ at: isoTime(at), requestId: "r" });
+  const requestAt = (at: number) => ({ at: isoTime(at), requestId: "r" });
 
   equal(isBackupDue(none, NOW), true);
   equal(isBackupDue(fresh, NOW), false);
@@ -72,9 +70,9 @@ Deno.test("isBackupDue() wants one a day, when asked, when begun, and when the l
   equal(isBackupDue(fresh, NOW + 17 * HOUR_MS), true);
   equal(isBackupDue({ ...fresh, epoch: "another" }, NOW), true);
   equal(isBackupDue({ ...fresh, epoch: null }, NOW), false);
-  equal(isBackupDue({ ...fresh, wish: wishAt(NOW) }, NOW), true);
+  equal(isBackupDue({ ...fresh, request: requestAt(NOW) }, NOW), true);
   // What was asked for before its point in time is in it.
-  equal(isBackupDue({ ...fresh, wish: wishAt(NOW - HOUR_MS) }, NOW), false);
+  equal(isBackupDue({ ...fresh, request: requestAt(NOW - HOUR_MS) }, NOW), false);
 });
 
 Deno.test("isDrillDue() wants one a week, when asked, and after each backup while they fail", () => {
@@ -82,19 +80,19 @@ Deno.test("isDrillDue() wants one a week, when asked, and after each backup whil
     ...{ at: isoTime(at), kind: "drill" as const, backupId, isProven, problem: null },
     ...{ pointInTime: isoTime(at), entries: 1, findings: 0, durationMs: 1 },
   });
-  const none: DrillNeed = { newest: null, proof: null, wish: null };
+  const none: DrillNeed = { newest: null, proof: null, request: null };
   const newest = backupOf(NOW - HOUR_MS);
 
   equal(isDrillDue(none, NOW), false);
   equal(isDrillDue({ ...none, newest }, NOW), true);
   // The last Sunday at 04:00 is 29 hours ago.
-  equal(isDrillDue({ newest, proof: proofOf(NOW - 29 * HOUR_MS), wish: null }, NOW), false);
-  equal(isDrillDue({ newest, proof: proofOf(NOW - 29 * HOUR_MS - 1), wish: null }, NOW), true);
-  equal(isDrillDue({ newest, proof: proofOf(NOW, false), wish: null }, NOW), false);
-  equal(isDrillDue({ newest, proof: proofOf(NOW, false, "older"), wish: null }, NOW), true);
-  const wish = { at: isoTime(NOW), requestId: "r" };
-  equal(isDrillDue({ newest, proof: proofOf(NOW - 1), wish }, NOW), true);
-  equal(isDrillDue({ newest, proof: proofOf(NOW), wish }, NOW), false);
+  equal(isDrillDue({ newest, proof: proofOf(NOW - 29 * HOUR_MS), request: null }, NOW), false);
+  equal(isDrillDue({ newest, proof: proofOf(NOW - 29 * HOUR_MS - 1), request: null }, NOW), true);
+  equal(isDrillDue({ newest, proof: proofOf(NOW, false), request: null }, NOW), false);
+  equal(isDrillDue({ newest, proof: proofOf(NOW, false, "older"), request: null }, NOW), true);
+  const request = { at: isoTime(NOW), requestId: "r" };
+  equal(isDrillDue({ newest, proof: proofOf(NOW - 1), request }, NOW), true);
+  equal(isDrillDue({ newest, proof: proofOf(NOW), request }, NOW), false);
 });
 
 Deno.test("the job backup costs one read when there is nothing to do, and leaves no trace", async () => {
@@ -149,7 +147,7 @@ Deno.test("a backup is finished by many instances that live for one slice each",
 
   let runs = 0;
   const phases = new Set<unknown>();
-  while (await isBackupWanted(services)) {
+  while (await isBackupJobDue(services)) {
     ok(++runs < 100);
     equal(await runJob(services, job), "ok");
     const [run] = await listJobRuns(services);
@@ -177,8 +175,8 @@ Deno.test("what is asked for is taken with what is there, once however often it 
   await runJob(services, job);
   shop.advance(HOUR_MS);
   await sellTo(shop, 3, 100);
-  const asked = await askFor(services, "backup", TESTER);
-  await askFor(services, "backup", TESTER);
+  const asked = await requestJob(services, "backup", TESTER);
+  await requestJob(services, "backup", TESTER);
   const owed = await readBackupOverview(services);
   shop.advance(MINUTE_MS);
 
@@ -223,8 +221,8 @@ Deno.test("a restored store wants a backup of its own at once", async () => {
   await using twin = await openTwin(shop, { clock: shop.services.clock });
   await restore(twin.services, "latest");
 
-  equal(await isBackupWanted(shop.services), false);
-  equal(await isBackupWanted(twin.services), true);
+  equal(await isBackupJobDue(shop.services), false);
+  equal(await isBackupJobDue(twin.services), true);
   const { proofs } = await readBackupOverview(twin.services);
   deepEqual(proofs.map(({ kind, isProven }) => [kind, isProven]), [["restore", true]]);
 });
@@ -247,7 +245,7 @@ Deno.test("the job restore_drill restores into a scratch store, where one can be
     "ok",
   );
   shop.advance(HOUR_MS);
-  await askFor(services, "restore_drill", TESTER);
+  await requestJob(services, "restore_drill", TESTER);
   shop.advance(MINUTE_MS);
   equal(await runJob(deploy, jobNamed(deploy, "restore_drill")), "ok");
   equal(await runJob(deploy, jobNamed(deploy, "restore_drill")), "skipped");
@@ -350,7 +348,7 @@ Deno.test("a run that overstays is taken over, its next write is refused, and no
   equal(run?.outcome.backupId, backups[0]!.id);
   equal((await verifyBackup(shop.services, backups[0]!.id)).unexplained, 0);
   equal((await shop.services.store.get(keys.newestBackup))?.id, backups[0]!.id);
-  equal(await isBackupWanted(shop.services), false);
+  equal(await isBackupJobDue(shop.services), false);
   await using twin = await openTwin(shop, { clock: shop.services.clock });
   await restore(twin.services, backups[0]!.id);
   deepEqual(await shopBooksOf(twin.kv), await shopBooksOf(shop.kv));

@@ -1,5 +1,7 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
-import { restore, shipLog, takeBackup } from "../../../lib/backup/mod.ts";
+import { restore } from "../../../lib/backup/restore.ts";
+import { shipLog } from "../../../lib/backup/ship.ts";
+import { takeBackup } from "../../../lib/backup/take.ts";
 import {
   openBackupShop,
   openTwin,

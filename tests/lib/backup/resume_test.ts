@@ -5,7 +5,9 @@ import {
   rejects,
   strictEqual as equal,
 } from "node:assert/strict";
-import { isRestoring, listBackups, restore, takeBackup } from "../../../lib/backup/mod.ts";
+import { listBackups } from "../../../lib/backup/manifest.ts";
+import { isRestoring, restore } from "../../../lib/backup/restore.ts";
+import { takeBackup } from "../../../lib/backup/take.ts";
 import {
   openBackupShop,
   openTwin,

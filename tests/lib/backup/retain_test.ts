@@ -5,9 +5,11 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import fc from "fast-check";
-import { drill, listBackups, retain, takeBackup } from "../../../lib/backup/mod.ts";
-import { choose, type KeptBackup } from "../../../lib/backup/retain.ts";
-import { RETENTION } from "../../../lib/backup/mod.ts";
+import { drill } from "../../../lib/backup/drill.ts";
+import { listBackups } from "../../../lib/backup/manifest.ts";
+import { choose, type KeptBackup, retain } from "../../../lib/backup/retain.ts";
+import { takeBackup } from "../../../lib/backup/take.ts";
+import { BACKUP_RETENTION } from "../../../lib/config/mod.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import { DAY_MS, HOUR_MS } from "../../../lib/time.ts";
 import { type BackupShop, openBackupShop, sellTo } from "../../support/processes/backup_shop.ts";
@@ -67,7 +69,7 @@ Deno.test("of two years of daily backups 30 dailies, 8 weeklies and 12 monthlies
     Array.from({ length: 730 }, (_, i) => START + i * DAY_MS + 2 * HOUR_MS),
   );
 
-  const kept = choose(backups, RETENTION);
+  const kept = choose(backups, BACKUP_RETENTION);
 
   // Weeks and months begin among the dailies.
   ok(kept.size >= 30 + 3 + 10 && kept.size <= 50, `${kept.size}`);

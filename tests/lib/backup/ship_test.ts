@@ -5,7 +5,10 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import { listSegments, readLog, readShipped, STAMP_ZERO } from "../../../lib/backup/journal.ts";
-import { restore, retain, shipLog, takeBackup } from "../../../lib/backup/mod.ts";
+import { restore } from "../../../lib/backup/restore.ts";
+import { retain } from "../../../lib/backup/retain.ts";
+import { shipLog } from "../../../lib/backup/ship.ts";
+import { takeBackup } from "../../../lib/backup/take.ts";
 import { logState } from "../../../lib/backup/state.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";

@@ -1,17 +1,15 @@
 /**
- * A kill before each single thing that lasts: every commit, every change of the
- * storage. `tests/scenarios/backup_kills_test.ts` kills at random, in the middle of them.
+ * A kill before every `BACKUP_STOP_EVERY`-th lasting step: commits and changes of
+ * the storage. 1 is all of them. `tests/scenarios/backup_kills_test.ts` kills at
+ * random, in the middle of a step.
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
-import {
-  drill,
-  isRestoring,
-  listBackups,
-  restore,
-  shipLog,
-  takeBackup,
-  verifyBackup,
-} from "../../../lib/backup/mod.ts";
+import { verifyBackup } from "../../../lib/backup/check.ts";
+import { drill } from "../../../lib/backup/drill.ts";
+import { listBackups } from "../../../lib/backup/manifest.ts";
+import { isRestoring, restore } from "../../../lib/backup/restore.ts";
+import { shipLog } from "../../../lib/backup/ship.ts";
+import { takeBackup } from "../../../lib/backup/take.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../../lib/time.ts";
 import {
@@ -21,9 +19,13 @@ import {
   sellTo,
   shopBooksOf,
 } from "../../support/processes/backup_shop.ts";
+import { campaignSize } from "../../support/program/campaign.ts";
+import { newSeed, seededRandom } from "../../support/store/faulty_kv.ts";
 import { expectSameBooks } from "../../support/store/same_books.ts";
 import { doAll, type Stopped, STOPPED_RETENTION } from "../../support/processes/stopped_backup.ts";
 
+/** Steps from one stop to the next; a restore into an empty store has few, and stops before each. */
+const STRIDE = campaignSize("BACKUP_STOP_EVERY", { everyday: 3, soak: 1 });
 /** So many at once. */
 const LANES = 3;
 const NOW = Date.UTC(2026, 5, 15, 9, 0, 0);
@@ -66,7 +68,18 @@ async function makeWorld(world: World): Promise<string[]> {
 async function runTo(n: number, what: Stopped, { kvPath, folder }: World): Promise<boolean> {
   const program = `${ROOT}tests/support/processes/stopped_backup.ts`;
   const { code, signal, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--no-check", "-A", program, what, kvPath, folder, `${NOW}`, `${n}`],
+    args: [
+      "run",
+      "--quiet",
+      "--cached-only",
+      "-A",
+      program,
+      what,
+      kvPath,
+      folder,
+      `${NOW}`,
+      `${n}`,
+    ],
     cwd: ROOT,
     stdin: "null",
     stdout: "null",
@@ -75,18 +88,21 @@ async function runTo(n: number, what: Stopped, { kvPath, folder }: World): Promi
   return code !== 0;
 }
 
-/** Stops it before each thing that lasts, in a world like any other, until there is none. */
+/** Stops it before every `STRIDE`-th lasting step, each time in a fresh copy of the world, until none is left. */
 async function stopEverywhere(
   what: Stopped,
   template: string,
   look: (world: World, n: number) => Promise<void>,
 ): Promise<void> {
-  let next = 1;
+  const stride = what === "restore" ? 1 : STRIDE;
+  const random = seededRandom(newSeed(`stops of ${what}`));
+  let next = 1 + Math.floor(random() * stride);
   let stops = 0;
   let isOver = false;
   const lane = async () => {
     while (!isOver) {
-      const n = next++;
+      const n = next;
+      next += stride;
       const path = `${template}-${what}-${n}`;
       const copied = await new Deno.Command("cp", { args: ["-a", template, path] }).output();
       ok(copied.success);

@@ -1,5 +1,5 @@
 /**
- * What addresses of the outside may be.
+ * The accepted forms of addresses of other services.
  */
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 import {
@@ -13,7 +13,7 @@ function portOf(server: ReturnType<typeof parseMailUrl>): number | null {
   return server !== null && server !== "log" && "port" in server ? server.port : null;
 }
 
-Deno.test("parseMailUrl() reads what it may be, and nothing else", () => {
+Deno.test("parseMailUrl() parses SMTP servers and log:, and nothing else", () => {
   deepEqual(parseMailUrl("smtps://u%40x:p%3Aw@mail.example.com"), {
     host: "mail.example.com",
     port: 465,
@@ -41,7 +41,7 @@ Deno.test("parseMailUrl() reads what it may be, and nothing else", () => {
   ) equal(parseMailUrl(text), null, text);
 });
 
-Deno.test("parseMailUrl() knows mail APIs, and refuses what would tell the key to others", () => {
+Deno.test("parseMailUrl() parses mail APIs, and refuses addresses that would expose the key", () => {
   deepEqual(parseMailUrl("resend+https://:re_%2Fkey@api.resend.com/"), {
     api: "resend",
     origin: "https://api.resend.com",
@@ -65,7 +65,7 @@ Deno.test("parseMailUrl() knows mail APIs, and refuses what would tell the key t
   ) equal(parseMailUrl(text), null, text);
 });
 
-Deno.test("parseWebhookUrl() knows Slack and Discord, and others by their prefix", () => {
+Deno.test("parseWebhookUrl() recognizes Slack and Discord, and other services by a prefix", () => {
   const slack = "https://hooks.slack.com/services/T0/B0/x";
   const discord = "https://discord.com/api/webhooks/1/x";
 
@@ -92,7 +92,7 @@ Deno.test("parseWebhookUrl() knows Slack and Discord, and others by their prefix
   ) equal(parseWebhookUrl(text), null, text);
 });
 
-Deno.test("isSentryDsn() knows a key, a host and a project", () => {
+Deno.test("isSentryDsn() requires a key, a host and a project number", () => {
   for (
     const text of [
       "https://abc123@o1.ingest.sentry.io/42",
@@ -112,7 +112,7 @@ Deno.test("isSentryDsn() knows a key, a host and a project", () => {
   ) equal(isSentryDsn(text), false, text);
 });
 
-Deno.test("parseHeartbeat() reads a job and an address", () => {
+Deno.test("parseHeartbeat() parses a job and an http or https address", () => {
   deepEqual(parseHeartbeat("ship_log=https://hc-ping.com/1b2c"), {
     job: "ship_log",
     url: "https://hc-ping.com/1b2c",

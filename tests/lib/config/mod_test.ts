@@ -1,5 +1,5 @@
 /**
- * The environment becomes a configuration, or a list of everything that is wrong with it.
+ * The environment becomes a configuration, or a list of all its problems.
  */
 import {
   deepStrictEqual as deepEqual,
@@ -21,7 +21,7 @@ import { RATE_RULES } from "../../../lib/config/rate_rules.ts";
 
 type Env = Record<string, string | undefined>;
 
-/** 32 bytes that nobody typed, the same in every run. */
+/** 32 random bytes, the same in every run. */
 const KEY = "q83vEjRWeJCrze8SNFZ4kLkP0nH1sQ5tYb7mZx2cDfE=";
 
 const PRODUCTION: Env = {
@@ -31,7 +31,7 @@ const PRODUCTION: Env = {
   SECRET_KEY: KEY,
 };
 
-/** Of a gateway all is said or nothing. */
+/** Both gateways, configured completely. */
 const GATEWAYS: Env = {
   PESAPAL_BASE_URL: "https://pay.pesapal.com/v3",
   PESAPAL_CONSUMER_KEY: "key",
@@ -60,7 +60,7 @@ function problemsOf(env: Env): readonly string[] {
   return [];
 }
 
-/** The variables that the problems are about. */
+/** The variables that have problems. */
 function blamed(env: Env): string[] {
   return problemsOf(env).map((problem) => problem.split(" ")[0]!);
 }
@@ -122,7 +122,7 @@ Deno.test("readConfig() keeps tests in memory", () => {
   deepEqual([appEnv, kvPath, host], ["test", ":memory:", "127.0.0.1"]);
 });
 
-Deno.test("readConfig() takes every variable from the environment", () => {
+Deno.test("readConfig() reads every variable from the environment", () => {
   const config = readConfig({
     ...PRODUCTION,
     APP_VERSION: "2026.11.0",
@@ -252,7 +252,7 @@ Deno.test("readConfig() takes every variable from the environment", () => {
   });
 });
 
-Deno.test("readConfig() wants all that object storage needs", () => {
+Deno.test("readConfig() requires every S3 variable when backups go to S3", () => {
   deepEqual(blamed({ STORAGE_URL: "s3://backups", S3_REGION: "auto" }), [
     "S3_ENDPOINT",
     "S3_ACCESS_KEY_ID",
@@ -260,18 +260,18 @@ Deno.test("readConfig() wants all that object storage needs", () => {
   ]);
 });
 
-Deno.test("readConfig() lets nobody do without limits in production", () => {
+Deno.test("readConfig() refuses to disable rate limits in production", () => {
   deepEqual(readConfig({ RATE_LIMITS: "off" }).rateRules, []);
   deepEqual(blamed({ ...PRODUCTION, RATE_LIMITS: "off" }), ["RATE_LIMITS"]);
 });
 
-Deno.test("readConfig() takes a blank value for none", () => {
+Deno.test("readConfig() treats a blank value as unset", () => {
   const blank = Object.fromEntries(describeVariables().map(({ name }) => [name, " "]));
 
   deepEqual(readConfig(blank), readConfig({}));
 });
 
-Deno.test("readConfig() returns what cannot be changed", () => {
+Deno.test("readConfig() returns a frozen configuration", () => {
   const config = readConfig({ CORS_ORIGINS: "https://example.com" });
 
   ok(Object.isFrozen(config));
@@ -280,11 +280,11 @@ Deno.test("readConfig() returns what cannot be changed", () => {
   }
 });
 
-Deno.test("readConfig() names all that production misses, at once", () => {
+Deno.test("readConfig() lists every variable that production requires, at once", () => {
   deepEqual(blamed({ APP_ENV: "production" }), ["PUBLIC_URL", "KV_PATH", "SECRET_KEY"]);
 });
 
-Deno.test("readConfig() refuses every default of development in production", () => {
+Deno.test("readConfig() refuses every development default in production", () => {
   const development = readConfig({});
 
   const problems = blamed({
@@ -305,20 +305,20 @@ Deno.test("readConfig() refuses every default of development in production", () 
   ]);
 });
 
-Deno.test("readConfig() refuses in production a store that a restart empties, and a typed key", () => {
+Deno.test("readConfig() refuses a store in memory and a typed key in production", () => {
   const SECRET_KEY = btoa("a".repeat(32));
 
   deepEqual(blamed({ ...PRODUCTION, KV_PATH: ":memory:", SECRET_KEY }), ["KV_PATH", "SECRET_KEY"]);
 });
 
-Deno.test("readConfig() has production listen to everyone and log for machines", () => {
+Deno.test("readConfig() listens on all addresses and logs JSON in production", () => {
   const { host, logFormat, bootstrapApiKey, allowedHosts } = readConfig(PRODUCTION);
 
   deepEqual([host, logFormat, bootstrapApiKey], ["0.0.0.0", "json", undefined]);
   deepEqual(allowedHosts, ["shop.example.com"]);
 });
 
-Deno.test("readConfig() takes Deno Deploy for production, its database and its revision", () => {
+Deno.test("readConfig() implies production, the assigned database and the revision on Deno Deploy", () => {
   const { appEnv, kvPath, appVersion } = readConfig(DEPLOY);
 
   deepEqual([appEnv, kvPath, appVersion], ["production", undefined, "abc123"]);
@@ -329,7 +329,7 @@ Deno.test("readConfig() takes Deno Deploy for production, its database and its r
   deepEqual(blamed({ DENO_DEPLOY: "1", APP_ENV: "development" }), ["APP_ENV"]);
 });
 
-Deno.test("readConfig() wants a token for a store behind a URL, and forgets it", () => {
+Deno.test("readConfig() requires a token for a KV Connect server, and does not keep it", () => {
   const env = { KV_PATH: "https://kv.example.com/db" };
 
   deepEqual(blamed(env), ["DENO_KV_ACCESS_TOKEN"]);
@@ -339,7 +339,7 @@ Deno.test("readConfig() wants a token for a store behind a URL, and forgets it",
   doesNotMatch(JSON.stringify(config), /t0ken/);
 });
 
-Deno.test("readConfig() refuses what a variable cannot be, and says what it can", () => {
+Deno.test("readConfig() refuses invalid values and names the valid ones, without secrets", () => {
   const bad: Record<string, string[]> = {
     APP_ENV: ["prod", "Production"],
     APP_VERSION: ["a b", "x".repeat(65)],
@@ -429,7 +429,7 @@ Deno.test("readConfig() refuses what a variable cannot be, and says what it can"
   deepEqual(checked, describeVariables().map(({ name }) => name).sort());
 });
 
-Deno.test("readConfig() wants all or nothing of a gateway, and https in production", () => {
+Deno.test("readConfig() refuses a partly configured gateway, and plain http in production", () => {
   const local = { ...GATEWAYS, PESAPAL_BASE_URL: "http://127.0.0.1:8010/pesapalv3" };
 
   deepEqual(blamed({ PESAPAL_CONSUMER_KEY: "key" }), [
@@ -450,20 +450,20 @@ Deno.test("readConfig() wants all or nothing of a gateway, and https in producti
   deepEqual(blamed({ ...PRODUCTION, ...GATEWAYS }), []);
 });
 
-Deno.test("readConfig() lists all problems in one readable message", () => {
+Deno.test("readConfig() lists all problems in one message", () => {
   throws(
     () => readConfig({ PORT: "http", TIME_ZONE: "Mars", SECRET_KEY: "c2hvcnQ=" }),
     {
       name: "ConfigError",
       message: `The configuration has 3 problems:
-  - PORT must be a whole number from 0 to 65535, not "http" (such as PORT=8080)
+  - PORT must be a whole number from 0 to 65535, not "http" (for example PORT=8080)
   - SECRET_KEY must be at least 32 bytes in base64 (openssl rand -base64 32)
-  - TIME_ZONE must be a time zone of the IANA database, not "Mars" (such as TIME_ZONE=Africa/Nairobi)`,
+  - TIME_ZONE must be a time zone of the IANA database, not "Mars" (for example TIME_ZONE=Africa/Nairobi)`,
     },
   );
 });
 
-Deno.test("readConfig() answers or throws a ConfigError that shows no secret, whatever the environment", () => {
+Deno.test("readConfig() never throws anything but a ConfigError, and shows no secret", () => {
   const names = describeVariables().map(({ name }) => name);
   const secret = fc.string({ minLength: 6, maxLength: 30 }).map((text) => `s3cret${text}`);
   const secrets = fc.dictionary(
@@ -485,24 +485,28 @@ Deno.test("readConfig() answers or throws a ConfigError that shows no secret, wh
   );
 });
 
-Deno.test("readConfig() takes its own examples", () => {
+Deno.test("readConfig() accepts each default that it describes", () => {
   for (const { name, fallback } of describeVariables()) {
     const shown = /^`([^`$]+)`/.exec(fallback)?.[1];
     if (shown !== undefined) deepEqual(readConfig({ [name]: shown }), readConfig({}), name);
   }
 });
 
-Deno.test("describeVariables() tells each variable once, in a table's words", () => {
+Deno.test("describeVariables() describes each variable once, in one line, section by section", () => {
   const variables = describeVariables();
 
   equal(new Set(variables.map(({ name }) => name)).size, variables.length);
-  for (const { name, meaning, fallback } of variables) {
+  for (const { section, name, meaning, fallback } of variables) {
+    match(section, /^[A-Z][a-z, ]+$/);
     match(name, /^[A-Z][A-Z_0-9]*$/);
-    match(meaning, /^[^|\n]+\.$/);
-    match(fallback, /^[^|\n]+$/);
+    match(meaning, /^.+\.$/);
+    match(fallback, /^.+$/);
   }
+  const sections = variables.map(({ section }) => section);
+  const headings = sections.filter((section, index) => section !== sections[index - 1]);
+  equal(new Set(headings).size, headings.length);
 });
 
-Deno.test("environment() is that of the process", () => {
+Deno.test("environment() returns the environment of the process", () => {
   equal(environment().PATH, Deno.env.get("PATH"));
 });

@@ -1,5 +1,5 @@
 /**
- * An invoice says the same on its page and on paper: this is what it says.
+ * The content of an invoice, as its page and its PDF show it.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
@@ -31,7 +31,7 @@ function rowsOf({ totals }: ReturnType<typeof documentOf>): string[] {
   return totals.map(({ label, amount }) => `${label} ${amount}`.replaceAll("\u00a0", " "));
 }
 
-Deno.test("documentOf() puts an invoice into English", () => {
+Deno.test("documentOf() describes an invoice in English", () => {
   const document = documentIn("en", {
     lines: [invoiceLine("Duka POS", { quantity: 1_200, unitMinor: 45_000_000 })],
     taxMinor: 50,
@@ -45,7 +45,7 @@ Deno.test("documentOf() puts an invoice into English", () => {
     number: "INV-2026-000123",
     issuedAt: "2026-06-15T09:00:00.000Z",
     state: "due",
-    stateWords: "To be paid",
+    stateLabel: "Unpaid",
     stateNote: "Please pay by 29 June 2026.",
     seller: {
       name: "WeTech Ltd",
@@ -57,7 +57,7 @@ Deno.test("documentOf() puts an invoice into English", () => {
       phone: "+255 712 345 678",
     },
     buyer: "Asha Mushi",
-    facts: [["Issued", "15 June 2026"], ["Due", "29 June 2026"]],
+    facts: [["Issue date", "15 June 2026"], ["Due date", "29 June 2026"]],
     lines: [{
       description: "Duka POS",
       quantity: "1,200",
@@ -74,57 +74,57 @@ Deno.test("documentOf() puts an invoice into English", () => {
   });
 });
 
-Deno.test("documentOf() puts an invoice into Swahili", () => {
+Deno.test("documentOf() describes an invoice in Swahili", () => {
   const document = documentIn("sw", { paidMinor: 34_50, status: "partially_paid" });
 
-  equal(document.stateWords, "Imelipwa kiasi");
-  equal(document.stateNote, "Tafadhali lipa kilichobaki kabla ya mwisho wa 29 Juni 2026.");
+  equal(document.stateLabel, "Imelipwa kwa sehemu");
+  equal(document.stateNote, "Tafadhali lipa salio kufikia tarehe 29 Juni 2026.");
   deepEqual(rowsOf(document), [
     "Jumla TSh 1,234.50",
-    "Umelipa TSh 34.50",
-    "Kiasi cha kulipa TSh 1,200",
+    "Kiasi kilicholipwa TSh 34.50",
+    "Salio linalodaiwa TSh 1,200",
   ]);
 });
 
-Deno.test("documentOf() tells of each state what is owed, paid, paid back and too much", () => {
+Deno.test("documentOf() shows balance, payments, refunds and credit of each state", () => {
   const today = "2026-06-30";
-  const told = (fields: Partial<Invoice>, day = today) => {
+  const shown = (fields: Partial<Invoice>, day = today) => {
     const document = documentIn("en", fields, day);
     return [document.state, document.owed?.replace("\u00a0", " ") ?? null, ...rowsOf(document)];
   };
 
-  deepEqual(told({}, "2026-06-29"), ["due", "TZS 1,234.50", "Total TZS 1,234.50"]);
-  deepEqual(told({}), ["overdue", "TZS 1,234.50", "Total TZS 1,234.50"]);
-  deepEqual(told({ status: "uncollectible" })[0], "overdue");
-  deepEqual(told({ status: "partially_paid", paidMinor: 34_50 }), [
+  deepEqual(shown({}, "2026-06-29"), ["due", "TZS 1,234.50", "Total TZS 1,234.50"]);
+  deepEqual(shown({}), ["overdue", "TZS 1,234.50", "Total TZS 1,234.50"]);
+  deepEqual(shown({ status: "uncollectible" })[0], "overdue");
+  deepEqual(shown({ status: "partially_paid", paidMinor: 34_50 }), [
     "partly_overdue",
     "TZS 1,200",
     "Total TZS 1,234.50",
-    "Paid TZS 34.50",
-    "To pay TZS 1,200",
+    "Amount paid TZS 34.50",
+    "Balance due TZS 1,200",
   ]);
-  deepEqual(told({ status: "paid", paidMinor: TOTAL }), [
+  deepEqual(shown({ status: "paid", paidMinor: TOTAL }), [
     "paid",
     null,
     "Total TZS 1,234.50",
-    "Paid TZS 1,234.50",
+    "Amount paid TZS 1,234.50",
   ]);
-  deepEqual(told({ status: "paid", paidMinor: TOTAL + 100, refundedMinor: 50 }), [
+  deepEqual(shown({ status: "paid", paidMinor: TOTAL + 100, refundedMinor: 50 }), [
     "paid",
     null,
     "Total TZS 1,234.50",
-    "Paid TZS 1,236",
-    "Paid back TZS 0.50",
-    "Paid too much: your credit TZS 1",
+    "Amount paid TZS 1,236",
+    "Amount refunded TZS 0.50",
+    "Credit (overpaid) TZS 1",
   ]);
-  deepEqual(told({ status: "refunded", refundedMinor: TOTAL }), [
+  deepEqual(shown({ status: "refunded", refundedMinor: TOTAL }), [
     "refunded",
     null,
     "Total TZS 1,234.50",
-    "Paid TZS 1,234.50",
-    "Paid back TZS 1,234.50",
+    "Amount paid TZS 1,234.50",
+    "Amount refunded TZS 1,234.50",
   ]);
-  deepEqual(told({ status: "void", voidReason: "Private reason" }), [
+  deepEqual(shown({ status: "void", voidReason: "Private reason" }), [
     "void",
     null,
     "Total TZS 1,234.50",
@@ -132,20 +132,20 @@ Deno.test("documentOf() tells of each state what is owed, paid, paid back and to
   ok(!JSON.stringify(documentIn("en", { voidReason: "Private reason" })).includes("Private"));
 });
 
-Deno.test("documentOf() of a draft has no number, no date of issue and no address", () => {
-  const { number, url, facts, stateWords } = documentIn("en", DRAFT);
+Deno.test("documentOf() of a draft has no number, no issue date and no URL", () => {
+  const { number, url, facts, stateLabel } = documentIn("en", DRAFT);
 
-  deepEqual([number, url, stateWords], [null, null, "Draft"]);
-  deepEqual(facts, [["Due", "29 June 2026"]]);
+  deepEqual([number, url, stateLabel], [null, null, "Draft"]);
+  deepEqual(facts, [["Due date", "29 June 2026"]]);
 });
 
-Deno.test("documentOf() keeps how the buyer can be reached to itself", () => {
+Deno.test("documentOf() leaves out the buyer's contact details", () => {
   const text = JSON.stringify(documentIn("en"));
 
   ok(!text.includes("asha@example.com") && !text.includes("712345678"));
 });
 
-Deno.test("documentOf() writes each currency with its own decimals", () => {
+Deno.test("documentOf() formats each currency with its own decimals", () => {
   const amounts = (["TZS", "KES", "UGX", "RWF", "USD", "EUR", "GBP"] as const).map((currency) =>
     LANGUAGES.map((language) => documentIn(language, { currency }).owed?.replace("\u00a0", " "))
   );
@@ -161,7 +161,7 @@ Deno.test("documentOf() writes each currency with its own decimals", () => {
   ]);
 });
 
-Deno.test("documentOf() adds up, whatever was paid and paid back", () => {
+Deno.test("documentOf() adds up for any payments and refunds", () => {
   const cents = fc.integer({ min: 0, max: 3_000_00 });
   fc.assert(fc.property(cents, cents, fc.boolean(), (paidMinor, refundedMinor, isVoid) => {
     const status = statusWith(isVoid ? "void" : "open", {
@@ -176,19 +176,19 @@ Deno.test("documentOf() adds up, whatever was paid and paid back", () => {
       const digits = row?.amount.replaceAll(/[^\d.]/g, "") ?? "0";
       return Math.round(Number(digits) * 100);
     };
-    const received = minor("Paid") - minor("Paid back");
+    const received = minor("Amount paid") - minor("Amount refunded");
     equal(received, paidMinor);
     const isOwed = !isVoid && status !== "refunded" && paidMinor < TOTAL;
     equal(document.owed === null, !isOwed);
-    if (minor("To pay") > 0) equal(minor("To pay"), TOTAL - received);
+    if (minor("Balance due") > 0) equal(minor("Balance due"), TOTAL - received);
     equal(
-      minor("Paid too much: your credit"),
+      minor("Credit (overpaid)"),
       isVoid ? paidMinor : Math.max(0, paidMinor - TOTAL),
     );
   }));
 });
 
-Deno.test("stateOf() lets the day of the shop decide", () => {
+Deno.test("stateOf() depends on the day in the shop's time zone", () => {
   const invoice = sampleInvoice();
 
   deepEqual(["2026-06-28", "2026-06-29", "2026-06-30"].map((day) => stateOf(invoice, day)), [
@@ -198,7 +198,7 @@ Deno.test("stateOf() lets the day of the shop decide", () => {
   ]);
 });
 
-Deno.test("digestOf() is another one as soon as anything that shows differs", () => {
+Deno.test("digestOf() changes with everything that a document shows", () => {
   const digests = [
     documentIn("en"),
     documentIn("sw"),
@@ -213,11 +213,11 @@ Deno.test("digestOf() is another one as soon as anything that shows differs", ()
   ].map(digestOf);
 
   equal(new Set(digests).size, digests.length);
-  // Nothing of these is shown.
+  // None of these is shown.
   equal(digestOf(documentIn("en", { revision: 7, leadId: "x" }, "2026-06-21")), digests[0]);
 });
 
-Deno.test("INVOICE_TEXTS says in every language what the other ones say, with the same put in", () => {
+Deno.test("INVOICE_TEXTS has the same texts and placeholders in every language", () => {
   const flat = (texts: object, path = ""): [string, string][] =>
     Object.entries(texts).flatMap(([name, text]) =>
       typeof text === "string" ? [[path + name, text]] : flat(text, `${path}${name}.`)
@@ -228,19 +228,19 @@ Deno.test("INVOICE_TEXTS says in every language what the other ones say, with th
   deepEqual(swahili.map(([name]) => name), english.map(([name]) => name));
   for (const [i, [name, text]] of swahili.entries()) {
     ok(text.trim() === text && text !== "", name);
-    // The gateway's own reason is in English only.
+    // The gateway's reason is in English only.
     if (name !== "cannotTake") equal(braces(text), braces(english[i]![1]), name);
   }
 });
 
-Deno.test("fill() puts values in, once, and leaves what it does not know", () => {
+Deno.test("fill() replaces known names once, and leaves unknown ones", () => {
   equal(
     fill("{a} and {b}, {a}, {constructor}", { a: "{b}", b: 2 }),
     "{b} and 2, {b}, {constructor}",
   );
 });
 
-Deno.test("formatDay() writes dates as people do", () => {
+Deno.test("formatDay() formats dates in each language", () => {
   equal(formatDay("2026-01-05", "en"), "5 January 2026");
   equal(formatDay("2026-12-31", "sw"), "31 Desemba 2026");
 });

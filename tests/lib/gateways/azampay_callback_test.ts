@@ -6,18 +6,14 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import { createPublicKey } from "node:crypto";
-import { publicKeyOf } from "../../../lib/gateways/azampay_key.ts";
+import { publicKeyOf } from "../../../lib/gateways/_azampay_key.ts";
 import { newId } from "../../../lib/ids.ts";
 import { HOUR_MS, MINUTE_MS } from "../../../lib/time.ts";
 import { type SignedCallback, signingKey } from "../../support/gateways/azampay_contract.ts";
-import type {
-  CallbackOptions,
-  IdField,
-  Signing,
-} from "../../support/gateways/azampay_simulator.ts";
+import type { CallbackOptions, IdField, Signing } from "../../support/gateways/azampay_push.ts";
 import { callOf, startAzamPayShop } from "../../support/gateways/azampay_shop.ts";
 
-Deno.test("AzamPay.readNotification() confirms what AzamPay signed", async () => {
+Deno.test("AzamPay.readCallback() confirms what AzamPay signed", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const paid = await push.callback("success");
@@ -40,7 +36,7 @@ Deno.test("AzamPay.readNotification() confirms what AzamPay signed", async () =>
   });
 });
 
-Deno.test("AzamPay.readNotification() reads a callback as AzamPay writes it, by its lower-case names", async () => {
+Deno.test("AzamPay.readCallback() reads a callback as AzamPay writes it, by its lower-case names", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const { signature } = await push.callback("success", {
@@ -52,8 +48,8 @@ Deno.test("AzamPay.readNotification() reads a callback as AzamPay writes it, by 
     `"msisdn":"255712345678","mnoreference":"MP1","submerchantAcc":null,` +
     `"additionalProperties":null,"fspReferenceId":"F1","signature":"${signature}"}`;
 
-  const read = await shop.gateway.readNotification(callOf(text));
-  const otherNames = await shop.gateway.readNotification(
+  const read = await shop.gateway.readCallback(callOf(text));
+  const otherNames = await shop.gateway.readCallback(
     callOf(
       text.replace("utilityref", "utilityRef").replace("transactionstatus", "transactionStatus"),
     ),
@@ -63,7 +59,7 @@ Deno.test("AzamPay.readNotification() reads a callback as AzamPay writes it, by 
   equal(otherNames, null);
 });
 
-Deno.test("AzamPay.readNotification() takes every word for a failure for one, and an unknown word for nothing", async () => {
+Deno.test("AzamPay.readCallback() takes every word for a failure for one, and an unknown word for nothing", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const states: Record<string, string> = {
@@ -93,7 +89,7 @@ Deno.test("AzamPay.readNotification() takes every word for a failure for one, an
   ]);
 });
 
-Deno.test("AzamPay.readNotification() has the transaction's id among its names, in whichever field it comes", async () => {
+Deno.test("AzamPay.readCallback() has the transaction's id among its names, in whichever field it comes", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const everything: IdField[] = ["reference", "transid", "externalreference"];
@@ -109,7 +105,7 @@ Deno.test("AzamPay.readNotification() has the transaction's id among its names, 
   deepEqual(found, [[true, 3], [true, 3], [true, 3], [true, 1], [false, 3]]);
 });
 
-Deno.test("AzamPay.readNotification() confirms nothing that AzamPay did not sign as it stands", async () => {
+Deno.test("AzamPay.readCallback() confirms nothing that AzamPay did not sign as it stands", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const other = await shop.checkout();
@@ -148,7 +144,7 @@ Deno.test("AzamPay.readNotification() confirms nothing that AzamPay did not sign
   equal(read[0]?.reference, push.externalId);
 });
 
-Deno.test("AzamPay.readNotification() tells the amount that it was told, which nobody signed", async () => {
+Deno.test("AzamPay.readCallback() tells the amount that it was told, which nobody signed", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const amounts: [unknown, number | null][] = [
@@ -178,7 +174,7 @@ Deno.test("AzamPay.readNotification() tells the amount that it was told, which n
   deepEqual(read, amounts.map(([, minor]) => minor));
 });
 
-Deno.test("AzamPay.readNotification() says the same of a callback however often it comes", async () => {
+Deno.test("AzamPay.readCallback() says the same of a callback however often it comes", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const body = await push.callback("success");
@@ -193,7 +189,7 @@ Deno.test("AzamPay.readNotification() says the same of a callback however often 
   equal(shop.simulator.calls.public_key, 2);
 });
 
-Deno.test("AzamPay.readNotification() is not led to another payment or end by characters moved between the signed fields", async () => {
+Deno.test("AzamPay.readCallback() is not led to another payment or end by characters moved between the signed fields", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const callbacks = [await push.callback("success"), await push.callback("failure")];
@@ -233,7 +229,7 @@ Deno.test("AzamPay.readNotification() is not led to another payment or end by ch
   equal(await shop.read(shifted), null);
 });
 
-Deno.test("AzamPay.readNotification() notices that AzamPay signs with another key, by one question", async () => {
+Deno.test("AzamPay.readCallback() notices that AzamPay signs with another key, by one question", async () => {
   await using shop = await startAzamPayShop();
   const { simulator } = shop;
   const push = await shop.checkout();
@@ -255,7 +251,7 @@ Deno.test("AzamPay.readNotification() notices that AzamPay signs with another ke
   equal(after, undefined);
 });
 
-Deno.test("AzamPay.readNotification() asks for the key no more than twice a minute, whoever forges what", async () => {
+Deno.test("AzamPay.readCallback() asks for the key no more than twice a minute, whoever forges what", async () => {
   await using shop = await startAzamPayShop();
   const { simulator } = shop;
   const push = await shop.checkout();
@@ -276,7 +272,7 @@ Deno.test("AzamPay.readNotification() asks for the key no more than twice a minu
   deepEqual([calls, simulator.calls.public_key], [2, 3]);
 });
 
-Deno.test("AzamPay.readNotification() leaves it to a person when the key cannot be had, and recovers", async () => {
+Deno.test("AzamPay.readCallback() leaves it to a person when the key cannot be had, and recovers", async () => {
   await using shop = await startAzamPayShop({ policy: { failuresMax: 100 } });
   const { simulator, logLines } = shop;
   const push = await shop.checkout();
@@ -324,7 +320,7 @@ Deno.test("publicKeyOf() reads a key for RSA, its line ends written out or not, 
   deepEqual([EC_KEY, xml, "", pem.slice(0, 200)].map(publicKeyOf), [null, null, null, null]);
 });
 
-Deno.test("AzamPay.readNotification() finds the key in either of the places that are told of", async () => {
+Deno.test("AzamPay.readCallback() finds the key in either of the places that are told of", async () => {
   await using shop = await startAzamPayShop();
   shop.simulator.behaviour.keyAt = "auth";
   const push = await shop.checkout();
@@ -336,7 +332,7 @@ Deno.test("AzamPay.readNotification() finds the key in either of the places that
   equal(shop.simulator.calls.public_key, 2);
 });
 
-Deno.test("AzamPay.readNotification() takes nothing else for a callback", async () => {
+Deno.test("AzamPay.readCallback() takes nothing else for a callback", async () => {
   await using shop = await startAzamPayShop();
   const { gateway, simulator } = shop;
   const push = await shop.checkout();
@@ -366,14 +362,14 @@ Deno.test("AzamPay.readNotification() takes nothing else for a callback", async 
   ];
 
   const read = [];
-  for (const call of wrong) read.push(await gateway.readNotification(call));
+  for (const call of wrong) read.push(await gateway.readCallback(call));
   for (const fields of wrongFields) read.push(await shop.read(fields));
 
   deepEqual(read, [...wrong, ...wrongFields].map(() => null));
   equal(simulator.calls.public_key, 0);
 });
 
-Deno.test("AzamPay.readNotification() never throws and never confirms what comes from anywhere", async () => {
+Deno.test("AzamPay.readCallback() never throws and never confirms what comes from anywhere", async () => {
   await using shop = await startAzamPayShop();
   const reference = newId(Date.now());
   const field = fc.oneof(fc.string(), fc.jsonValue(), fc.constant("success"));
@@ -395,7 +391,7 @@ Deno.test("AzamPay.readNotification() never throws and never confirms what comes
 
   await fc.assert(
     fc.asyncProperty(bodies, async (body) => {
-      const read = await shop.gateway.readNotification(callOf(body));
+      const read = await shop.gateway.readCallback(callOf(body));
       if (read !== null) deepEqual([read.reference, read.confirmation], [reference, null]);
     }),
     { numRuns: 500 },
@@ -420,7 +416,7 @@ Deno.test("AzamPay.answerOf() tells AzamPay whether it may forget the callback",
   deepEqual(statuses, [[200, true], [500, false], [400, false], [400, false]]);
 });
 
-Deno.test("AzamPay.readNotification() keeps apart two payments of one telephone and amount, in any order", async () => {
+Deno.test("AzamPay.readCallback() keeps apart two payments of one telephone and amount, in any order", async () => {
   await using shop = await startAzamPayShop();
   const [one, other] = [await shop.checkout(), await shop.checkout()];
 

@@ -8,12 +8,13 @@ import type { Money } from "../../../lib/money.ts";
 import {
   type CheckoutRequest,
   GatewayError,
+  MOBILE_PROVIDERS,
   type MobileProvider,
 } from "../../../lib/gateways/mod.ts";
-import { MOBILE_PROVIDERS } from "../../../lib/gateways/azampay_checkout.ts";
 import { HOUR_MS } from "../../../lib/time.ts";
 import { validationProblem } from "../../support/gateways/azampay_contract.ts";
-import { AZAMPAY_ACCOUNT, type Fault } from "../../support/gateways/azampay_simulator.ts";
+import { AZAMPAY_ACCOUNT } from "../../support/gateways/azampay_push.ts";
+import type { Fault } from "../../support/gateways/azampay_simulator.ts";
 import {
   type AzamPayShop,
   PAYER_PHONE,

@@ -10,13 +10,8 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import fc from "fast-check";
-import {
-  type CallPolicy,
-  type GatewayCall,
-  GatewayCaller,
-  quotable,
-} from "../../../lib/gateways/_call.ts";
-import { GatewayError } from "../../../lib/gateways/mod.ts";
+import { type GatewayCall, GatewayCaller, quotable } from "../../../lib/gateways/_call.ts";
+import { type CallPolicy, GatewayError } from "../../../lib/gateways/mod.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { sleep } from "../../../lib/time.ts";
 

@@ -3,7 +3,7 @@
  */
 import { deepStrictEqual as deepEqual, match, strictEqual as equal } from "node:assert/strict";
 import { type Job, runJob } from "../../../cron/_job.ts";
-import type { AlertChannel, Notice } from "../../../lib/alerts/channels.ts";
+import type { AlertChannel, AlertNotification } from "../../../lib/alerts/channels.ts";
 import type { ErrorContext, ErrorTracker } from "../../../lib/telemetry/error_tracking.ts";
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from "../../../lib/time.ts";
 import type { DueJob } from "../../../lib/jobs/timetable.ts";
@@ -12,56 +12,56 @@ import { ErrorRate } from "../../../lib/telemetry/error_rate.ts";
 import { type Instances, START, startInstances } from "../../support/processes/instances.ts";
 
 /** Keeps what it is told. */
-function listener(): { notices: Notice[]; channels: AlertChannel[] } {
-  const notices: Notice[] = [];
-  const tell = (notice: Notice) => {
-    notices.push(notice);
-    return Promise.resolve({ isTold: true as const });
+function listener(): { notifications: AlertNotification[]; channels: AlertChannel[] } {
+  const notifications: AlertNotification[] = [];
+  const deliver = (notification: AlertNotification) => {
+    notifications.push(notification);
+    return Promise.resolve({ isDelivered: true as const });
   };
-  return { notices, channels: [{ name: "listener", tell }] };
+  return { notifications, channels: [{ name: "listener", deliver }] };
 }
 
-function said(notices: Notice[]): string[] {
-  return notices.map(({ state, name }) => `${name} ${state}`);
+function said(notifications: AlertNotification[]): string[] {
+  return notifications.map(({ state, name }) => `${name} ${state}`);
 }
 
 /** A minute of all instances, as the timetable has it. */
 async function minute(instances: Instances): Promise<void> {
   for (const { services, monitor } of instances.all) await watch(services, monitor);
-  await instances.told();
+  await instances.notified();
   instances.advance(MINUTE_MS);
 }
 
 Deno.test("a store that does not answer is raised by each instance, and well after three quiet minutes", async () => {
-  const { notices, channels } = listener();
+  const { notifications, channels } = listener();
   await using instances = await startInstances({ count: 2, channels });
   await minute(instances);
-  equal(notices.length, 0);
+  equal(notifications.length, 0);
 
   for (const { kv } of instances.all) kv.readFault = () => "hang";
   for (let i = 0; i < 3; i++) await minute(instances);
-  deepEqual(said(notices), ["store_unhealthy raised", "store_unhealthy raised"]);
-  match(notices[0]!.detail, /does not answer/);
+  deepEqual(said(notifications), ["store_unhealthy raised", "store_unhealthy raised"]);
+  match(notifications[0]!.detail, /does not answer/);
   for (const { kv } of instances.all) kv.heal();
   for (let i = 0; i < 5; i++) await minute(instances);
 
-  deepEqual(said(notices).slice(2), ["store_unhealthy resolved", "store_unhealthy resolved"]);
-  equal(notices[0]!.severity, "critical");
+  deepEqual(said(notifications).slice(2), ["store_unhealthy resolved", "store_unhealthy resolved"]);
+  equal(notifications[0]!.severity, "critical");
 });
 
 Deno.test("a store that only one instance cannot reach does not come and go", async () => {
-  const { notices, channels } = listener();
+  const { notifications, channels } = listener();
   await using instances = await startInstances({ count: 2, channels });
   const one = instances.at(0);
   // It reads, and its probe's write fails: the incident itself is stored.
   one.kv.commitFault = ({ keys: [key] }) => key?.[0] === "probe" ? "lost-before" : "ok";
 
   for (let i = 0; i < 10; i++) await minute(instances);
-  deepEqual(said(notices), ["store_unhealthy raised"]);
+  deepEqual(said(notifications), ["store_unhealthy raised"]);
   one.kv.heal();
   for (let i = 0; i < 5; i++) await minute(instances);
 
-  deepEqual(said(notices), ["store_unhealthy raised", "store_unhealthy resolved"]);
+  deepEqual(said(notifications), ["store_unhealthy raised", "store_unhealthy resolved"]);
 });
 
 Deno.test("more unexpected errors than usual are raised at once, and well after ten quiet minutes", async () => {
@@ -73,22 +73,22 @@ Deno.test("more unexpected errors than usual are raised at once, and well after 
     monitored: (_, run) => run(),
     flush: () => Promise.resolve(),
   };
-  const { notices, channels } = listener();
+  const { notifications, channels } = listener();
   await using instances = await startInstances({ count: 2, channels, errorTracker, errorsMax: 3 });
   const { services } = instances;
   const fail = () => noteUnexpected(services, new Error("x"), { requestId: "req-1" });
 
   for (let i = 0; i < 3; i++) fail();
-  await instances.told();
-  equal(notices.length, 0);
+  await instances.notified();
+  equal(notifications.length, 0);
   for (let i = 0; i < 20; i++) fail();
-  await instances.told();
-  deepEqual(said(notices), ["errors raised"]);
+  await instances.notified();
+  deepEqual(said(notifications), ["errors raised"]);
   for (let i = 0; i < 9; i++) await minute(instances);
-  deepEqual(said(notices), ["errors raised"]);
+  deepEqual(said(notifications), ["errors raised"]);
   for (let i = 0; i < 8; i++) await minute(instances);
 
-  deepEqual(said(notices), ["errors raised", "errors resolved"]);
+  deepEqual(said(notifications), ["errors raised", "errors resolved"]);
   equal(reported.length, 23);
   deepEqual(reported[0], { requestId: "req-1" });
 });
@@ -130,28 +130,28 @@ async function jobMinute(instances: Instances, ...jobs: Job[]): Promise<void> {
     await runJob(services, { ...jobNamed("watch"), isEverywhere: true, run });
     for (const job of jobs) await runJob(services, job);
   }
-  await instances.told();
+  await instances.notified();
   instances.advance(MINUTE_MS);
 }
 
 Deno.test("a job that is not run any more is raised once, by one instance, and well when it is run", async () => {
-  const { notices, channels } = listener();
+  const { notifications, channels } = listener();
   await using instances = await startInstances({ count: 2, channels });
 
   for (let i = 0; i < 10; i++) await jobMinute(instances, jobNamed("ship_log"));
-  equal(notices.length, 0);
+  equal(notifications.length, 0);
   for (let i = 0; i < 3; i++) await jobMinute(instances);
-  equal(notices.length, 0);
+  equal(notifications.length, 0);
   for (let i = 0; i < 4; i++) await jobMinute(instances);
-  deepEqual(said(notices), ["job_missed:ship_log raised"]);
-  match(notices[0]!.detail, /^ship_log was due at 2026-06-15T09:10:00.000Z and is not done$/);
+  deepEqual(said(notifications), ["job_missed:ship_log raised"]);
+  match(notifications[0]!.detail, /^ship_log was due at 2026-06-15T09:10:00.000Z and has not finished$/);
   for (let i = 0; i < 6; i++) await jobMinute(instances, jobNamed("ship_log"));
 
-  deepEqual(said(notices), ["job_missed:ship_log raised", "job_missed:ship_log resolved"]);
+  deepEqual(said(notifications), ["job_missed:ship_log raised", "job_missed:ship_log resolved"]);
 });
 
 Deno.test("a job that runs and never gets to its end is missed, and one that fails is only said to fail", async () => {
-  const { notices, channels } = listener();
+  const { notifications, channels } = listener();
   await using instances = await startInstances({ channels });
   await jobMinute(instances, jobNamed("ship_log"), jobNamed("backup", true));
   const failing = { ...jobNamed("ship_log"), run: () => Promise.reject(new Error("x")) };
@@ -159,8 +159,8 @@ Deno.test("a job that runs and never gets to its end is missed, and one that fai
   instances.advance(3 * HOUR_MS);
   // Nothing ran meanwhile: that is no reason to say so of each job.
   for (let i = 0; i < 3; i++) await jobMinute(instances, failing, jobNamed("backup", true));
-  deepEqual(said(notices), ["job_failed:ship_log raised"]);
+  deepEqual(said(notifications), ["job_failed:ship_log raised"]);
   for (let i = 0; i < 2 * 60; i++) await jobMinute(instances, failing, jobNamed("backup", true));
 
-  deepEqual(said(notices), ["job_failed:ship_log raised", "job_missed:backup raised"]);
+  deepEqual(said(notifications), ["job_failed:ship_log raised", "job_missed:backup raised"]);
 });

@@ -11,17 +11,18 @@ import {
 } from "node:assert/strict";
 import { listIncidents } from "../../../lib/alerts/mod.ts";
 import { AppError } from "../../../lib/errors.ts";
-import { sweep } from "../../../lib/integrity/sweep.ts";
-import { callerOf, claimJob } from "../../../lib/jobs/runs.ts";
+import { sweep } from "../../../lib/integrity/mod.ts";
+import { callerOf, claimJob } from "../../../lib/jobs/mod.ts";
 import * as keys from "../../../lib/kv/keys.ts";
-import { type Deadlines, Store } from "../../../lib/kv/store.ts";
+import type { Deadlines } from "../../../lib/kv/deadlines.ts";
+import { Store } from "../../../lib/kv/store.ts";
 import type { SweepRecord } from "../../../lib/kv/sweep_records.ts";
 import { acceptLead } from "../../../lib/leads/mod.ts";
 import type { Services } from "../../../lib/app/services.ts";
 import {
-  askForSweep,
+  requestSweep,
   getSweep,
-  isSweepWanted,
+  isSweepJobDue,
   listSweeps,
   runSweep,
   SWEEP_FOUND,
@@ -86,31 +87,31 @@ async function damageMuch(books: Books, sample: Sample): Promise<void> {
   ) await DAMAGE[name]!(books, sample);
 }
 
-Deno.test("isSweepWanted() is so at first, after every 01:00 UTC, and while one was asked for", async () => {
+Deno.test("isSweepJobDue() is so at first, after every 01:00 UTC, and while one was asked for", async () => {
   await using books = await openBooks(); // it is 09:00
   const { services } = books;
-  const wanted = [await isSweepWanted(services)];
+  const wanted = [await isSweepJobDue(services)];
   await runSweep(services, { signal, by });
-  wanted.push(await isSweepWanted(services));
+  wanted.push(await isSweepJobDue(services));
   books.advance(16 * HOUR_MS - MINUTE_MS);
-  wanted.push(await isSweepWanted(services));
+  wanted.push(await isSweepJobDue(services));
   books.advance(MINUTE_MS);
-  wanted.push(await isSweepWanted(services));
+  wanted.push(await isSweepJobDue(services));
   await runSweep(services, { signal, by });
-  wanted.push(await isSweepWanted(services));
-  await askForSweep(services, { isRepairing: false }, by);
-  wanted.push(await isSweepWanted(services));
+  wanted.push(await isSweepJobDue(services));
+  await requestSweep(services, { isRepairing: false }, by);
+  wanted.push(await isSweepJobDue(services));
 
   deepEqual(wanted, [true, false, false, true, false, true]);
 });
 
-Deno.test("isSweepWanted() reads once, and a run without anything to do no more than that", async () => {
+Deno.test("isSweepJobDue() reads once, and a run without anything to do no more than that", async () => {
   let kv: FaultyKv | undefined;
   await using books = await openBooks({ wrapKv: (opened) => kv = new FaultyKv(opened) });
   await runSweep(books.services, { signal, by });
   const [reads, commits] = [kv!.reads, kv!.commits.length];
 
-  equal(await isSweepWanted(books.services), false);
+  equal(await isSweepJobDue(books.services), false);
   deepEqual(await runSweep(books.services, { signal, by }), {});
 
   deepEqual([kv!.reads - reads, kv!.commits.length - commits], [2, 0]);
@@ -143,7 +144,7 @@ Deno.test("runSweep() stores a report of every entry, and what is wrong", async 
       check: "index.missing",
       severity: "warning",
       key: '["client_by_email","[redacted]"]',
-      detail: `${sample.question.client.id} is not in it`,
+      detail: `${sample.question.client.id} is missing`,
       repair: null,
     }],
     findingsTotal: 1,
@@ -194,14 +195,14 @@ Deno.test("runSweep() ends with the step it is at when it is told to", async () 
   equal((await newest(books.services)).status, "done");
 });
 
-Deno.test("askForSweep() is answered by the one that is under way, and the night's comes after it", async () => {
+Deno.test("requestSweep() is answered by the one that is under way, and the night's comes after it", async () => {
   await using books = await openBooks();
   const { services } = books;
   const sample = await fillBooks(books);
-  const first = await askForSweep(services, { isRepairing: true }, by);
+  const first = await requestSweep(services, { isRepairing: true }, by);
   await DAMAGE["no client_by_email"]!(books, sample);
 
-  const second = await askForSweep(services, { isRepairing: false }, by);
+  const second = await requestSweep(services, { isRepairing: false }, by);
   const done = await runSweep(services, { signal, by });
   const night = await runSweep(services, { signal, by });
 
@@ -210,7 +211,7 @@ Deno.test("askForSweep() is answered by the one that is under way, and the night
   deepEqual([done.sweepId, done.findings, done.repairs], [first.id, 0, 1]);
   ok(night.sweepId !== first.id);
   deepEqual([night.findings, night.repairs], [0, undefined]);
-  equal(await isSweepWanted(services), false);
+  equal(await isSweepJobDue(services), false);
   const { data } = await listSweeps(services, { limit: 10, cursor: null });
   deepEqual(data.map(({ id, isRepairing }) => [id, isRepairing]), [
     [night.sweepId, false],
@@ -218,13 +219,13 @@ Deno.test("askForSweep() is answered by the one that is under way, and the night
   ]);
 });
 
-Deno.test("askForSweep() under one Idempotency-Key asks for one sweep", async () => {
+Deno.test("requestSweep() under one Idempotency-Key asks for one sweep", async () => {
   await using books = await openBooks();
   const caller = { ...by, idempotencyKey: "tonight" };
-  const first = await askForSweep(books.services, { isRepairing: false }, caller);
+  const first = await requestSweep(books.services, { isRepairing: false }, caller);
   await runSweep(books.services, { signal, by });
 
-  const again = await askForSweep(books.services, { isRepairing: false }, caller);
+  const again = await requestSweep(books.services, { isRepairing: false }, caller);
 
   equal(again.id, first.id);
   equal(again.status, "done");
@@ -267,19 +268,19 @@ Deno.test("runSweep() has people told of what is left wrong, until nothing is", 
   await runSweep(services, { signal, by, budgetMs: 0, sliceMs: 0 });
   const underWay = await incident();
   await night();
-  const { id } = await askForSweep(services, { isRepairing: true }, by);
+  const { id } = await requestSweep(services, { isRepairing: true }, by);
   const mended = await night();
   await alterNotes(books, sample);
   const ruined = await night();
 
   equal(sound, undefined);
   deepEqual([damaged!.severity, damaged!.resolvedAt], ["warning", null]);
-  equal(damaged!.title, "The sweep left 1 things wrong, 0 of them critical");
+  equal(damaged!.title, "Sweep: 1 finding left, 0 critical");
   equal(underWay!.resolvedAt, null);
   equal((await getSweep(services, id)).repairsTotal, 1);
   equal(typeof mended!.resolvedAt, "string");
   deepEqual([ruined!.severity, ruined!.resolvedAt], ["critical", null]);
-  ok(ruined!.detail.startsWith("audit.chain_broken; /api/v2/system/sweeps/"), ruined!.detail);
+  ok(ruined!.detail.startsWith("audit.chain_broken; see /api/v2/system/sweeps/"), ruined!.detail);
 });
 
 async function alterNotes(books: Books, { changedClient }: Sample): Promise<void> {
@@ -303,7 +304,7 @@ Deno.test("runSweep() repairs nothing for a run that has lost its lease", async 
   await using books = await openBooks();
   const { services } = books;
   await damageMuch(books, await fillBooks(books));
-  await askForSweep(services, { isRepairing: true }, by);
+  await requestSweep(services, { isRepairing: true }, by);
   const claim = await claimJob(services, "sweep", {
     runId: "slow",
     timeLimitMs: MINUTE_MS,
@@ -326,7 +327,7 @@ Deno.test("of two runs of one sweep, one goes on", async () => {
   await using books = await openBooks();
   const { services } = books;
   await damageMuch(books, await fillBooks(books));
-  await askForSweep(services, { isRepairing: true }, by);
+  await requestSweep(services, { isRepairing: true }, by);
   const runs = Array.from(
     { length: 3 },
     () => runSweep(services, { signal, by, sliceMs: 0 }),
@@ -359,7 +360,7 @@ async function sweptThoughKilled(
   const sample = await fillBooks(books);
   const before = new Map((await books.entries()).map(([key, bytes]) => [`${key}`, `${bytes}`]));
   await damageMuch(books, sample);
-  await askForSweep(services, { isRepairing: true }, by);
+  await requestSweep(services, { isRepairing: true }, by);
   const kv = new FaultyKv(books.kv);
   kv.commitFault = ({ count }) => count < at ? "ok" : count === at ? "lost-after" : "lost-before";
   const options = { clock: services.clock, random: Math.random, checksMax: 100, isEmbedded: true };

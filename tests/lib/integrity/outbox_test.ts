@@ -4,7 +4,7 @@
  */
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 import { newId } from "../../../lib/ids.ts";
-import { sweep } from "../../../lib/integrity/sweep.ts";
+import { sweep } from "../../../lib/integrity/mod.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { OutboxMessage } from "../../../lib/kv/outbox_records.ts";
 import { repair } from "../../../lib/integrity/repair.ts";
@@ -88,7 +88,7 @@ for (const [name, damage] of Object.entries(DAMAGE)) {
 
     const { findings } = await sweep(services);
     const mended = await sweep(services, {
-      mend: (broken) => repair(services, broken, { sweepId: newId(1), by: TESTER }),
+      repair: (defect) => repair(services, defect, { sweepId: newId(1), by: TESTER }),
     });
     const after = await sweep(services);
 

@@ -10,11 +10,11 @@ import {
   strictEqual as equal,
 } from "node:assert/strict";
 import fc from "fast-check";
-import { isChainIntact, listHistory } from "../../../lib/entities/audit.ts";
+import { isChainIntact, listHistory } from "../../../lib/entities/mod.ts";
 import { eraseClient } from "../../../lib/leads/clients.ts";
 import { AppError } from "../../../lib/errors.ts";
 import { newId } from "../../../lib/ids.ts";
-import { sweep, type SweepOptions, type SweepReport } from "../../../lib/integrity/sweep.ts";
+import { sweep, type SweepOptions, type SweepReport } from "../../../lib/integrity/mod.ts";
 import {
   changeInvoice,
   createInvoice,
@@ -25,7 +25,7 @@ import { encode } from "../../../lib/kv/codec.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { Invoice } from "../../../lib/kv/records.ts";
 import { acceptLead, moveLead } from "../../../lib/leads/mod.ts";
-import { type Broken, repair } from "../../../lib/integrity/repair.ts";
+import { type Defect, repair } from "../../../lib/integrity/repair.ts";
 import { TESTER } from "../../support/program/app.ts";
 import {
   type Books,
@@ -39,14 +39,14 @@ import { alter, BEYOND_REPAIR, DAMAGE, line, NOBODY } from "../../support/store/
 const by = TESTER;
 const SWEEP_ID = newId(0);
 
-/** What repairs a `Broken`, in the name of one sweep. */
-function mending({ services }: Books): NonNullable<SweepOptions["mend"]> {
-  return (broken) => repair(services, broken, { sweepId: SWEEP_ID, by });
+/** What repairs a `Defect`, in the name of one sweep. */
+function mending({ services }: Books): NonNullable<SweepOptions["repair"]> {
+  return (defect) => repair(services, defect, { sweepId: SWEEP_ID, by });
 }
 
 /** A sweep that mends what it can. */
 function mend(books: Books): Promise<SweepReport> {
-  return sweep(books.services, { mend: mending(books) });
+  return sweep(books.services, { repair: mending(books) });
 }
 
 /** What is left, and what is mended, as `check key`. */
@@ -120,12 +120,12 @@ for (const [name, damage] of Object.entries(DAMAGE)) {
     const whole = await books.entries();
     const before = await textOf(books);
     await damage(books, sample);
-    const restored = async (broken: Broken) => {
+    const restored = async (defect: Defect) => {
       await restore(books, whole);
-      return await mending(books)(broken);
+      return await mending(books)(defect);
     };
 
-    const report = await sweep(books.services, { mend: restored });
+    const report = await sweep(books.services, { repair: restored });
 
     deepEqual([report.findings, report.repairs], [[], []]);
     deepEqual(differing(before, await textOf(books)), []);
@@ -329,12 +329,12 @@ Deno.test("repair() never lowers the sequence, nor raises it beyond the numbers 
   await fillBooks(books);
   const sequence = keys.invoiceSequence("INV", 2026);
   await books.put(sequence, { last: 3 });
-  const raised = async (broken: Broken) => {
+  const raised = async (defect: Defect) => {
     await books.put(sequence, { last: 20 });
-    return await mending(books)(broken);
+    return await mending(books)(defect);
   };
 
-  const beside = await sweep(books.services, { mend: raised });
+  const beside = await sweep(books.services, { repair: raised });
   const kept = await books.get(sequence);
   await books.put(sequence, { last: 3 });
   await mend(books);
@@ -362,17 +362,17 @@ Deno.test("an entry that was mended unread is not mended again by who saw it bef
   await fillBooks(books);
   const key = keys.clientByEmail("new@example.com");
   await books.putRaw(key, new Uint8Array([0xff]));
-  const late: Broken[] = [];
+  const late: Defect[] = [];
   await sweep(books.services, {
-    mend: async (broken) => {
-      late.push(broken);
-      return await mending(books)(broken);
+    repair: async (defect) => {
+      late.push(defect);
+      return await mending(books)(defect);
     },
   });
   const { client } = await acceptLead(books.services, leadOf("new"), by);
 
   const outcomes = [];
-  for (const broken of late) outcomes.push(await mending(books)(broken));
+  for (const defect of late) outcomes.push(await mending(books)(defect));
 
   deepEqual(outcomes, [{ status: "gone" }]);
   equal(await books.get(key), client.id);

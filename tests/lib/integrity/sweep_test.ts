@@ -12,7 +12,7 @@ import {
 import fc from "fast-check";
 import { changeClient, eraseClient } from "../../../lib/leads/clients.ts";
 import { AppError } from "../../../lib/errors.ts";
-import { FINDINGS_MAX, sweep } from "../../../lib/integrity/sweep.ts";
+import { FINDINGS_MAX, sweep } from "../../../lib/integrity/mod.ts";
 import { createInvoice, issueInvoice, voidInvoice } from "../../../lib/invoices/mod.ts";
 import { encode } from "../../../lib/kv/codec.ts";
 import * as keys from "../../../lib/kv/keys.ts";

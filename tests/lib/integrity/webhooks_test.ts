@@ -2,9 +2,9 @@
  * What is wrong with endpoints of webhooks is found.
  */
 import { deepStrictEqual as deepEqual } from "node:assert/strict";
-import { sweep } from "../../../lib/integrity/sweep.ts";
+import { sweep } from "../../../lib/integrity/mod.ts";
 import * as keys from "../../../lib/kv/keys.ts";
-import { changeWebhook, createWebhook, removeWebhook } from "../../../lib/webhooks/endpoints.ts";
+import { changeWebhook, createWebhook, removeWebhook } from "../../../lib/webhooks/mod.ts";
 import { TESTER } from "../../support/program/app.ts";
 import { type Books, openBooks } from "../../support/program/books.ts";
 import { alter, line, NOBODY } from "../../support/store/damage.ts";

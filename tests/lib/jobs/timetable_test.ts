@@ -3,7 +3,7 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
-import type { JobRun } from "../../../lib/jobs/runs.ts";
+import type { JobRun } from "../../../lib/jobs/mod.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS } from "../../../lib/time.ts";
 import {
@@ -12,7 +12,7 @@ import {
   nextDue,
   noteTimetable,
   type Timetable,
-  troublesOf,
+  jobProblems,
 } from "../../../lib/jobs/timetable.ts";
 import { newSeed } from "../../support/store/faulty_kv.ts";
 import { startApp } from "../../support/program/app.ts";
@@ -54,46 +54,46 @@ Deno.test("lastDue() and nextDue() are about the moments of a schedule in UTC, t
   equal(nextDue("*/5 * * * *", at("15T09:00:00")), at("15T09:05:00"));
 });
 
-Deno.test("troublesOf() says nothing before a job's first time, and of one that has had its time", () => {
+Deno.test("jobProblems() says nothing before a job's first time, and of one that has had its time", () => {
   const timetable = timetableOf(at("15T09:00:00"), [BACKUP]);
-  const troubles = (runs: JobRun[], now: string) => troublesOf({ timetable, runs }, at(now));
+  const problems = (runs: JobRun[], now: string) => jobProblems({ timetable, runs }, at(now));
 
-  deepEqual(troublesOf({ timetable: null, runs: [] }, at("30T00:00:00")), []);
-  deepEqual(troubles([], "16T03:59:59"), []);
-  const [missed] = troubles([], "16T04:00:01");
+  deepEqual(jobProblems({ timetable: null, runs: [] }, at("30T00:00:00")), []);
+  deepEqual(problems([], "16T03:59:59"), []);
+  const [missed] = problems([], "16T04:00:01");
   deepEqual(missed, {
     job: "backup",
     isFailing: false,
-    reason: "backup was due at 2026-06-16T02:00:00.000Z and is not done",
+    reason: "backup was due at 2026-06-16T02:00:00.000Z and has not finished",
   });
-  deepEqual(troubles([runOf("backup", at("16T02:20:00"))], "16T04:00:01"), []);
-  equal(troubles([runOf("backup", at("16T02:20:00"))], "17T04:00:01").length, 1);
+  deepEqual(problems([runOf("backup", at("16T02:20:00"))], "16T04:00:01"), []);
+  equal(problems([runOf("backup", at("16T02:20:00"))], "17T04:00:01").length, 1);
   // It runs each time, and leaves the rest to the next run for ever.
-  equal(troubles([runOf("backup", null)], "16T04:00:01").length, 1);
+  equal(problems([runOf("backup", null)], "16T04:00:01").length, 1);
 });
 
-Deno.test("troublesOf() says that a job fails, and not also that it is late", () => {
+Deno.test("jobProblems() says that a job fails, and not also that it is late", () => {
   const timetable = timetableOf(at("15T09:00:00"), [BACKUP]);
   const failed = { status: "failed", failures: 3, error: "AppError: No such bucket" } as const;
 
-  const troubles = troublesOf(
+  const problems = jobProblems(
     { timetable, runs: [runOf("backup", at("15T10:00:00"), failed), runOf("gone", null, failed)] },
     at("17T09:00:00"),
   );
 
-  deepEqual(troubles, [{
+  deepEqual(problems, [{
     job: "backup",
     isFailing: true,
     reason: "backup failed 3 times: AppError: No such bucket",
   }]);
 });
 
-Deno.test("troublesOf() counts from when jobs began to run again, after a time without any", () => {
+Deno.test("jobProblems() counts from when jobs began to run again, after a time without any", () => {
   const resumedAt = at("16T05:00:00");
   const timetable = timetableOf(at("15T09:00:00"), [WATCH, SHIP, BACKUP], resumedAt);
   const runs = [runOf("ship_log", at("16T01:00:00")), runOf("backup", at("15T10:00:00"))];
   const late = (now: number, watchedAt: number, upSince = 0) =>
-    troublesOf({ timetable, runs: [runOf("watch", watchedAt), ...runs] }, now, upSince)
+    jobProblems({ timetable, runs: [runOf("watch", watchedAt), ...runs] }, now, upSince)
       .map(({ job }) => job);
 
   deepEqual(late(resumedAt + MINUTE_MS, resumedAt), []);
@@ -105,7 +105,7 @@ Deno.test("troublesOf() counts from when jobs began to run again, after a time w
   deepEqual(late(down, resumedAt, down - MINUTE_MS), []);
 });
 
-Deno.test("troublesOf() finds a job late exactly when its time and what it may take are over", () => {
+Deno.test("jobProblems() finds a job late exactly when its time and what it may take are over", () => {
   const minutes = fc.integer({ min: 0, max: 3 * 24 * 60 });
   const schedule = fc.constantFrom("* * * * *", "*/5 * * * *", "0 2 * * *", "0 4 * * SUN");
   fc.assert(
@@ -117,7 +117,7 @@ Deno.test("troublesOf() finds a job late exactly when its time and what it may t
       const dueAt = nextDue(schedule, okAt);
       const now = okAt + wait * MINUTE_MS;
 
-      const isLate = troublesOf({ timetable, runs: [runOf("x", okAt)] }, now).length > 0;
+      const isLate = jobProblems({ timetable, runs: [runOf("x", okAt)] }, now).length > 0;
 
       ok(dueAt > okAt && dueAt <= okAt + 7 * DAY_MS);
       equal(isLate, now > dueAt + withinMs);

@@ -4,8 +4,9 @@
  * for ever, and forgets nothing that was given up.
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
-import { withDeadline } from "../../../lib/kv/deadline.ts";
-import { type Deadlines, Store } from "../../../lib/kv/store.ts";
+import { withDeadline } from "../../../lib/time.ts";
+import type { Deadlines } from "../../../lib/kv/deadlines.ts";
+import { Store } from "../../../lib/kv/store.ts";
 import { startApp } from "../../support/program/app.ts";
 import { bySchedule, FaultyKv, newSeed, seededRandom } from "../../support/store/faulty_kv.ts";
 import {

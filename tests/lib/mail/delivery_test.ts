@@ -1,11 +1,10 @@
 /**
- * Mail about what happened, given to SMTP servers that take it, and to one that
- * does what servers do on bad days.
+ * Delivery of mail to SMTP servers that accept it, and to one that fails as servers do.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { eraseClient } from "../../../lib/leads/clients.ts";
 import * as keys from "../../../lib/kv/keys.ts";
-import { Outbox } from "../../../lib/outbox/dispatcher.ts";
+import { Outbox } from "../../../lib/outbox/mod.ts";
 import { listMessages, type OutboxMessage } from "../../../lib/outbox/admin.ts";
 import { MAIL_POLICY, newMailSender, newMailSubscriber } from "../../../lib/mail/delivery.ts";
 import { newAlertSender } from "../../../lib/alerts/delivery.ts";
@@ -25,7 +24,7 @@ function mailEnv(port: number): Record<string, string> {
   };
 }
 
-/** Sends mail and waits no longer than a test should. */
+/** An outbox with a short timeout for mail. */
 function newMailOutbox(services: Services, timeoutMs = 5_000): Outbox {
   const { store, clock, log, metrics, errorTracker } = services;
   return new Outbox({
@@ -45,13 +44,13 @@ function newMailOutbox(services: Services, timeoutMs = 5_000): Outbox {
   });
 }
 
-/** The program without mail to the shop, so that each lead makes one. */
+/** The program without mail to the shop, so that each lead gives one mail. */
 async function startMailing(smtp: MoodySmtp): Promise<TestApp> {
   const { SHOP_EMAIL: _, ...env } = mailEnv(smtp.port);
   return await startApp({ env });
 }
 
-/** All messages that there are, whatever became of them. */
+/** All messages, in every state. */
 async function allMessages({ services: { store } }: TestApp): Promise<OutboxMessage[]> {
   const listed = await Promise.all(
     [keys.messages, keys.messagesDone].map((prefix) => store.list(prefix, { limit: 1_000 })),
@@ -60,7 +59,7 @@ async function allMessages({ services: { store } }: TestApp): Promise<OutboxMess
 }
 
 Deno.test({
-  name: `a lead's mails are taken by a real server${SMTP_HINT}`,
+  name: `a lead's mails are accepted by a real server${SMTP_HINT}`,
   ignore: !hasSmtpServer,
   async fn() {
     await using server = await startSmtpServer();
@@ -74,7 +73,7 @@ Deno.test({
     const mails = await server.stop();
     deepEqual(mails.map(({ to }) => to[0]).sort(), ["asha@example.com", "owner@example.com"]);
     const toClient = mails.find(({ to }) => to[0] === "asha@example.com")!;
-    match(toClient.data, /^Subject: We have your enquiry\r$/m);
+    match(toClient.data, /^Subject: We have received your enquiry\r$/m);
     match(toClient.data, /INV-2026-000001/);
     const messages = await listMessages(
       app.services,
@@ -96,7 +95,7 @@ for (
     { mood: "drop after data", state: "pending", taken: 1 },
   ] as const
 ) {
-  Deno.test(`a mail to a server that answers by "${mood}" is ${state}, and none is lost when it is well again`, async () => {
+  Deno.test(`a mail to a server that answers "${mood}" is ${state}, and none is lost once the server recovers`, async () => {
     await using smtp = startMoodySmtp();
     await using app = await startMailing(smtp);
     smtp.mood = mood;
@@ -117,13 +116,13 @@ for (
     const isSent = state === "pending";
     equal((await allMessages(app))[0]!.status, isSent ? "sent" : "dead");
     equal(smtp.taken.length, taken + (isSent ? 1 : 0));
-    // What came twice can be recognised.
+    // Duplicates have the same id.
     ok(new Set(smtp.taken).size <= 1);
     await app.services.alerts.close();
   });
 }
 
-Deno.test("mail to a server that is down for an hour is all sent afterwards, once", async () => {
+Deno.test("mail to a server that is down for an hour is sent afterwards, exactly once", async () => {
   await using smtp = startMoodySmtp();
   await using app = await startMailing(smtp);
   const outbox = newMailOutbox(app.services);
@@ -150,7 +149,7 @@ Deno.test("mail to a server that is down for an hour is all sent afterwards, onc
   equal(new Set(smtp.taken).size, 30);
 });
 
-Deno.test("mail to a server that is never up again is dead after a day, and can be tried anew", async () => {
+Deno.test("mail to a server that stays down is dead-lettered after a day, and can be retried", async () => {
   await using smtp = startMoodySmtp();
   await using app = await startMailing(smtp);
   const outbox = newMailOutbox(app.services);
@@ -179,7 +178,7 @@ Deno.test("mail to a server that is never up again is dead after a day, and can 
   await app.services.alerts.close();
 });
 
-Deno.test("nothing is told to a client whose data was erased before the mail was sent", async () => {
+Deno.test("nothing is sent to a client whose data was erased before the mail was sent", async () => {
   await using smtp = startMoodySmtp();
   await using app = await startMailing(smtp);
   await smtp.down();
@@ -194,13 +193,13 @@ Deno.test("nothing is told to a client whose data was erased before the mail was
   await outbox.run();
 
   const [message] = await allMessages(app);
-  deepEqual([message!.status, message!.lastError], ["cancelled", "no address"]);
+  deepEqual([message!.status, message!.lastError], ["cancelled", "no email address"]);
   deepEqual(smtp.taken, []);
   const stored = JSON.stringify([await allMessages(app), app.logLines]);
   ok(!stored.includes("asha@example.com"));
 });
 
-Deno.test("without a mail server, or an address, there is no mail and nothing waits", async () => {
+Deno.test("without a mail server or an address there is no mail, and no message is queued", async () => {
   await using app = await startApp();
   await app.post("/api/v2/leads", LEAD);
   await using smtp = startMoodySmtp();

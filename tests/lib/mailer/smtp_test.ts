@@ -3,7 +3,8 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { parseMailUrl, type SmtpServer } from "../../../lib/config/endpoints.ts";
-import { type Mail, openMailer, type SendResult } from "../../../lib/mailer/mod.ts";
+import type { Mail, SendResult } from "../../../lib/mailer/mod.ts";
+import { openMailer } from "../../../lib/mailer/open.ts";
 import {
   headerOf,
   readMail,

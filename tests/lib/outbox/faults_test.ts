@@ -3,9 +3,9 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { newId } from "../../../lib/ids.ts";
-import { sweep } from "../../../lib/integrity/sweep.ts";
+import { sweep } from "../../../lib/integrity/mod.ts";
 import * as keys from "../../../lib/kv/keys.ts";
-import type { Outbox } from "../../../lib/outbox/dispatcher.ts";
+import type { Outbox } from "../../../lib/outbox/mod.ts";
 import { MINUTE_MS } from "../../../lib/time.ts";
 import { until } from "../../support/program/until.ts";
 import { startApp, type TestApp } from "../../support/program/app.ts";
@@ -91,7 +91,7 @@ Deno.test("run() brings every message to its end, whatever destinations and the 
   await using _ = app;
   const post: Post = newPost();
   const random = seededRandom(newSeed("outbox moods"));
-  const moods = [TAKEN, BUSY, REFUSED, { state: "moot", reason: "none" } as const];
+  const moods = [TAKEN, BUSY, REFUSED, { state: "skipped", reason: "none" } as const];
   post.answer = () => moods[Math.floor(random() * moods.length)]!;
   const wants = [hook("a"), hook("b")];
   const outboxes = [0, 1].map(() =>

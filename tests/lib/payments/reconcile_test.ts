@@ -9,7 +9,7 @@ import * as keys from "../../../lib/kv/keys.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
 import type { Caller } from "../../../lib/entities/caller.ts";
 import { PROBLEMS } from "../../../lib/payments/state.ts";
-import { reconcile, type Reconciled } from "../../../lib/payments/reconcile.ts";
+import { reconcile, type ReconcileResult } from "../../../lib/payments/reconcile.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../../lib/time.ts";
 import { type CommitFault, FaultyKv } from "../../support/store/faulty_kv.ts";
 import { SHORT_DEADLINES } from "../../support/program/shop.ts";
@@ -29,7 +29,7 @@ function run(app: GatewayTill, options: { limit?: number; budgetMs?: number } = 
 }
 
 /** Lets time pass as the job does: a run a minute, or one for each step of `stepMs`. */
-async function runFor(app: GatewayTill, ms: number, stepMs = MINUTE_MS): Promise<Reconciled> {
+async function runFor(app: GatewayTill, ms: number, stepMs = MINUTE_MS): Promise<ReconcileResult> {
   let last = await run(app);
   for (let at = 0; at < ms; at += stepMs) {
     app.advance(stepMs);

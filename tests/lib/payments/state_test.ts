@@ -12,10 +12,10 @@ import type { Payment, Refund } from "../../../lib/kv/payment_records.ts";
 import { newPayment } from "../../../lib/payments/records.ts";
 import { afterCheck, firstCheckAt, UNASKABLE_MS } from "../../../lib/payments/schedule.ts";
 import {
-  type Finding,
+  type Evidence,
   PROBLEMS,
   refundedOf,
-  verdictOf,
+  transitionOf,
   worthOf,
 } from "../../../lib/payments/state.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS } from "../../../lib/time.ts";
@@ -62,16 +62,16 @@ function told(
     askedId?: string | null;
     takenIds?: ReadonlySet<string>;
   } = {},
-): Finding {
-  return { kind: "told", confirmation: said(fields), askedId, takenIds };
+): Evidence {
+  return { kind: "answer", confirmation: said(fields), askedId, takenIds };
 }
 
-function after(before: Payment, finding: Finding, now = TEST_START + MINUTE_MS): Payment {
-  return { ...before, ...verdictOf(before, finding, now).fields };
+function after(before: Payment, finding: Evidence, now = TEST_START + MINUTE_MS): Payment {
+  return { ...before, ...transitionOf(before, finding, now).fields };
 }
 
-Deno.test("verdictOf() completes what the gateway says was paid, as it was asked for", () => {
-  const { fields, event, disbelief } = verdictOf(payment(), told(), TEST_START + MINUTE_MS);
+Deno.test("transitionOf() completes what the gateway says was paid, as it was asked for", () => {
+  const { fields, event, rejected } = transitionOf(payment(), told(), TEST_START + MINUTE_MS);
 
   deepEqual(fields, {
     trackingId: TRACKING,
@@ -85,10 +85,10 @@ Deno.test("verdictOf() completes what the gateway says was paid, as it was asked
     nextCheckAt: TEST_START + MINUTE_MS + DAY_MS,
   });
   equal(event, "payment.completed");
-  equal(disbelief, null);
+  equal(rejected, null);
 });
 
-const MISFITS: [what: string, Finding, problem: string][] = [
+const MISFITS: [what: string, Evidence, problem: string][] = [
   ["another reference", told({ reference: OTHER_ID }), PROBLEMS.reference],
   ["no reference", told({ reference: null }), PROBLEMS.reference],
   ["another tracking id", told({ trackingIds: [OTHER_ID] }), PROBLEMS.tracking],
@@ -105,34 +105,34 @@ const MISFITS: [what: string, Finding, problem: string][] = [
 ];
 
 for (const [what, finding, problem] of MISFITS) {
-  Deno.test(`verdictOf() leaves a payment of ${what} to a person`, () => {
-    const { fields, event, disbelief } = verdictOf(payment(), finding, TEST_START);
+  Deno.test(`transitionOf() leaves a payment of ${what} to a person`, () => {
+    const { fields, event, rejected } = transitionOf(payment(), finding, TEST_START);
 
     equal(fields.status, "needs_review");
     equal(fields.problem, problem);
     equal(fields.receivedMinor, undefined);
     equal(event, "payment.needs_review");
-    equal(disbelief, problem);
+    equal(rejected, problem);
   });
 
-  Deno.test(`verdictOf() takes nothing back from a completed payment for ${what}`, () => {
+  Deno.test(`transitionOf() takes nothing back from a completed payment for ${what}`, () => {
     const completed = after(payment(), told());
 
-    const { fields, event, disbelief } = verdictOf(completed, finding, TEST_START);
+    const { fields, event, rejected } = transitionOf(completed, finding, TEST_START);
 
     equal(fields.status, undefined);
     equal(event, null);
-    equal(disbelief, problem);
+    equal(rejected, problem);
   });
 }
 
-Deno.test("verdictOf() takes a GUID and a reference in capitals for the same", () => {
+Deno.test("transitionOf() takes a GUID and a reference in capitals for the same", () => {
   const finding = told({ reference: ID.toUpperCase(), trackingIds: [TRACKING.toUpperCase()] });
 
   equal(after(payment(), finding).status, "completed");
 });
 
-Deno.test("verdictOf() learns the tracking id only from an answer that fits", () => {
+Deno.test("transitionOf() learns the tracking id only from an answer that fits", () => {
   const nameless = payment({ status: "created", trackingId: null });
 
   const adopted = after(nameless, told());
@@ -148,7 +148,7 @@ Deno.test("verdictOf() learns the tracking id only from an answer that fits", ()
   deepEqual([signed.status, signed.trackingId], ["completed", "x"]);
 });
 
-Deno.test("verdictOf() needs one of a signed call's names to be the stored one", () => {
+Deno.test("transitionOf() needs one of a signed call's names to be the stored one", () => {
   const stored = payment({ channel: "azampay", trackingId: "AZ-1" });
   const names = (...trackingIds: string[]) => told({ trackingIds }, { askedId: null });
 
@@ -156,7 +156,7 @@ Deno.test("verdictOf() needs one of a signed call's names to be the stored one",
   equal(after(stored, names("x", "y")).problem, PROBLEMS.tracking);
 });
 
-Deno.test("verdictOf() lets no unsigned call stand in the way of a signed one", () => {
+Deno.test("transitionOf() lets no unsigned call stand in the way of a signed one", () => {
   const open = payment({ channel: "azampay" });
   const doubted = after(open, { kind: "unsigned" });
 
@@ -164,19 +164,19 @@ Deno.test("verdictOf() lets no unsigned call stand in the way of a signed one", 
   equal(after(doubted, told({}, { askedId: null })).status, "completed");
   equal(after(doubted, told({ state: "failed" }, { askedId: null })).status, "failed");
   for (const settled of [after(open, told()), after(open, told({ state: "failed" }))]) {
-    deepEqual(verdictOf(settled, { kind: "unsigned" }, TEST_START).fields, {});
+    deepEqual(transitionOf(settled, { kind: "unsigned" }, TEST_START).fields, {});
   }
 });
 
-Deno.test("verdictOf() makes nothing of a signed call that comes again", () => {
+Deno.test("transitionOf() makes nothing of a signed call that comes again", () => {
   const signed = told({}, { askedId: null });
   const completed = after(payment(), signed);
 
   deepEqual(after(completed, signed), completed);
-  equal(verdictOf(completed, signed, TEST_START).event, null);
+  equal(transitionOf(completed, signed, TEST_START).event, null);
 });
 
-Deno.test("verdictOf() reverses what was completed, for good, and counts none of it", () => {
+Deno.test("transitionOf() reverses what was completed, for good, and counts none of it", () => {
   const completed = after(payment(), told());
 
   const reversed = after(completed, told({ state: "reversed" }));
@@ -189,7 +189,7 @@ Deno.test("verdictOf() reverses what was completed, for good, and counts none of
   equal(after(payment(), told({ state: "reversed" })).status, "reversed");
 });
 
-Deno.test("verdictOf() does not reverse for another payment's sake", () => {
+Deno.test("transitionOf() does not reverse for another payment's sake", () => {
   const completed = after(payment(), told());
 
   equal(
@@ -216,12 +216,12 @@ function refund(fields: Partial<Refund> = {}): Refund {
   };
 }
 
-Deno.test("verdictOf() sees in a reversal the refund that was asked for", () => {
+Deno.test("transitionOf() sees in a reversal the refund that was asked for", () => {
   const completed = after(payment(), told());
   const asked = { ...completed, refunds: [refund()] };
 
   const made = after(asked, told({ state: "reversed" }));
-  const again = verdictOf(made, told({ state: "reversed" }), TEST_START);
+  const again = transitionOf(made, told({ state: "reversed" }), TEST_START);
 
   equal(made.status, "completed");
   equal(made.refunds[0]?.status, "completed");
@@ -231,24 +231,24 @@ Deno.test("verdictOf() sees in a reversal the refund that was asked for", () => 
   equal(again.fields.refunds, undefined);
 });
 
-Deno.test("verdictOf() has a person look at a reversal beyond the refund that was asked for", () => {
+Deno.test("transitionOf() has a person look at a reversal beyond the refund that was asked for", () => {
   const completed = after(payment(), told());
   const asked = { ...completed, refunds: [refund({ amountMinor: 4_000 })] };
   const reversed = told({ state: "reversed" });
 
-  const { fields, event } = verdictOf(asked, reversed, TEST_START);
+  const { fields, event } = transitionOf(asked, reversed, TEST_START);
   const once = after(asked, reversed);
 
   equal(fields.status, undefined);
   equal(fields.problem, PROBLEMS.partlyReversed);
   equal(event, "payment.needs_review");
-  equal(verdictOf(once, reversed, TEST_START).event, null);
+  equal(transitionOf(once, reversed, TEST_START).event, null);
   const part = told({ state: "reversed", amount: { currency: "TZS", minor: 4_000 } });
   equal(after(asked, part).problem, null);
   equal(after(completed, part).problem, PROBLEMS.partlyReversed);
 });
 
-Deno.test("verdictOf() keeps to what a person decided, unless the gateway proves the payment", () => {
+Deno.test("transitionOf() keeps to what a person decided, unless the gateway proves the payment", () => {
   const resolution = {
     outcome: "failed",
     reference: "portal 1",
@@ -273,13 +273,13 @@ Deno.test("verdictOf() keeps to what a person decided, unless the gateway proves
 });
 
 const state = fc.constantFrom("pending", "completed", "failed", "reversed", "unknown" as const);
-const anyFinding: fc.Arbitrary<Finding> = fc.oneof(
+const anyFinding: fc.Arbitrary<Evidence> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ state }).map((fields) => told(fields)) },
   { weight: 2, arbitrary: fc.record({ state }).map((f) => told(f, { askedId: null })) },
   { weight: 2, arbitrary: fc.constantFrom(...MISFITS.map(([, finding]) => finding)) },
   {
     weight: 1,
-    arbitrary: fc.constantFrom<Finding>(
+    arbitrary: fc.constantFrom<Evidence>(
       { kind: "silent" },
       { kind: "unaskable" },
       { kind: "unsigned" },
@@ -288,7 +288,7 @@ const anyFinding: fc.Arbitrary<Finding> = fc.oneof(
   },
 );
 
-Deno.test("verdictOf() ends at the same books whatever the order and however often", () => {
+Deno.test("transitionOf() ends at the same books whatever the order and however often", () => {
   fc.assert(
     fc.property(
       fc.array(anyFinding, { maxLength: 8 }).chain((findings) =>
@@ -299,7 +299,7 @@ Deno.test("verdictOf() ends at the same books whatever the order and however oft
         )
       ),
       ([findings, shuffled, repeats]) => {
-        const learn = (all: Finding[]) => all.reduce((now, next) => after(now, next), payment());
+        const learn = (all: Evidence[]) => all.reduce((now, next) => after(now, next), payment());
         const repeated = [
           ...shuffled,
           ...repeats.flatMap((i) => findings[i % Math.max(1, findings.length)] ?? []),
@@ -337,14 +337,14 @@ Deno.test("afterCheck() asks ever more rarely, and gives up after a week", () =>
   equal(silent.problem, PROBLEMS.unanswered);
 });
 
-Deno.test("verdictOf() closes what the gateway never gave a name, since nobody was sent to pay it", () => {
+Deno.test("transitionOf() closes what the gateway never gave a name, since nobody was sent to pay it", () => {
   const nameless = payment({ status: "created", trackingId: null });
 
   equal(after(nameless, { kind: "silent" }).status, "created");
   equal(after(nameless, { kind: "silent" }, TEST_START + HOUR_MS).status, "failed");
 });
 
-Deno.test("verdictOf() gives a person what cannot be asked about, after half an hour", () => {
+Deno.test("transitionOf() gives a person what cannot be asked about, after half an hour", () => {
   const pushed = payment({ channel: "azampay" });
 
   const early = after(pushed, { kind: "unaskable" });

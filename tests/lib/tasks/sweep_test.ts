@@ -85,11 +85,11 @@ Deno.test("deno task sweep --repair mends what it can, says what it did, and end
   equal(mended.code, 0, mended.stderr);
   match(
     mended.stdout,
-    /^REPAIRED index\.missing\n {2}\["invoice_by_number","INV-\d{4}-000001"\]\n {2}[0-9a-f-]{36} is not in it\. It names [0-9a-f-]{36} now$/m,
+    /^REPAIRED index\.missing\n {2}\["invoice_by_number","INV-\d{4}-000001"\]\n {2}[0-9a-f-]{36} is missing\. Set to [0-9a-f-]{36}$/m,
   );
   match(
     mended.stdout,
-    /^REPAIRED index\.dangling\n {2}\["client_by_email","\[redacted\]"\]\n {2}It names [0-9a-f-]{36}, which is not there\. It was removed$/m,
+    /^REPAIRED index\.dangling\n {2}\["client_by_email","\[redacted\]"\]\n {2}[0-9a-f-]{36} does not exist\. Entry deleted$/m,
   );
   match(mended.stdout, /^Nothing is left wrong, 2 repairs: \d+ entries in \d+\.\d s$/m);
   equal(sound.code, 0, sound.stderr);

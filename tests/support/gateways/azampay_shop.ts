@@ -4,18 +4,20 @@
  * @module
  */
 import { readConfig } from "../../../lib/config/mod.ts";
-import type { CallPolicy } from "../../../lib/gateways/_call.ts";
+
 import type {
+  CallPolicy,
   CheckoutRequest,
   Gateway,
+  GatewayCallback,
   IncomingCall,
-  Notification,
 } from "../../../lib/gateways/mod.ts";
 import { newId } from "../../../lib/ids.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { openServices } from "../../../lib/app/open.ts";
 import type { Services } from "../../../lib/app/services.ts";
-import { AZAMPAY_ACCOUNT, AzamPaySimulator, type Push } from "./azampay_simulator.ts";
+import { AZAMPAY_ACCOUNT, type Push } from "./azampay_push.ts";
+import { AzamPaySimulator } from "./azampay_simulator.ts";
 
 /** Variables of the environment with which AzamPay is offered. */
 export function azampayVariables(
@@ -45,7 +47,7 @@ export interface AzamPayShop extends AsyncDisposable {
   /** Starts a payment; the push is on the telephone then. */
   checkout(changes?: Partial<CheckoutRequest>): Promise<Push>;
   /** Reads what AzamPay would call with. */
-  read(body: unknown): Promise<Notification | null>;
+  read(body: unknown): Promise<GatewayCallback | null>;
 }
 
 /** A telephone that may be asked. */
@@ -100,7 +102,7 @@ export async function startAzamPayShop(
       await gateway.startCheckout(asked);
       return simulator.push(asked.reference);
     },
-    read: (body) => gateway.readNotification(callOf(JSON.stringify(body))),
+    read: (body) => gateway.readCallback(callOf(JSON.stringify(body))),
     async [Symbol.asyncDispose]() {
       await services.store.close();
       if (!shared) await simulator[Symbol.asyncDispose]();

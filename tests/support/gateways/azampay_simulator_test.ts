@@ -5,7 +5,8 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { newId } from "../../../lib/ids.ts";
 import type { SignedCallback } from "./azampay_contract.ts";
-import { AZAMPAY_ACCOUNT, AzamPaySimulator } from "./azampay_simulator.ts";
+import { AZAMPAY_ACCOUNT } from "./azampay_push.ts";
+import { AzamPaySimulator } from "./azampay_simulator.ts";
 import { until } from "../program/until.ts";
 
 const { apiKey: _, ...ACCOUNT } = AZAMPAY_ACCOUNT;
@@ -191,12 +192,18 @@ function startProxy(simulator: AzamPaySimulator) {
   return { url, asked, [Symbol.asyncDispose]: () => server.shutdown() };
 }
 
+/** Pins what only tests import. */
+const LOCK = new URL("../../deno.lock", import.meta.url).pathname;
+
 async function runClient(proxyUrl: string, input: unknown) {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
       "run",
       "--quiet",
       "--no-prompt",
+      // Deno would go through the proxy as well.
+      "--cached-only",
+      `--lock=${LOCK}`,
       "--allow-env",
       "--allow-net=127.0.0.1",
       "--allow-read",

@@ -5,11 +5,13 @@
  */
 import { readConfig } from "../../../lib/config/mod.ts";
 import type { Gateway, GatewayName, GatewayOptions } from "../../../lib/gateways/mod.ts";
-import type { Deadlines, KvPort } from "../../../lib/kv/store.ts";
+import type { Deadlines } from "../../../lib/kv/deadlines.ts";
+import type { KvPort } from "../../../lib/kv/store.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { openServices } from "../../../lib/app/open.ts";
 import type { Services } from "../../../lib/app/services.ts";
 import { TEST_START } from "../program/app.ts";
+import { PATIENT } from "../store/deadlines.ts";
 
 /** How they are opened. */
 export interface GatewayServicesOptions {
@@ -19,7 +21,7 @@ export interface GatewayServicesOptions {
   policy?: GatewayOptions["policy"];
   /** Stands between the store and the opened KV. */
   wrapKv?: (kv: KvPort) => KvPort;
-  /** How long the store may take. */
+  /** How long the store may take; {@linkcode PATIENT} when absent. */
   deadlines?: Deadlines;
 }
 
@@ -38,7 +40,7 @@ export const IMPATIENT: NonNullable<GatewayOptions["policy"]> = { timeoutMs: 1_0
 
 /** Opens them on a private store, unless `env` says otherwise. */
 export async function openGatewayServices(
-  { env, policy = IMPATIENT, wrapKv, deadlines }: GatewayServicesOptions,
+  { env, policy = IMPATIENT, wrapKv, deadlines = PATIENT }: GatewayServicesOptions,
 ): Promise<GatewayServices> {
   const config = readConfig({ APP_ENV: "test", KV_PATH: ":memory:", ...env });
   const logLines: string[] = [];
@@ -49,7 +51,7 @@ export async function openGatewayServices(
     random: Math.random,
     gatewayPolicy: policy,
     ...(wrapKv ? { wrapKv } : {}),
-    ...(deadlines ? { deadlines } : {}),
+    deadlines,
   });
   return {
     services,

@@ -5,7 +5,7 @@
  * @module
  */
 import { parseMajor } from "../../../lib/money.ts";
-import type { Payment } from "../../../lib/payments/checkout.ts";
+import type { Payment } from "../../../lib/payments/mod.ts";
 import type { AzamPaySimulator } from "./azampay_simulator.ts";
 import type { PesapalSimulator } from "./pesapal_simulator.ts";
 

@@ -1,14 +1,13 @@
 /**
- * A shop whose processes die, whose store and gateways fail, and whose payers and
- * operators do whatever they like: for runs of many schedules. Everything is in
- * this process but the calls to the simulated gateways, which are real HTTP.
+ * A shop whose processes die, whose store and gateways fail, and whose payers and operators act at
+ * random: for runs of many schedules. Everything is in this process but the calls to the simulated
+ * gateways, which are real HTTP.
  *
- * A process that has died cannot reach its store nor a gateway any more. What it
- * was doing is left as it lies, and another process begins on the same store.
+ * A process that has died can no longer reach its store or a gateway. Its unfinished work is left as
+ * it is, and another process starts on the same store.
  *
  * @module
  */
-import { AsyncLocalStorage } from "node:async_hooks";
 import { readConfig } from "../../../lib/config/mod.ts";
 import { AppError } from "../../../lib/errors.ts";
 import type { IncomingCall } from "../../../lib/gateways/mod.ts";
@@ -22,52 +21,18 @@ import type { Caller } from "../../../lib/entities/caller.ts";
 import { confirmPayment } from "../../../lib/payments/confirm.ts";
 import { recordPayment, resolvePayment, withdrawInvoice } from "../../../lib/payments/operators.ts";
 import { receiveCall } from "../../../lib/payments/callbacks.ts";
-import { listPayments, type Payment, startCheckout } from "../../../lib/payments/checkout.ts";
+import { startCheckout } from "../../../lib/payments/checkout.ts";
+import { listPayments, type Payment } from "../../../lib/payments/mod.ts";
 import { reconcile } from "../../../lib/payments/reconcile.ts";
 import { type NewRefund, refundPayment, resolveRefund } from "../../../lib/payments/refunds.ts";
 import { openServices } from "../../../lib/app/open.ts";
 import type { Services } from "../../../lib/app/services.ts";
 import { TEST_START } from "../program/app.ts";
 import { invoiceOf, leadOf } from "../program/books.ts";
-import { type CommitFault, FaultyKv } from "../store/faulty_kv.ts";
 import { azampayVariables } from "./azampay_shop.ts";
 import { AzamPaySimulator } from "./azampay_simulator.ts";
 import { PesapalSimulator } from "./pesapal_simulator.ts";
-
-/** What goes wrong with a commit, or ends the process at one. */
-export const COMMIT_TROUBLES = [
-  "die before",
-  "die after",
-  "lost-before",
-  "lost-after",
-  "false-conflict",
-  "locked",
-  "late",
-] as const;
-
-/** What goes wrong with a call to a gateway, or ends the process at one. */
-export const CALL_TROUBLES = [
-  "die before",
-  "die after",
-  "no connection",
-  "break",
-  "drop",
-  "slow",
-  "500",
-  "500 after",
-  "page",
-  "refusal",
-] as const;
-
-/** What happens at the `step`-th commit or call of an action. */
-export interface Trouble {
-  /** From 1. */
-  step: number;
-  commit: (typeof COMMIT_TROUBLES)[number];
-  call: (typeof CALL_TROUBLES)[number];
-  /** Whether later calls of the action go the same way. */
-  isLasting: boolean;
-}
+import { platformFetch, running, ShopProcess, type Trouble } from "./shop_process.ts";
 
 const PUBLIC_URL = "http://127.0.0.1:1";
 const DEADLINES = { readMs: 5_000, commitMs: 40, transactionMs: 400, fenceMs: 200 };
@@ -75,129 +40,7 @@ const GATEWAY_POLICY = { attemptsMax: 2, backoffMs: 0, backoffMaxMs: 0, pauseMs:
 /** Repetitions after which an operator's wish must have been heard. */
 const TRIES_MAX = 6;
 
-const running = new AsyncLocalStorage<ShopProcess>();
-const platformFetch = globalThis.fetch;
 const quietLog = openLog({ level: "error", format: "json", write: () => {} });
-
-/** What has become of something that a process was asked to do. */
-type Done<T> = { value: T } | { error: unknown } | "died";
-
-/** One process of the shop. */
-class ShopProcess {
-  isDead = false;
-  trouble: Trouble | null = null;
-  steps = 0;
-  #lasting: Trouble["call"] | undefined;
-  services!: Services;
-  readonly kv: FaultyKv;
-  readonly #died = Promise.withResolvers<"died">();
-  readonly #left: Promise<unknown>[] = [];
-
-  constructor(shared: KvPort) {
-    this.kv = new FaultyKv(shared);
-    this.kv.commitFault = () => this.#commit();
-    this.kv.readFault = () => this.isDead ? "error" : "ok";
-  }
-
-  /** Does something until it is done, or the process dies at it. */
-  async does<T>(work: (services: Services) => Promise<T>): Promise<Done<T>> {
-    const doing: Promise<Done<T>> = running.run(this, () => work(this.services))
-      .then((value) => ({ value }), (error) => ({ error }));
-    const done = await Promise.race([doing, this.#died.promise]);
-    if (done === "died") this.#left.push(doing);
-    return this.isDead ? "died" : done;
-  }
-
-  /** Waits until nothing of it is under way, which reaches nobody. */
-  async rests(): Promise<void> {
-    await Promise.all(this.#left);
-    await this.services.store.close();
-  }
-
-  /** A call to a gateway. */
-  async calls(input: Request | URL | string, init?: RequestInit): Promise<Response> {
-    const really = async () => {
-      const response = await platformFetch(input, init);
-      const body = await response.arrayBuffer();
-      const { status, headers } = response;
-      return new Response(body.byteLength > 0 ? body : null, { status, headers });
-    };
-    if (this.isDead) throw new TypeError("Injected: the process has died");
-    const trouble = this.#nextTrouble()?.call ?? this.#lasting;
-    if (this.trouble?.isLasting) this.#lasting = trouble;
-    switch (trouble) {
-      case undefined:
-        break;
-      case "die before":
-        this.#die();
-        throw new TypeError("Injected: the process has died");
-      case "die after":
-        await really();
-        this.#die();
-        throw new TypeError("Injected: the process has died");
-      case "no connection":
-        throw new TypeError("Injected: client error (Connect)");
-      case "break":
-        throw new TypeError("Injected: the connection broke");
-      case "drop":
-        await really();
-        throw new TypeError("Injected: the connection broke");
-      case "slow":
-        await really();
-        throw new DOMException("Injected: it took too long", "AbortError");
-      case "500":
-        return new Response("<h1>Out of order</h1>", { status: 500 });
-      case "500 after":
-        await really();
-        return new Response("<h1>Out of order</h1>", { status: 502 });
-      case "page":
-        await really();
-        return new Response("<h1>One moment</h1>", { status: 200 });
-      case "refusal": {
-        const error = { error_type: "api_error", code: "no", message: "Injected: no" };
-        const body = { error, status: "500", success: false, message: "Injected: no" };
-        return Response.json(body, { status: 200 });
-      }
-      default:
-        return trouble satisfies never;
-    }
-    const response = await really();
-    // What it asked for before it died reaches it no more.
-    if (this.isDead) throw new TypeError("Injected: the process has died");
-    return response;
-  }
-
-  #commit(): CommitFault {
-    if (this.isDead) return "lost-before";
-    const trouble = this.#nextTrouble()?.commit;
-    if (trouble === "die before") {
-      this.#die();
-      return "lost-before";
-    }
-    if (trouble === "die after") {
-      this.#die();
-      return "lost-after";
-    }
-    return trouble ?? "ok";
-  }
-
-  /** Begins another action. */
-  plan(trouble: Trouble | null): void {
-    this.trouble = trouble;
-    this.steps = 0;
-    this.#lasting = undefined;
-  }
-
-  #nextTrouble(): Trouble | null {
-    this.steps++;
-    return this.trouble?.step === this.steps ? this.trouble : null;
-  }
-
-  #die(): void {
-    this.isDead = true;
-    this.#died.resolve("died");
-  }
-}
 
 /** Both gateways and the process that runs, for many worlds: they are dear to begin. */
 export class Gateways implements AsyncDisposable {

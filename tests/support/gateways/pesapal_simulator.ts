@@ -1,7 +1,6 @@
 /**
- * Pesapal on this machine: a real HTTP server, as strict as it is documented to be,
- * with every habit of the real one as a switch, that notifies as well or as badly as
- * a test wants. It knows what was really paid.
+ * Pesapal on this machine: a real HTTP server, as strict as documented, with every habit of the real
+ * one as a switch. Notifies as reliably or unreliably as a test asks, and knows what was really paid.
  *
  * @module
  */
@@ -13,137 +12,23 @@ import {
   isText,
   isUrl,
   newToken,
-  type Order,
   readOrder,
   recordOf,
   type Refusal,
   utcTime,
 } from "./pesapal_contract.ts";
 import { payerPage } from "./pesapal_page.ts";
-import { type RawAnswer, type RawRequest, type RawServer, startRawServer } from "./raw_server.ts";
-
-/** What Pesapal has registered. */
-export const PESAPAL_ACCOUNT = Object.freeze({
-  consumerKey: "simulatedConsumerKey7Qm2",
-  consumerSecret: "simulated/consumerSecret+9Xr4=",
-});
-
-/** What can be asked of it. */
-export type Endpoint =
-  | "token"
-  | "register_ipn"
-  | "list_ipn"
-  | "submit"
-  | "status"
-  | "refund"
-  | "cancel";
-
-/** What goes wrong with one call. */
-export type Fault =
-  /** Nothing is done; this is answered. Without a body it is empty; a text is sent as HTML. */
-  | { status: number; body?: unknown }
-  /** Nothing is done; it says so in its own words. */
-  | { refusal: { code: string; message?: string; type?: string } }
-  /** Nothing is done; the connection breaks. */
-  | "break"
-  /** It is done; the connection breaks instead of an answer. */
-  | "drop"
-  /** It is done; the answer waits for {@linkcode PesapalSimulator.release}. */
-  | "hold"
-  /** It is done; the answer is a page. */
-  | "html";
-
-/** How it behaves, to be changed at any time. Where sources contradict each other, the first is usual. */
-export interface PesapalBehaviour {
-  /** How long a token is good, in milliseconds: five minutes by the documents, an hour by records. */
-  tokenLifeMs: number;
-  /** Whether `expiryDate` is said at all. */
-  isExpirySaid: boolean;
-  /** The HTTP status of errors: always 200, or one that fits. */
-  errorStatus: "200" | "fitting";
-  /** What the type of an error is called. */
-  errorTypeName: "error_type" | "type";
-  /** What `error` is when there is none. */
-  noError: "null" | "all_null";
-  /** The `status` in bodies. */
-  statusAs: "text" | "number";
-  /** How an order that nobody paid is answered for. */
-  unpaidAs: "error_500" | "plain";
-  /** How states are written. */
-  descriptions: "upper" | "title";
-  /** Digits after the point of amounts. */
-  amountDigits: 0 | 1 | 2;
-  /** How the reference is said back. */
-  referenceCase: "same" | "upper";
-  /** Where payers are sent. */
-  redirect: "page" | "null" | "empty" | "http" | "foreign";
-  /** Where to be notified, as the list has it: with all that registering told, or the URL and id only. */
-  listAs: "short" | "full";
-  /** What the account may be paid in. */
-  currencies: ReadonlySet<string>;
-  /** The most that an order may ask for. */
-  amountMax: number;
-  /** What a payer does before the order is answered, so that the notification comes first. */
-  hastyPayer: "complete" | "fail" | null;
-  /** How often a change is notified. */
-  ipnTimes: number;
-}
-
-/** What was answered to a notification. */
-export interface IpnAnswer {
-  status: number;
-  text: string;
-  /** Whether it is the answer that Pesapal waits for. */
-  isAcknowledged: boolean;
-}
-
-/** How a payment comes out. */
-export interface Outcome {
-  /** What is paid; what was asked for if absent. */
-  amount?: number;
-  /** In what. */
-  currency?: string;
-  /** Such as `Visa`; `MPESA` if absent. */
-  method?: string;
-  /** How often it is notified. */
-  ipnTimes?: number;
-}
-
-/** Money that really moved; what went back is negative. */
-export interface Moved {
-  reference: string;
-  trackingId: string;
-  amount: number;
-  currency: string;
-}
-
-interface Answer {
-  status: number;
-  /** Text is HTML, all else JSON; empty if absent. */
-  body?: unknown;
-  location?: string;
-}
-
-interface Registration {
-  ipnId: string;
-  url: string;
-  type: "GET" | "POST";
-  createdAt: number;
-}
+import { type RawAnswer, type RawServer, startRawServer } from "./raw_server.ts";
+import {
+  type Endpoint,
+  type Fault,
+  PESAPAL_ACCOUNT,
+  type PesapalBehaviour,
+} from "./pesapal_behaviour.ts";
+import { IFRAME, type Moved, type Registration, SimulatedOrder } from "./pesapal_order.ts";
+import { type Answer, Asked, Decimal, toRaw } from "./pesapal_wire.ts";
 
 const STATES = ["INVALID", "COMPLETED", "FAILED", "REVERSED"] as const;
-
-const IFRAME = "/pesapaliframe/PesapalIframe3/";
-
-/** An amount in JSON, with so many digits after the point, or more if it needs them. */
-class Decimal {
-  constructor(readonly value: number, readonly digits: number) {}
-
-  get text(): string {
-    const needed = String(this.value).split(".")[1]?.length ?? 0;
-    return this.value.toFixed(Math.max(needed, this.digits));
-  }
-}
 
 /** Pesapal, running. */
 export class PesapalSimulator implements AsyncDisposable {
@@ -563,199 +448,4 @@ export class PesapalSimulator implements AsyncDisposable {
         return { status: 404, body: "<h1>Not Found</h1>" };
     }
   }
-}
-
-/** An order, and what becomes of it. */
-export class SimulatedOrder {
-  /** Pesapal's name for it. */
-  readonly trackingId: string = crypto.randomUUID();
-  /** When it was submitted, milliseconds UTC. */
-  readonly createdAt: number;
-  /** What status says. */
-  code: 0 | 1 | 2 | 3 = 0;
-  /** What was paid. */
-  paid: { amount: number; currency: string; method: string } | null = null;
-  /** Of what was paid. */
-  confirmationCode = "";
-  /** Why it failed. */
-  reason: string | null = null;
-  /** Whether it can no longer be paid. */
-  isCancelled = false;
-  /** How much somebody wants back. */
-  refundAsked: number | null = null;
-
-  readonly #simulator: PesapalSimulator;
-  readonly #registration: Registration;
-
-  constructor(
-    simulator: PesapalSimulator,
-    /** As it was submitted. */
-    readonly request: Order,
-    registration: Registration,
-  ) {
-    this.#simulator = simulator;
-    this.#registration = registration;
-    this.createdAt = simulator.now;
-  }
-
-  /** Where the payer pays. */
-  get pageUrl(): string {
-    return `${this.#simulator.origin}${IFRAME}Index?OrderTrackingId=${this.trackingId}`;
-  }
-
-  /** Where the payer's browser goes when it is done. */
-  get returnUrl(): string {
-    return this.#named(this.request.callback_url, "CALLBACKURL");
-  }
-
-  /** Where it goes when the payer gives up. */
-  get cancelUrl(): string {
-    const { cancellation_url, callback_url } = this.request;
-    return this.#named(cancellation_url ?? callback_url, "CALLBACKURL");
-  }
-
-  /** Takes the money, and tells of it. What is paid again is taken again. */
-  async complete(outcome: Outcome = {}): Promise<IpnAnswer[]> {
-    if (this.isCancelled) throw new Error("A cancelled order cannot be paid");
-    const { amount = this.request.amount, currency = this.request.currency } = outcome;
-    this.paid = { amount, currency, method: outcome.method ?? "MPESA" };
-    this.confirmationCode = `SIM${this.trackingId.slice(0, 8).toUpperCase()}`;
-    this.code = 1;
-    this.reason = null;
-    this.#move(amount);
-    return await this.notify({ times: outcome.ipnTimes });
-  }
-
-  /** Takes nothing, and tells of it; the payer may try again. */
-  async fail(outcome: Pick<Outcome, "ipnTimes"> = {}): Promise<IpnAnswer[]> {
-    this.code = 2;
-    this.reason = "Request cancelled by user";
-    return await this.notify({ times: outcome.ipnTimes });
-  }
-
-  /** Gives the money back, as after a refund that was granted, and tells of it. */
-  async reverse(outcome: Pick<Outcome, "ipnTimes"> = {}): Promise<IpnAnswer[]> {
-    if (!this.paid || this.code !== 1) throw new Error("Only what is paid can be reversed");
-    this.code = 3;
-    this.#move(-this.paid.amount);
-    return await this.notify({ times: outcome.ipnTimes });
-  }
-
-  /** Tells of it as often as is usual, or `times`, one after the other. */
-  async notify(
-    { times = this.#simulator.behaviour.ipnTimes, kind = "IPNCHANGE" }: {
-      times?: number | undefined;
-      kind?: "IPNCHANGE" | "RECURRING";
-    } = {},
-  ): Promise<IpnAnswer[]> {
-    const answers: IpnAnswer[] = [];
-    for (let i = 0; i < times; i++) answers.push(await this.#notifyOnce(kind));
-    return answers;
-  }
-
-  async #notifyOnce(kind: string): Promise<IpnAnswer> {
-    const { url, type } = this.#registration;
-    const values = this.#values(kind);
-    const response = type === "GET"
-      ? await fetch(this.#named(url, kind), { redirect: "manual" })
-      : await fetch(url, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify(values),
-        redirect: "manual",
-      });
-    const text = await response.text();
-    return { status: response.status, text, isAcknowledged: isAcknowledged(text, values) };
-  }
-
-  #values(kind: string) {
-    return {
-      OrderNotificationType: kind,
-      OrderTrackingId: this.trackingId,
-      OrderMerchantReference: this.request.id,
-    };
-  }
-
-  #named(address: string, kind: string): string {
-    const url = new URL(address);
-    for (const [name, value] of Object.entries(this.#values(kind))) {
-      url.searchParams.append(name, value);
-    }
-    return url.href;
-  }
-
-  #move(amount: number): void {
-    this.#simulator.money.push({
-      reference: this.request.id,
-      trackingId: this.trackingId,
-      amount,
-      currency: this.paid?.currency ?? this.request.currency,
-    });
-  }
-}
-
-/** The answer has what was sent, and 200 as a number. */
-function isAcknowledged(text: string, sent: Record<string, string>): boolean {
-  let answer: Record<string, unknown>;
-  try {
-    answer = recordOf(JSON.parse(text));
-  } catch {
-    return false;
-  }
-  return answer.orderNotificationType === sent.OrderNotificationType &&
-    answer.orderTrackingId === sent.OrderTrackingId &&
-    answer.orderMerchantReference === sent.OrderMerchantReference && answer.status === 200;
-}
-
-/** A request, as far as Pesapal looks at it. */
-class Asked {
-  readonly method: string;
-  readonly path: string;
-  readonly query: URLSearchParams;
-  readonly headers: Headers;
-  /** JSON, if it says so and is. */
-  readonly body: unknown;
-
-  constructor({ method, url, headers, body }: RawRequest) {
-    this.method = method;
-    // Live and sandbox differ in their first part only.
-    this.path = url.pathname.replace(/^\/v3\//, "/pesapalv3/");
-    this.query = url.searchParams;
-    this.headers = headers;
-    const isJson = /^application\/json\b/i.test(headers.get("content-type") ?? "");
-    this.body = isJson ? parsed(body) : undefined;
-  }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function toRaw({ status, body, location }: Answer, now: number): RawAnswer {
-  const isHtml = typeof body === "string";
-  const type = isHtml ? "text/html; charset=utf-8" : "application/json; charset=utf-8";
-  return {
-    status,
-    headers: {
-      date: new Date(now).toUTCString(),
-      "cache-control": "no-cache",
-      ...(body === undefined ? {} : { "content-type": type }),
-      ...(location === undefined ? {} : { location }),
-    },
-    body: body === undefined ? "" : isHtml ? body : toJson(body),
-  };
-}
-
-/** JSON in which amounts have the digits that they are to have. */
-function toJson(body: unknown): string {
-  const mark = crypto.randomUUID();
-  const text = JSON.stringify(
-    body,
-    (_, value) => value instanceof Decimal ? `${mark}${value.text}${mark}` : value,
-  );
-  return text.replaceAll(`"${mark}`, "").replaceAll(`${mark}"`, "");
 }

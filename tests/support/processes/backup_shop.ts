@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { type BackupServices, RETENTION, type Retention } from "../../../lib/backup/mod.ts";
-import { readConfig } from "../../../lib/config/mod.ts";
+import type { BackupServices } from "../../../lib/backup/needs.ts";
+import { BACKUP_RETENTION, readConfig, type Retention } from "../../../lib/config/mod.ts";
 import { isDurable } from "../../../lib/kv/keys.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
@@ -13,8 +13,9 @@ import { acceptLead } from "../../../lib/leads/mod.ts";
 import { createProduct } from "../../../lib/products/mod.ts";
 import { openServices } from "../../../lib/app/open.ts";
 import type { Services } from "../../../lib/app/services.ts";
-import { openStorage } from "../../../lib/storage/mod.ts";
+import { openStorage } from "../../../lib/storage/open.ts";
 import { PRODUCT, TEST_START, TESTER } from "../program/app.ts";
+import { PATIENT } from "../store/deadlines.ts";
 import { FaultyStorage, PlainStorage } from "../store/plain_storage.ts";
 
 /** How a test wants its shop. */
@@ -48,7 +49,7 @@ export interface BackupShop extends AsyncDisposable {
 
 /** Opens one. */
 export async function openBackupShop(options: BackupShopOptions = {}): Promise<BackupShop> {
-  const { kvPath = ":memory:", key, retention = RETENTION } = options;
+  const { kvPath = ":memory:", key, retention = BACKUP_RETENTION } = options;
   const folder = options.folder ?? await Deno.makeTempDir();
   let offset = 0;
   const clock = options.clock ?? (() => TEST_START + offset);
@@ -74,7 +75,13 @@ export async function openBackupShop(options: BackupShopOptions = {}): Promise<B
   };
   let opened: KvPort | undefined;
   const wrapKv = (kv: KvPort) => opened = options.wrapKv?.(kv) ?? kv;
-  const own = await openServices(config, { log, clock, random: Math.random, wrapKv });
+  const own = await openServices(config, {
+    log,
+    clock,
+    random: Math.random,
+    wrapKv,
+    deadlines: PATIENT,
+  });
   // Both keep objects in the same files.
   const storage = new PlainStorage(folder);
   const faults = new FaultyStorage(

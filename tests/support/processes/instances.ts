@@ -49,7 +49,7 @@ export interface Instances extends AsyncDisposable {
   /** Moves the clock of all. */
   advance(ms: number): void;
   /** Waits until everything is told. */
-  told(): Promise<void>;
+  notified(): Promise<void>;
   /** Has the outbox send what a channel did not take, by each instance. */
   deliver(): Promise<void>;
 }
@@ -94,7 +94,7 @@ export async function startInstances(options: InstancesOptions = {}): Promise<In
     const whole = { ...services, errorTracker };
     all.push({ services: whole, monitor: new HealthMonitor(whole), kv: kv! });
   }
-  const told = async () => {
+  const notified = async () => {
     for (const { services } of all) await services.alerts.close();
   };
   return {
@@ -107,12 +107,12 @@ export async function startInstances(options: InstancesOptions = {}): Promise<In
     advance(ms) {
       now += ms;
     },
-    told,
+    notified,
     async deliver() {
       for (const { services } of all) await services.outbox.run();
     },
     async [Symbol.asyncDispose]() {
-      await told();
+      await notified();
       for (const { services, kv } of all) {
         kv.heal();
         await services.store.close();

@@ -10,7 +10,7 @@
  * @module
  */
 import { type Job, runJob } from "../../../cron/_job.ts";
-import { AlertDesk } from "../../../lib/alerts/notifier.ts";
+import { AlertNotifier } from "../../../lib/alerts/notifier.ts";
 import { readConfig } from "../../../lib/config/mod.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { openServices } from "../../../lib/app/open.ts";
@@ -26,7 +26,7 @@ const log = openLog({ level: "error", format: "json" });
 const config = readConfig({ APP_ENV: "test", KV_PATH: kvPath });
 const services = {
   ...await openServices(config, { log, clock, random: Math.random }),
-  alerts: new AlertDesk({ channels: [], log, random: Math.random }),
+  alerts: new AlertNotifier({ channels: [], log, random: Math.random }),
   errorTracker: {
     start() {},
     report() {},

@@ -8,7 +8,10 @@
  *
  * @module
  */
-import { restore, retain, shipLog, takeBackup } from "../../../lib/backup/mod.ts";
+import { restore } from "../../../lib/backup/restore.ts";
+import { retain } from "../../../lib/backup/retain.ts";
+import { shipLog } from "../../../lib/backup/ship.ts";
+import { takeBackup } from "../../../lib/backup/take.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
 import { type BackupShop, openBackupShop, sellTo } from "./backup_shop.ts";
 

@@ -4,16 +4,18 @@
  *
  * @module
  */
-import { createApiKey, type Scope } from "../../../lib/access/api_keys.ts";
+import { createApiKey, type Scope } from "../../../lib/access/mod.ts";
 import { type Config, readConfig } from "../../../lib/config/mod.ts";
 import { HealthMonitor } from "../../../lib/health/mod.ts";
 import type { Prefix } from "../../../lib/kv/keys.ts";
-import type { Deadlines, KvPort } from "../../../lib/kv/store.ts";
+import type { Deadlines } from "../../../lib/kv/deadlines.ts";
+import type { KvPort } from "../../../lib/kv/store.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { createProduct, type NewProduct, type Product } from "../../../lib/products/mod.ts";
 import { openServices, type ServiceOptions } from "../../../lib/app/open.ts";
 import type { Services } from "../../../lib/app/services.ts";
 import { createApp } from "../../../routes/mod.ts";
+import { PATIENT } from "../store/deadlines.ts";
 
 /** When tests begin: a moment in the middle of a year. */
 export const TEST_START = Date.UTC(2026, 5, 15, 9, 0, 0);
@@ -24,6 +26,7 @@ export interface TestAppOptions {
   env?: Record<string, string>;
   /** A misbehaving KV in place of the opened one. */
   wrapKv?: (kv: KvPort) => KvPort;
+  /** {@linkcode PATIENT} when absent. */
   deadlines?: Deadlines;
   /** How patient calls to gateways are, where that is not as usual. */
   gatewayPolicy?: ServiceOptions["gatewayPolicy"];
@@ -101,7 +104,7 @@ export const LEAD = { name: "Asha Mushi", email: "asha@example.com", message: "H
 
 /** Starts the program. */
 export async function startApp(options: TestAppOptions = {}): Promise<TestApp> {
-  const { env = {}, wrapKv, deadlines, gatewayPolicy, useRealClock = false } = options;
+  const { env = {}, wrapKv, deadlines = PATIENT, gatewayPolicy, useRealClock = false } = options;
   const config = readConfig({
     APP_ENV: "test",
     KV_PATH: ":memory:",
@@ -118,7 +121,7 @@ export async function startApp(options: TestAppOptions = {}): Promise<TestApp> {
     clock,
     random: Math.random,
     ...(wrapKv ? { wrapKv } : {}),
-    ...(deadlines ? { deadlines } : {}),
+    deadlines,
     ...(gatewayPolicy ? { gatewayPolicy } : {}),
   });
   const monitor = new HealthMonitor(services);

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { createApiKey, revokeApiKey } from "../../../lib/access/api_keys.ts";
+import { createApiKey, revokeApiKey } from "../../../lib/access/mod.ts";
 import { changeClient, eraseClient } from "../../../lib/leads/clients.ts";
 import { readConfig } from "../../../lib/config/mod.ts";
 import {
@@ -17,12 +17,14 @@ import {
 import { decode, encode } from "../../../lib/kv/codec.ts";
 import { isDurable, type Key } from "../../../lib/kv/keys.ts";
 import type { Client, Invoice, Lead, Product } from "../../../lib/kv/records.ts";
-import type { Deadlines, KvPort } from "../../../lib/kv/store.ts";
+import type { Deadlines } from "../../../lib/kv/deadlines.ts";
+import type { KvPort } from "../../../lib/kv/store.ts";
 import { type AcceptedLead, acceptLead, moveLead, type NewLead } from "../../../lib/leads/mod.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { changeProduct, createProduct } from "../../../lib/products/mod.ts";
 import { openServices } from "../../../lib/app/open.ts";
 import type { Services } from "../../../lib/app/services.ts";
+import { PATIENT } from "../store/deadlines.ts";
 import { PRODUCT, TEST_START, TESTER } from "./app.ts";
 
 /** An open store on the test's clock, and the KV beneath it. */
@@ -47,11 +49,14 @@ export interface Books extends AsyncDisposable {
 export interface BooksOptions {
   /** A misbehaving KV in place of the opened one. */
   wrapKv?: (kv: KvPort) => KvPort;
+  /** {@linkcode PATIENT} when absent. */
   deadlines?: Deadlines;
 }
 
 /** Opens an empty store of its own. */
-export async function openBooks({ wrapKv = (kv) => kv, deadlines }: BooksOptions = {}): Promise<
+export async function openBooks(
+  { wrapKv = (kv) => kv, deadlines = PATIENT }: BooksOptions = {},
+): Promise<
   Books
 > {
   let opened: KvPort | undefined;
@@ -63,7 +68,7 @@ export async function openBooks({ wrapKv = (kv) => kv, deadlines }: BooksOptions
       clock: () => TEST_START + offset,
       random: Math.random,
       wrapKv: (kv) => wrapKv(opened = kv),
-      ...(deadlines ? { deadlines } : {}),
+      deadlines,
     },
   );
   const kv = opened!;

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { Scope } from "../../../lib/access/api_keys.ts";
-import { SCOPES } from "../../../lib/access/api_keys.ts";
+import type { Scope } from "../../../lib/access/mod.ts";
+import { SCOPES } from "../../../lib/access/mod.ts";
 import type { TestApp } from "./app.ts";
 
 /** What the contract says of one answer. */

@@ -8,13 +8,13 @@ import { newId } from "../../../lib/ids.ts";
 import type { EventType, OutboxEvent } from "../../../lib/kv/outbox_records.ts";
 import { transact } from "../../../lib/kv/transact.ts";
 import { operationOf } from "../../../lib/entities/caller.ts";
-import { Outbox } from "../../../lib/outbox/dispatcher.ts";
+import { Outbox } from "../../../lib/outbox/mod.ts";
 import type {
   DeliveryPolicy,
   NewMessage,
   OutboxMessage,
   Sender,
-  Sent,
+  AttemptResult,
 } from "../../../lib/outbox/ports.ts";
 import { putEvent } from "../../../lib/outbox/events.ts";
 import { raiseDeadLetter } from "../../../lib/app/open.ts";
@@ -27,24 +27,24 @@ export const POLICY: DeliveryPolicy = {
   timeoutMs: 10 * SECOND_MS,
   atOnce: 3,
   backoffMs: [MINUTE_MS, 10 * MINUTE_MS, 60 * MINUTE_MS],
-  giveUpMs: 120 * MINUTE_MS,
+  deadLetterAfterMs: 120 * MINUTE_MS,
 };
 
 /** It is taken. */
-export const TAKEN: Sent = { state: "sent" };
+export const TAKEN: AttemptResult = { state: "sent" };
 /** It is not taken this time; others are. */
-export const BUSY: Sent = { state: "failed", reason: "450", isLaneDown: false };
+export const BUSY: AttemptResult = { state: "failed", reason: "450", isLaneDown: false };
 /** Nothing is taken. */
-export const DOWN: Sent = { state: "failed", reason: "no connection", isLaneDown: true };
+export const DOWN: AttemptResult = { state: "failed", reason: "no connection", isLaneDown: true };
 /** It will never be taken. */
-export const REFUSED: Sent = { state: "refused", reason: "550" };
+export const REFUSED: AttemptResult = { state: "refused", reason: "550" };
 
 /** All destinations. */
 export interface Post {
   /** Attempts that came, in order. */
   readonly got: OutboxMessage[];
   /** Answers an attempt; takes everything until told otherwise. */
-  answer: (message: OutboxMessage) => Sent | Promise<Sent>;
+  answer: (message: OutboxMessage) => AttemptResult | Promise<AttemptResult>;
   /** The most that were under way at once, by lane. */
   readonly most: Map<string, number>;
 }

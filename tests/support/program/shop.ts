@@ -5,7 +5,7 @@
  * @module
  */
 import { deepStrictEqual as deepEqual } from "node:assert/strict";
-import { isChainIntact } from "../../../lib/entities/audit.ts";
+import { isChainIntact } from "../../../lib/entities/mod.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { AuditEntry, Entity, EntityKind } from "../../../lib/kv/records.ts";
 import { LEAD, startApp, type TestAnswer, type TestApp, type TestAppOptions } from "./app.ts";

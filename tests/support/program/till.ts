@@ -8,10 +8,11 @@ import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/
 import * as keys from "../../../lib/kv/keys.ts";
 import type { Invoice } from "../../../lib/kv/records.ts";
 import { indexesOf } from "../../../lib/payments/records.ts";
-import { listPayments, type Payment } from "../../../lib/payments/checkout.ts";
+import { listPayments, type Payment } from "../../../lib/payments/mod.ts";
 import { worthOf } from "../../../lib/payments/state.ts";
 import { TEST_START, type TestAnswer, type TestApp, type TestAppOptions } from "./app.ts";
-import { AZAMPAY_ACCOUNT, AzamPaySimulator } from "../gateways/azampay_simulator.ts";
+import { AZAMPAY_ACCOUNT } from "../gateways/azampay_push.ts";
+import { AzamPaySimulator } from "../gateways/azampay_simulator.ts";
 import { PesapalSimulator } from "../gateways/pesapal_simulator.ts";
 import { asAdmin, checkedHistoryOf, newClient, startShop, type TestShop } from "./shop.ts";
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type NewWebhook, WEBHOOKS_MAX } from "../../../lib/webhooks/endpoints.ts";
+import { type NewWebhook, WEBHOOKS_MAX } from "../../../lib/webhooks/mod.ts";
 import type { TestRequest } from "./app.ts";
 import { asAdmin, type TestShop } from "./shop.ts";
 

@@ -8,14 +8,10 @@ import { strictEqual as equal } from "node:assert/strict";
 import { newId } from "../../../lib/ids.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { Key } from "../../../lib/kv/keys.ts";
-import { type Deadlines, Store } from "../../../lib/kv/store.ts";
-import {
-  type Found,
-  type Operation,
-  type Reads,
-  transact,
-  type Writes,
-} from "../../../lib/kv/transact.ts";
+import type { Deadlines } from "../../../lib/kv/deadlines.ts";
+import { Store } from "../../../lib/kv/store.ts";
+import { transact } from "../../../lib/kv/transact.ts";
+import type { Found, Operation, Reads, Writes } from "../../../lib/kv/transaction.ts";
 import { RECEIPT_MS } from "../../../lib/entities/caller.ts";
 import { startApp, TEST_START } from "../program/app.ts";
 import { FaultyKv } from "./faulty_kv.ts";
