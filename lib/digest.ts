@@ -1,21 +1,21 @@
 /**
- * Digests, keyed digests and base64url, without waiting: WebCrypto's versions
- * are asynchronous, and a decision over the store must not be.
+ * Synchronous digests, keyed digests and base64url: WebCrypto's are asynchronous, and a
+ * decision over the store must not be.
  *
- * A string always means its UTF-8 bytes. A lone surrogate has none and counts as
- * U+FFFD, so text that is to be told apart has to be well formed (`lib/text.ts`).
+ * A string always means its UTF-8 bytes. A lone surrogate counts as U+FFFD, so only
+ * well-formed texts (`lib/text.ts`) have different digests.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { createHash, createHmac, timingSafeEqual as equalBytes } from "node:crypto";
 
-/** Letters of the alphabet in a number that comes to whole bytes. */
+/** Letters of the alphabet, as many as make whole bytes. */
 const BASE64URL = /^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-]{2,3})?$/;
 
 /** The 32 bytes of SHA-256 (FIPS 180-4). */
 export function sha256(data: string | Uint8Array): Uint8Array<ArrayBuffer> {
-  // Copied, since a Buffer is neither equal to plain bytes nor storable as such.
+  // Copied, since a Buffer neither equals plain bytes nor is stored like them.
   return new Uint8Array(createHash("sha256").update(data).digest());
 }
 
@@ -33,8 +33,8 @@ export function hmacSha256(
 }
 
 /**
- * Whether `a` and `b` are the same bytes, in a time that tells nothing about how
- * much of them agrees. Lengths may differ; the time does grow with them.
+ * Whether `a` and `b` are the same bytes, in a time that does not depend on how many
+ * of them agree. Lengths may differ; the time grows with them.
  */
 export function timingSafeEqual(a: string | Uint8Array, b: string | Uint8Array): boolean {
   return equalBytes(sha256(a), sha256(b));
@@ -46,13 +46,13 @@ export function toBase64Url(bytes: Uint8Array): string {
 }
 
 /**
- * The bytes that {@linkcode toBase64Url} wrote, or null for anything that it
- * would not have written: a token thus has one spelling only.
+ * The bytes of a text by {@linkcode toBase64Url}; null for any other text, so that a
+ * token has only one spelling.
  */
 export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> | null {
-  // Deno 2.5 throws at strange letters, where later versions skip them.
+  // Deno 2.5 throws at other letters, later versions skip them.
   if (!BASE64URL.test(text)) return null;
   const bytes = new Uint8Array(Buffer.from(text, "base64url"));
-  // Unused bits at the end may be set; writing it back brings that to light.
+  // Unused bits at the end may be set, which encoding again reveals.
   return toBase64Url(bytes) === text ? bytes : null;
 }

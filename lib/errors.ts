@@ -1,32 +1,32 @@
 /**
- * What can go wrong, in one vocabulary. `routes/_problem.ts` turns a kind into
- * an HTTP answer; nothing below the routes knows about status codes.
+ * The kinds of failure. `routes/_problem.ts` turns a kind into an HTTP response;
+ * nothing below the routes knows about status codes.
  *
  * @module
  */
 
-/** Every way in which the system refuses or fails. */
+/** Every kind of refusal or failure. */
 export type ErrorKind =
-  /** The request is not well formed: bad JSON, bad cursor, bad UTF-8. */
+  /** The request is not well formed: invalid JSON, cursor or UTF-8. */
   | "malformed"
-  /** Well formed, but a value is not acceptable; `fields` says which. */
+  /** Well formed, but a value is not accepted; `fields` says which. */
   | "invalid_input"
   | "payload_too_large"
-  /** Its body did not arrive in time. */
+  /** The body did not arrive in time. */
   | "request_timeout"
   | "unsupported_media_type"
   | "unauthenticated"
   | "forbidden"
   | "not_found"
   | "method_not_allowed"
-  /** The thing is in a state that does not allow this. */
+  /** The state of the entity does not allow this. */
   | "conflict"
-  /** The caller changed an older revision than the one stored. */
+  /** The caller changed a revision older than the stored one. */
   | "stale_revision"
-  /** The same Idempotency-Key came with another request. */
+  /** The Idempotency-Key was used before with another request. */
   | "idempotency_key_reused"
   | "rate_limited"
-  /** The request is addressed to a host that is not ours. */
+  /** The request is addressed to another host. */
   | "misdirected"
   /** Nothing was stored; the same request may succeed later. */
   | "unavailable"
@@ -35,7 +35,7 @@ export type ErrorKind =
   /** A defect of ours. */
   | "internal";
 
-/** One thing that is wrong with a request, and where. */
+/** A problem with one field of a request. */
 export interface FieldProblem {
   /** Dotted path into the input, such as `lines.0.quantity`; empty for the whole. */
   path: string;
@@ -47,24 +47,24 @@ export interface FieldProblem {
 
 /** Details of an {@linkcode AppError}. */
 export interface AppErrorOptions {
-  /** What was caught, kept for the log and never shown. */
+  /** The error that was caught: for the log, never shown to the caller. */
   cause?: unknown;
   /** The fields at fault. */
   fields?: FieldProblem[];
-  /** When to try again, in milliseconds from now. */
+  /** When to retry, in milliseconds from now. */
   retryAfterMs?: number;
 }
 
 /** A failure with a kind. The message is shown to the caller: no secrets, no personal data. */
 export class AppError extends Error {
-  /** Tells it apart in logs. */
+  /** Identifies it in logs. */
   override readonly name = "AppError";
-  /** The fields at fault; empty when it is not about fields. */
+  /** The fields at fault; empty if it is not about fields. */
   readonly fields: FieldProblem[];
-  /** When to try again, in milliseconds from now. */
+  /** When to retry, in milliseconds from now. */
   readonly retryAfterMs: number | undefined;
 
-  /** Says what went wrong, in which vocabulary, and what caused it. */
+  /** A failure of `kind`, with a message for the caller. */
   constructor(
     readonly kind: ErrorKind,
     message: string,

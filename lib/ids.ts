@@ -1,19 +1,19 @@
 /**
- * Names for records, and secrets for people: the only source of randomness.
+ * Ids for records and secrets for people.
  *
- * An id is a UUIDv7 (RFC 9562, 5.7), whose text sorts by when it was made, so
- * that a primary key lists by age. Draw it before a decision, not within it.
+ * An id is a UUIDv7 (RFC 9562, 5.7). Its text sorts by the time it was made, so that
+ * primary keys are in order of age. Make it before a decision, not within it.
  *
  * @module
  */
-import { toBase64Url } from "./digest.ts";
+import { sha256Hex, toBase64Url } from "./digest.ts";
 import { AppError } from "./errors.ts";
 
-/** The first moment that 48 bits cannot hold, in the year 10889. */
+/** The first moment beyond 48 bits, in the year 10889. */
 const TIME_END_MS = 2 ** 48;
 const COUNTER_END = 2 ** 32;
 
-/** Fewer can be guessed by someone who keeps asking. */
+/** Fewer bytes can be guessed by repeated attempts. */
 const SECRET_MIN_BYTES = 16;
 
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
@@ -23,14 +23,13 @@ let lastMs = -1;
 let counter = 0;
 
 /**
- * An id greater, as text, than every id this process has made before.
+ * An id greater, as text, than every id that this process has made before. It is
+ * unique but not a secret; its time is `now` or later.
  *
- * While `now` stands still or goes back the latest moment stays in use, and a
- * counter of 32 bits goes up (RFC 9562, 6.2, method 1): 12 bits in `rand_a` and
- * 20 at the head of `rand_b`, started anew in each millisecond at a random value
- * whose top bit is clear, which leaves room for two thousand million ids. 42
- * random bits follow. So an id is unique, but never a secret, and its time is
- * never less than `now`, but may be later.
+ * While `now` stands still or goes back, the latest moment stays in use and a 32-bit
+ * counter is raised (RFC 9562, 6.2, method 1): 12 bits in `rand_a` and 20 at the start
+ * of `rand_b`. It starts in each millisecond at a random value whose top bit is clear,
+ * which leaves two thousand million ids. 42 random bits follow.
  *
  * @param now Milliseconds UTC.
  */
@@ -60,18 +59,24 @@ export function isId(text: string): boolean {
 }
 
 /**
- * The time within an id, in milliseconds UTC. It orders; what has to be told
- * exactly is stored by its own name.
+ * An id derived from `name`: the same whenever it is made, and different for every name.
  *
- * @throws {AppError} `internal` if `id` is not one.
+ * @param sameTimeAs An id whose time it takes, so that both sort by the same age;
+ * without one it has no meaningful time and sorts before all others.
  */
-export function idTime(id: string): number {
-  if (!isId(id)) throw new AppError("internal", "Cannot read the time of what is not an id");
-  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+export function derivedId(name: readonly unknown[], sameTimeAs?: string): string {
+  const hex = sha256Hex(JSON.stringify(name));
+  const time = sameTimeAs?.slice(0, 13) ?? "00000000-0000";
+  return `${time}-7${hex.slice(0, 3)}-8${hex.slice(3, 6)}-${hex.slice(6, 18)}`;
+}
+
+/** The text of a UUID from its 32 hexadecimal digits. */
+export function hyphenated(hex: string): string {
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
 /**
- * Random bytes as base64url, for tokens and keys: 43 characters for the usual
+ * Random bytes as base64url, for tokens and keys: 43 characters for the default of
  * 32 bytes.
  *
  * @throws {AppError} `internal` for fewer than 16 bytes.

@@ -1,17 +1,19 @@
 /**
- * Money: an integer number of minor units and a currency. Amounts never pass
- * through a fraction, and two currencies never meet.
+ * Money: an integer number of minor units and a currency. No arithmetic uses
+ * fractions or mixes currencies.
  *
  * @module
  */
 import { AppError, invalidField } from "./errors.ts";
 
-/** A currency that prices and payments may be in, by its ISO 4217 code. */
-export type Currency = "TZS" | "KES" | "UGX" | "RWF" | "USD" | "EUR" | "GBP";
+/** The currencies of prices and payments, by their ISO 4217 codes. */
+export const CURRENCIES = ["TZS", "KES", "UGX", "RWF", "USD", "EUR", "GBP"] as const;
+/** One of {@linkcode CURRENCIES}. */
+export type Currency = (typeof CURRENCIES)[number];
 
 /**
- * Digits after the point, by ISO 4217. The cents of the Tanzanian and Kenyan
- * shilling exist there though no one pays in them.
+ * Digits after the point, by ISO 4217, which gives the Tanzanian and Kenyan
+ * shilling cents although nobody pays in them.
  */
 const EXPONENTS: Readonly<Record<Currency, number>> = {
   TZS: 2,
@@ -23,48 +25,37 @@ const EXPONENTS: Readonly<Record<Currency, number>> = {
   GBP: 2,
 };
 
-/** Every {@linkcode Currency}. */
-export const CURRENCIES: readonly Currency[] = Object.freeze(
-  // An object literal has no other keys than its type says.
-  Object.keys(EXPONENTS) as Currency[],
-);
-
-/** An amount in one currency; negative where money goes back. */
+/** An amount in one currency; negative for money that is returned. */
 export interface Money {
-  /** What the amount is counted in. */
+  /** The currency of the amount. */
   currency: Currency;
   /** An integer: cents of a shilling or dollar, but whole Ugandan shillings. */
   minor: number;
 }
 
 /**
- * The greatest amount either way, in minor units: 10^14, a million million
- * shillings. That is 1/90 of what a number holds exactly, so that a sum can be
- * taken first and checked after, and even 90 amounts together are exact.
+ * The largest absolute amount, in minor units: 10^14, a million million shillings.
+ * That is 1/90 of what a number holds exactly, so that a sum of up to 90 amounts is
+ * exact and can be checked after it was computed.
  */
 export const MINOR_MAX = 100_000_000_000_000;
 
-/** Currencies whose cents are left out when there are none. */
+/** Currencies printed without cents when the amount has none. */
 const CENTLESS: ReadonlySet<Currency> = new Set(["TZS", "KES"]);
 
 const AMOUNT = /^(\d{1,15})(?:\.(\d{1,15}))?$/;
 
-/** Whether `x` is the code of a {@linkcode Currency}, in capitals. */
+/** Whether `x` is a {@linkcode Currency}, in capitals. */
 export function isCurrency(x: unknown): x is Currency {
   return typeof x === "string" && Object.hasOwn(EXPONENTS, x);
-}
-
-/** How many digits `currency` has after the point, by ISO 4217. */
-export function exponentOf(currency: Currency): number {
-  return EXPONENTS[currency];
 }
 
 /**
  * `quantity` times `money`.
  *
- * @param options.path What the error is about.
+ * @param options.path The field that the error names.
  * @throws {AppError} `invalid_input`, code `amount_too_large`, beyond
- * {@linkcode MINOR_MAX}; `not_a_quantity` if `quantity` is no integer from 0 up.
+ * {@linkcode MINOR_MAX}; `not_a_quantity` if `quantity` is not an integer of at least 0.
  */
 export function multiply(
   money: Money,
@@ -72,15 +63,15 @@ export function multiply(
   { path = "" }: { path?: string } = {},
 ): Money {
   if (!Number.isSafeInteger(quantity) || quantity < 0) {
-    throw invalidField(path, "A quantity is a whole number from 0 up", "not_a_quantity");
+    throw invalidField(path, "The quantity must be a whole number of at least 0", "not_a_quantity");
   }
   return newMoney(money.minor * quantity, money.currency, path);
 }
 
 /**
- * `a` and `b` together.
+ * The sum of `a` and `b`.
  *
- * @param options.path What the error is about.
+ * @param options.path The field that the error names.
  * @throws {AppError} `invalid_input`, code `currency_mismatch`, unless both are
  * in one currency; `amount_too_large` beyond {@linkcode MINOR_MAX}.
  */
@@ -94,10 +85,10 @@ export function add(a: Money, b: Money, { path = "" }: { path?: string } = {}): 
 
 /**
  * The amount as a decimal number with all its digits and no code, such as
- * `12500.50`: what {@linkcode parseMajor} reads and gateways ask for.
+ * `12500.50`: the form that {@linkcode parseMajor} reads and gateways expect.
  */
 export function formatMajor({ minor, currency }: Money): string {
-  const exponent = exponentOf(currency);
+  const exponent = EXPONENTS[currency];
   const digits = String(Math.abs(minor)).padStart(exponent + 1, "0");
   const point = digits.length - exponent;
   const fraction = exponent === 0 ? "" : `.${digits.slice(point)}`;
@@ -106,19 +97,19 @@ export function formatMajor({ minor, currency }: Money): string {
 
 /**
  * The amount for people: `TZS 1,250,000` in English, `TSh 1,250,000` in Swahili.
- * The space is one that does not break (U+00A0). Shillings are printed without
- * cents when they have none, dollars, euros and pounds always with.
+ * The space does not break (U+00A0). Shillings are printed without cents when they
+ * have none; dollars, euros and pounds always with cents.
  */
 export function formatMoney(money: Money, locale: "en" | "sw" = "en"): string {
   return numberFormat(money.currency, locale).format(toNumeric(formatMajor(money)));
 }
 
 /**
- * Reads a decimal number such as `12500.50`: digits, and after a point at most
- * as many as the currency has, zeros included. No sign, exponent, space or
- * separator of thousands is understood.
+ * Reads a decimal number such as `12500.50`: digits, and after a point at most as
+ * many as the currency has, zeros included. Signs, exponents, spaces and thousands
+ * separators are refused.
  *
- * @param options.path Where the text stood, for the error to say.
+ * @param options.path The field that the error names.
  * @throws {AppError} `invalid_input`, code `not_an_amount`, `too_many_decimals`
  * or `amount_too_large`.
  */
@@ -129,9 +120,13 @@ export function parseMajor(
 ): Money {
   const [, whole, fraction = ""] = AMOUNT.exec(text) ?? [];
   if (whole === undefined) {
-    throw invalidField(path, "An amount is digits, such as 12500 or 12500.50", "not_an_amount");
+    throw invalidField(
+      path,
+      "The amount must be digits, such as 12500 or 12500.50",
+      "not_an_amount",
+    );
   }
-  const exponent = exponentOf(currency);
+  const exponent = EXPONENTS[currency];
   if (fraction.length > exponent) {
     const message = `${currency} has at most ${exponent} digits after the point`;
     throw invalidField(path, message, "too_many_decimals");
@@ -140,16 +135,16 @@ export function parseMajor(
 }
 
 /**
- * Checks after the arithmetic, which is enough: a result beyond 2^53 may have
- * been rounded, but never to less than the bound.
+ * Checks the result of the arithmetic, which is enough: one beyond 2^53 may have been
+ * rounded, but not below the limit.
  */
 function newMoney(minor: number, currency: Currency, path = ""): Money {
   if (Math.abs(minor) > MINOR_MAX) {
     const most = formatMoney({ currency, minor: MINOR_MAX });
-    throw invalidField(path, `An amount is at most ${most}`, "amount_too_large");
+    throw invalidField(path, `The amount exceeds ${most}`, "amount_too_large");
   }
   if (!Number.isInteger(minor)) {
-    throw new AppError("internal", "An amount is not a whole number of minor units");
+    throw new AppError("internal", "The amount is not a whole number of minor units");
   }
   // Turns -0 into 0.
   return { currency, minor: minor + 0 };
@@ -171,7 +166,7 @@ function numberFormat(currency: Currency, locale: string): Intl.NumberFormat {
   return format;
 }
 
-/** Intl reads a decimal string digit by digit; its type wants to see that it is one. */
+/** Intl reads a decimal string exactly; its type asks for a numeric one. */
 function toNumeric(decimal: string): `${number}` {
   return decimal as `${number}`;
 }

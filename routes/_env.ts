@@ -1,5 +1,5 @@
 /**
- * What every handler finds on its context.
+ * The variables of a handler's context.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import type { RateGuard } from "../lib/access/rate_limit.ts";
 
 /** Hono's type of an app and its context. */
 export interface AppEnv {
-  /** What the server tells about the connection; absent when there is none. */
+  /** The connection, from the server; absent for requests made in process. */
   Bindings: { remoteAddr?: { hostname: string } };
   Variables: {
-    /** Names this exchange; made here, never taken from the request. */
+    /** The id of this request; generated, never taken from the request. */
     requestId: string;
-    /** Who presented a valid API key; absent for a visitor. */
+    /** The owner of a valid API key; absent for a visitor. */
     principal?: Principal;
-    /** The limits that count this request. */
+    /** The rate limits that count this request. */
     guards?: readonly RateGuard[];
   };
 }

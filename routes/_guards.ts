@@ -1,6 +1,6 @@
 /**
- * What every request passes before it is handled: its name and its line in the
- * log, the limits of its body, and who sends it.
+ * Middleware for every request: its id and access log line, the limits of its body,
+ * and the check of its API key.
  *
  * @module
  */
@@ -16,18 +16,18 @@ import type { AppEnv } from "./_env.ts";
 import { BODY_BYTES_MAX } from "./_http.ts";
 import { countRead, countWrite } from "./_limits.ts";
 
-/** A request this many times slower than slow is an error. */
+/** A request this many times slower than `slowRequestMs` is logged as an error. */
 const VERY_SLOW = 5;
-/** How long a body may take to arrive: its 64 KiB need less over the slowest line. In milliseconds. */
+/** Time for a body to arrive, in milliseconds: enough for 64 KiB on a slow mobile line. */
 const BODY_MS = 10_000;
-/** Methods that are counted by name; callers may make up others without end. */
+/** Methods counted by name. Others count as one, since callers could invent any number. */
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 
 /**
- * Gives the request its id and its meter, and writes its line in the access log
- * when it is answered: the route's pattern, never the path, which may hold a token.
+ * Gives the request its id and its meter, and writes the access log line after the
+ * response: the route's pattern, never the path, which may contain a token.
  */
-export function exchange(
+export function trackRequest(
   { clock, log, metrics, errorTracker, config }: Services,
 ): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
@@ -38,7 +38,7 @@ export function exchange(
     await withContext({ requestId, meter }, async () => {
       await next();
       c.header("x-request-id", requestId);
-      // Whatever does not say that it may be kept is somebody's own.
+      // Not cacheable unless the route allows it.
       if (!c.res.headers.has("cache-control")) c.header("cache-control", "no-store");
       if (meter.replays > 0) c.header("idempotency-replayed", "true");
       const durationMs = Math.round((performance.now() - startedAt) * 100) / 100;
@@ -80,31 +80,35 @@ export function exchange(
   };
 }
 
-/** Where the time went, as browsers show it. */
+/** The Server-Timing header, which browsers display. */
 function serverTiming(durationMs: number, { spentMs }: Meter): string {
   const parts = { ...spentMs, total: durationMs };
   return Object.entries(parts).map(([name, ms]) => `${name};dur=${ms.toFixed(2)}`).join(", ");
 }
 
-/** Refuses bodies that are too large, whether or not they say so, or that do not arrive in time. */
+/** Rejects bodies that are too large, with or without Content-Length, or too slow to arrive. */
 export const limitBody: MiddlewareHandler<AppEnv> = async (c, next) => {
   const { raw } = c.req;
   if (raw.body) {
-    // Whoever says both is believed in neither.
+    // With both headers, neither is trusted.
     const isChunked = raw.headers.has("transfer-encoding");
-    const said = isChunked ? null : raw.headers.get("content-length");
-    if (Number(said) > BODY_BYTES_MAX) throw tooLarge();
-    if (said === null) c.req.raw = new Request(raw, { body: await inTime(readWithin(raw.body)) });
-    else await inTime(c.req.arrayBuffer()); // which `c.req` keeps for whoever reads it next
+    const declared = isChunked ? null : raw.headers.get("content-length");
+    if (Number(declared) > BODY_BYTES_MAX) throw tooLarge();
+    if (declared === null) {
+      c.req.raw = new Request(raw, { body: await inTime(readWithin(raw.body)) });
+    } else await inTime(c.req.arrayBuffer()); // `c.req` caches it for later readers
   }
   await next();
 };
 
-/** Waits for a body. One given up on ends with its connection. */
+/** Waits for a body. A body that is too slow ends with its connection. */
 async function inTime<T>(arrival: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const timeUp = new Promise<never>((_, reject) => {
-    const error = new AppError("request_timeout", "The body did not arrive in time");
+    const error = new AppError(
+      "request_timeout",
+      `The body did not arrive within ${BODY_MS / 1_000} seconds`,
+    );
     timer = setTimeout(() => reject(error), BODY_MS);
   });
   try {
@@ -114,7 +118,7 @@ async function inTime<T>(arrival: Promise<T>): Promise<T> {
   }
 }
 
-/** Reads a body of unknown length. Unlike Hono's own limit it cancels what it gives up on. */
+/** Reads a body of unknown length. Unlike Hono's own limit, it cancels a body that is too large. */
 async function readWithin(body: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<Blob> {
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
@@ -127,46 +131,51 @@ async function readWithin(body: ReadableStream<Uint8Array<ArrayBuffer>>): Promis
 }
 
 function tooLarge(): AppError {
-  return new AppError("payload_too_large", `A body is at most ${BODY_BYTES_MAX} bytes`);
+  return new AppError("payload_too_large", `The body exceeds ${BODY_BYTES_MAX} bytes`);
 }
 
 const JSON_TYPE = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-/** Refuses bodies that are not JSON in UTF-8; whether it parses is the validator's to say. */
+/** Rejects bodies that are not declared as JSON or are not UTF-8. The validator parses them. */
 export const expectJson: MiddlewareHandler<AppEnv> = async (c, next) => {
   if (["POST", "PUT", "PATCH"].includes(c.req.method)) {
     const bytes = await c.req.arrayBuffer();
     if (bytes.byteLength > 0) {
       if (!JSON_TYPE.test(c.req.header("content-type") ?? "")) {
-        throw new AppError("unsupported_media_type", "Send application/json in UTF-8");
+        throw new AppError(
+          "unsupported_media_type",
+          "The Content-Type must be application/json in UTF-8",
+        );
       }
       try {
         utf8.decode(bytes);
       } catch {
-        throw new AppError("malformed", "The body is not UTF-8");
+        throw new AppError("malformed", "The body is not valid UTF-8");
       }
     }
   }
   await next();
 };
 
-/** Lets in whoever has a key with the scope. @throws {AppError} `unauthenticated`, `forbidden` */
+/** Requires a key with the scope. @throws {AppError} `unauthenticated`, `forbidden` */
 export function requireScope(services: Services, scope: Scope): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const principal = await identify(services, c);
-    if (!principal) throw new AppError("unauthenticated", "This needs an API key");
-    if (!hasScope(principal, scope)) throw new AppError("forbidden", `This needs ${scope}`);
+    if (!principal) throw new AppError("unauthenticated", "An API key is required");
+    if (!hasScope(principal, scope)) {
+      throw new AppError("forbidden", `The API key needs the scope ${scope}`);
+    }
     await next();
   };
 }
 
-/** Lets in everyone; a key, when one is sent, must be valid and have the scope. */
+/** Allows visitors. A key, if sent, must be valid and have the scope. */
 export function allowScope(services: Services, scope: Scope): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const principal = await identify(services, c);
     if (principal && !hasScope(principal, scope)) {
-      throw new AppError("forbidden", `This needs ${scope}`);
+      throw new AppError("forbidden", `The API key needs the scope ${scope}`);
     }
     await next();
   };
@@ -177,11 +186,11 @@ async function identify(services: Services, c: Context<AppEnv>) {
   if (header === undefined) return null;
   const key = /^Bearer +(\S+)$/i.exec(header)?.[1];
   if (key === undefined) {
-    throw new AppError("unauthenticated", "Authorization is Bearer and an API key");
+    throw new AppError("unauthenticated", "Authorization must be `Bearer <API key>`");
   }
   const principal = await authenticate(services, key);
   c.set("principal", principal);
-  // Reads of a key are counted here and now; its writes in their own transaction.
+  // Reads are counted here, in this instance; writes in their own transaction.
   const isRead = c.req.method === "GET" || c.req.method === "HEAD";
   if (isRead) countRead(services, c, "key_read", principal.actor);
   else countWrite(services, c, "key_write", principal.actor);

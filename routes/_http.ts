@@ -1,5 +1,5 @@
 /**
- * What requests say beside their JSON: headers that callers use to be safe.
+ * Request headers that make calls safe: Idempotency-Key and If-Match.
  *
  * @module
  */
@@ -8,16 +8,19 @@ import { AppError } from "../lib/errors.ts";
 import type { Caller } from "../lib/entities/caller.ts";
 import type { AppEnv } from "./_env.ts";
 
-/** Bytes that a request may carry. */
+/** Largest request body, in bytes. */
 export const BODY_BYTES_MAX = 64 * 1024;
 
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
 
-/** Who calls, with the name that they gave to this intent. @throws {AppError} `malformed` */
+/** The caller, with the Idempotency-Key of the request. @throws {AppError} `malformed` */
 export function callerOf(c: Context<AppEnv>): Caller {
   const key = c.req.header("idempotency-key") ?? null;
   if (key !== null && !IDEMPOTENCY_KEY.test(key)) {
-    throw new AppError("malformed", "Idempotency-Key is 1 to 255 printable characters");
+    throw new AppError(
+      "malformed",
+      "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces",
+    );
   }
   return {
     actor: c.var.principal?.actor ?? "public",
@@ -27,14 +30,14 @@ export function callerOf(c: Context<AppEnv>): Caller {
   };
 }
 
-/** The revision named by If-Match; null when any will do. @throws {AppError} `malformed` */
+/** The revision in If-Match; null for any. @throws {AppError} `malformed` */
 export function revisionOf(c: Context<AppEnv>): number | null {
   const tag = c.req.header("if-match");
   if (tag === undefined || tag === "*") return null;
-  // The runtime weakens the tag of an answer that it compresses.
+  // The runtime weakens the tag of a response that it compresses.
   const revision = /^(?:W\/)?"(\d{1,9})"$/.exec(tag)?.[1];
   if (revision === undefined) {
-    throw new AppError("malformed", 'If-Match is a revision in quotes, such as "3"');
+    throw new AppError("malformed", 'If-Match must be a revision in quotes, such as "3"');
   }
   return Number(revision);
 }

@@ -1,5 +1,5 @@
 /**
- * Rate limits at the door: which rule counts a request, and what it is told.
+ * Rate limits of requests: which rule counts a request, and the response headers.
  * Fields follow draft-ietf-httpapi-ratelimit-headers-10.
  *
  * @module
@@ -11,10 +11,10 @@ import type { RateRuleName } from "../lib/config/rate_rules.ts";
 import type { Services } from "../lib/app/services.ts";
 import type { AppEnv } from "./_env.ts";
 
-/** What requests are counted by. */
+/** The subject that a request is counted for. */
 export type SubjectOf = (c: Context<AppEnv>, services: Services) => string;
 
-/** The address that a request came from; all of an IPv6 /64 is one. */
+/** The client's address; an IPv6 /64 counts as one. */
 export function byAddress(c: Context<AppEnv>, { config }: Services): string {
   const remote = c.env?.remoteAddr?.hostname;
   return addressGroup(
@@ -23,9 +23,9 @@ export function byAddress(c: Context<AppEnv>, { config }: Services): string {
 }
 
 /**
- * Makes the request's write count, exactly, in its own transaction.
+ * Counts the request's write, exactly, in its own transaction.
  *
- * @throws {AppError} `rate_limited` at once, if this instance knows already
+ * @throws {AppError} `rate_limited` at once, if this instance already knows
  */
 export function countWrite(
   services: Services,
@@ -38,10 +38,10 @@ export function countWrite(
 }
 
 /**
- * Makes an enquiry count: by the address that a visitor's came from (a key's is
- * counted by the key), and by the e-mail address that it gives.
+ * Counts an enquiry by the visitor's address (with a key, by the key) and by the
+ * e-mail address in it.
  *
- * @throws {AppError} `rate_limited` at once, if this instance knows already
+ * @throws {AppError} `rate_limited` at once, if this instance already knows
  */
 export function countLead(services: Services, c: Context<AppEnv>, email: string | undefined): void {
   if (!c.var.principal) countWrite(services, c, "lead_post", byAddress(c, services));
@@ -49,8 +49,8 @@ export function countLead(services: Services, c: Context<AppEnv>, email: string 
 }
 
 /**
- * Makes a write that stores nothing count, in this instance only, so that it is
- * told what others are told.
+ * Counts a write that stores nothing, in this instance only, so that its response
+ * shows the same limits as any other.
  *
  * @throws {AppError} `rate_limited`
  */
@@ -58,7 +58,7 @@ export function countUnstored({ limiter }: Services, c: Context<AppEnv>): void {
   for (const guard of c.var.guards ?? []) limiter.takeHere(guard);
 }
 
-/** Makes a read count, in this instance only. @throws {AppError} `rate_limited` */
+/** Counts a read, in this instance only. @throws {AppError} `rate_limited` */
 export function countRead(
   services: Services,
   c: Context<AppEnv>,
@@ -69,7 +69,7 @@ export function countRead(
   if (guard) services.limiter.takeHere(guard);
 }
 
-/** Puts a guard on the request, so that its answer tells of it; null when the rule is not in force. */
+/** Adds a guard to the request, for its response headers; null if the rule is not enabled. */
 function addGuard(
   { limiter }: Services,
   c: Context<AppEnv>,
@@ -81,7 +81,7 @@ function addGuard(
   return guard;
 }
 
-/** Counts a visitor's reads of a route by address; a key's are counted by the key. */
+/** Counts a visitor's reads of a route by address; reads with a key are counted by the key. */
 export function limitReads(services: Services, rule: RateRuleName): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const isVisitor = c.req.header("authorization") === undefined;
@@ -90,8 +90,8 @@ export function limitReads(services: Services, rule: RateRuleName): MiddlewareHa
   };
 }
 
-/** Tells the caller how it stands, and remembers who was refused. */
-export function tellLimits(services: Services): MiddlewareHandler<AppEnv> {
+/** Sends the rate limit headers, and remembers refusals. */
+export function sendLimitHeaders(services: Services): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     await next();
     const guards = c.var.guards ?? [];

@@ -1,5 +1,5 @@
 /**
- * Failures as RFC 9457 problems: one table from kinds to HTTP.
+ * Errors as RFC 9457 problems: one table maps error kinds to HTTP statuses.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { escapeHtml } from "../lib/text.ts";
 import { noteUnexpected } from "../lib/health/watch.ts";
 import type { AppEnv } from "./_env.ts";
 
-/** A problem as it is sent. */
+/** A problem document. */
 export interface Problem {
   type: string;
   title: string;
@@ -23,7 +23,7 @@ export interface Problem {
   errors?: FieldProblem[];
 }
 
-const ANSWERS: Readonly<Record<ErrorKind, readonly [status: number, title: string]>> = {
+const RESPONSES: Readonly<Record<ErrorKind, readonly [status: number, title: string]>> = {
   malformed: [400, "Malformed request"],
   invalid_input: [422, "Invalid input"],
   payload_too_large: [413, "Payload too large"],
@@ -43,14 +43,14 @@ const ANSWERS: Readonly<Record<ErrorKind, readonly [status: number, title: strin
   internal: [500, "Internal error"],
 };
 
-/** Problems listed in one answer; a request with more is told of the first ones. */
+/** Field problems in one response; the rest is left out. */
 const ERRORS_MAX = 20;
 
-/** The answer to whatever a handler threw; what is not ours to show is logged and not shown. */
+/** The response to anything a handler throws. Unexpected errors are logged, and not shown. */
 export function answerError(error: unknown, c: Context<AppEnv>, services: Services): Response {
   const { log, metrics } = services;
   const known = toAppError(error);
-  const [status] = ANSWERS[known.kind];
+  const [status] = RESPONSES[known.kind];
   if (known.kind === "internal") {
     log.error("request.failed", { error });
     metrics.errors.add();
@@ -62,15 +62,17 @@ export function answerError(error: unknown, c: Context<AppEnv>, services: Servic
   return answerProblem(c, known);
 }
 
-/** A problem as an HTTP answer, never stored by anyone in between. */
+/** A problem as an HTTP response that is never cached. */
 export function answerProblem(c: Context<AppEnv>, error: AppError): Response {
   const { kind, fields, retryAfterMs } = error;
-  const [status, title] = ANSWERS[kind];
+  const [status, title] = RESPONSES[kind];
   const problem: Problem = {
     type: `/problems/${kind}`,
     title,
     status,
-    detail: kind === "internal" ? "Something went wrong on our side" : error.message,
+    detail: kind === "internal"
+      ? "An unexpected error occurred. It has been logged; please try again"
+      : error.message,
     instance: c.req.path,
     requestId: c.var.requestId,
     ...(fields.length > 0 ? { errors: fields.slice(0, ERRORS_MAX) } : {}),
@@ -82,10 +84,10 @@ export function answerProblem(c: Context<AppEnv>, error: AppError): Response {
   if (retryAfterMs !== undefined) {
     headers["retry-after"] = String(Math.max(1, Math.ceil(retryAfterMs / 1_000)));
   }
-  // What is left of the request is not waited for.
+  // The rest of the request is not read.
   if (kind === "request_timeout") headers.connection = "close";
   if (kind === "unauthenticated") headers["www-authenticate"] = 'Bearer realm="api"';
-  // Somebody looks at a page in a browser: the same, to be read.
+  // For a browser: the same problem as a page.
   if (!c.req.path.startsWith("/api/") && /\btext\/html\b/.test(c.req.header("accept") ?? "")) {
     headers["content-type"] = "text/html; charset=utf-8";
     return new Response(problemPage(problem), { status, headers });
@@ -105,7 +107,7 @@ function problemPage({ title, detail, requestId }: Problem): string {
 <body>
 <h1>${heading}</h1>
 <p>${text}</p>
-<p><small>If you write to us about this, mention ${requestId}.</small></p>
+<p><small>If you contact us about this, please quote ${requestId}.</small></p>
 </body>
 </html>
 `;
@@ -117,15 +119,19 @@ function toAppError(error: unknown): AppError {
     if (error.status === 400) return new AppError("malformed", error.message, { cause: error });
     if (error.status === 413) return new AppError("payload_too_large", "The body is too large");
     if (error.status === 415) {
-      return new AppError("unsupported_media_type", "Send application/json");
+      return new AppError("unsupported_media_type", "The Content-Type must be application/json");
     }
   }
-  // The body broke off: its sender hung up, or (in Deno 2.9) this process is stopping.
+  // The body broke off: the client disconnected, or (in Deno 2.9) this process is stopping.
   if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Http) {
-    return new AppError("unavailable", "The request did not arrive whole", {
+    return new AppError("unavailable", "The request did not arrive completely", {
       cause: error,
       retryAfterMs: 1_000,
     });
   }
-  return new AppError("internal", "Something went wrong on our side", { cause: error });
+  return new AppError(
+    "internal",
+    "An unexpected error occurred. It has been logged; please try again",
+    { cause: error },
+  );
 }

@@ -1,6 +1,6 @@
 /**
- * What stands between the internet and the routes: which host is asked for, over
- * what, from which page, what a browser may do with the answer, and for how long.
+ * Security of all routes: host check, HTTPS, security headers, CORS, CSRF and the time
+ * limit of a request.
  *
  * @module
  */
@@ -13,31 +13,30 @@ import { newSecret } from "../lib/ids.ts";
 import type { Services } from "../lib/app/services.ts";
 import type { AppEnv } from "./_env.ts";
 
-/** How long browsers are told to insist on HTTPS: a year, in seconds. */
+/** How long browsers insist on HTTPS: a year, in seconds. */
 const HSTS_MAX_AGE_S = 365 * 24 * 3_600;
-/** Beyond the store's own deadlines; what takes longer is stuck. In milliseconds. */
+/** Time limit of a request, in milliseconds: longer than the store's own deadlines. */
 const REQUEST_MS = 20_000;
 
 /**
- * Answers only for hosts that are ours, so that nothing made from a request can
- * point elsewhere. Health is answered to pingers that use an address.
+ * Serves only the configured hosts, so that no link made from a request can point
+ * elsewhere. Health routes are exempt: monitors may use an IP address.
  */
-export function expectHost({ config }: Services): MiddlewareHandler<AppEnv> {
+export function checkHost({ config }: Services): MiddlewareHandler<AppEnv> {
   const hosts = new Set(config.allowedHosts);
   return async (c, next) => {
     if (!isHealth(c) && !hosts.has(new URL(c.req.url).hostname)) {
-      throw new AppError("misdirected", "This host is not served here");
+      throw new AppError("misdirected", "This server does not serve the requested host");
     }
     await next();
   };
 }
 
 /**
- * Sends plain HTTP on to the public address, in production. What a request came
- * over is the socket's to say, or the outermost proxy's of ours; where it is
- * sent comes from the configuration.
+ * Redirects plain HTTP to the public address, in production. The scheme comes from the
+ * socket or the outermost trusted proxy; the target comes from the configuration.
  */
-export function expectHttps({ config }: Services): MiddlewareHandler<AppEnv> {
+export function redirectToHttps({ config }: Services): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     if (config.appEnv !== "production" || isHealth(c) || isHttps(c, config.trustedProxyHops)) {
       return await next();
@@ -47,8 +46,8 @@ export function expectHttps({ config }: Services): MiddlewareHandler<AppEnv> {
   };
 }
 
-/** Headers that tell browsers what not to do. */
-export function protectBrowsers({ config }: Services): MiddlewareHandler<AppEnv> {
+/** Security headers of every response. */
+export function sendSecurityHeaders({ config }: Services): MiddlewareHandler<AppEnv> {
   const isPublic = config.appEnv === "production";
   const protect = secureHeaders({
     crossOriginResourcePolicy: "same-origin",
@@ -59,7 +58,7 @@ export function protectBrowsers({ config }: Services): MiddlewareHandler<AppEnv>
   });
   return async (c, next) => {
     await protect(c, next);
-    // Pages have a policy of their own; anything else has nothing to load.
+    // Pages set their own policy; other responses load nothing.
     if (!c.res.headers.has("content-security-policy")) {
       c.header("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
     }
@@ -67,10 +66,10 @@ export function protectBrowsers({ config }: Services): MiddlewareHandler<AppEnv>
 }
 
 /**
- * The policy of a page of ours: only what it marks with the nonce runs or styles.
+ * Sets the content security policy of a page: only scripts and styles with the nonce apply.
  *
- * @param formTargets Where answers to its forms may send the browser on to, beside us.
- * @returns The nonce, new for each answer.
+ * @param formTargets Other origins that its forms may redirect to.
+ * @returns The nonce, new for each response.
  */
 export function pagePolicy(c: Context<AppEnv>, formTargets: readonly string[] = []): string {
   const nonce = newSecret(16);
@@ -90,8 +89,8 @@ export function pagePolicy(c: Context<AppEnv>, formTargets: readonly string[] = 
   return nonce;
 }
 
-/** Lets the pages of configured origins call the API, and nobody else's. */
-export function allowOrigins({ config }: Services): MiddlewareHandler<AppEnv> {
+/** CORS: allows pages of the configured origins to call the API, and no others. */
+export function allowCorsOrigins({ config }: Services): MiddlewareHandler<AppEnv> {
   return cors({
     origin: [...config.corsOrigins],
     allowMethods: ["GET", "HEAD", "POST", "PATCH", "DELETE"],
@@ -110,35 +109,37 @@ export function allowOrigins({ config }: Services): MiddlewareHandler<AppEnv> {
 }
 
 /**
- * Refuses forms that a page of another site sends with the cookies of ours. What
- * carries no cookie has no rights to abuse.
+ * Rejects forms that a page of another site sends with cookies of this one (CSRF).
+ * A request without a cookie has no rights to abuse.
  */
-export function refuseForgery({ config }: Services): MiddlewareHandler<AppEnv> {
+export function checkCsrf({ config }: Services): MiddlewareHandler<AppEnv> {
   const guard = csrf({ origin: config.publicUrl });
   return async (c, next) => {
     if (c.req.header("cookie") === undefined) return await next();
-    let isOurs = false;
+    let isSameSite = false;
     await guard(c, () => {
-      isOurs = true;
+      isSameSite = true;
       return Promise.resolve();
     }).catch(() => {});
-    if (!isOurs) {
+    if (!isSameSite) {
       throw new AppError(
         "forbidden",
-        "This form came from a page of another site; open it on ours and send it again",
+        "The form was sent from a page of another site. Open it on this site and send it again",
       );
     }
     await next();
   };
 }
 
-/** Answers for what is stuck; the deadlines of what it waits for end the rest. */
+/** Answers a request that takes too long. The deadlines of what it waits for end the rest. */
 export const limitTime: MiddlewareHandler<AppEnv> = async (c, next) => {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const timeUp = new Promise<never>((_, reject) => {
-    // What was to be written may be, after this.
+    // A write may still complete after this.
     const kind = c.req.method === "GET" ? "unavailable" : "outcome_unknown";
-    const error = new AppError(kind, "It took too long", { retryAfterMs: 1_000 });
+    const error = new AppError(kind, `The request took longer than ${REQUEST_MS / 1_000} seconds`, {
+      retryAfterMs: 1_000,
+    });
     timer = setTimeout(() => reject(error), REQUEST_MS);
   });
   try {
@@ -154,6 +155,6 @@ function isHealth({ req: { path } }: Context): boolean {
 
 function isHttps(c: Context, hops: number): boolean {
   if (hops === 0) return new URL(c.req.url).protocol === "https:";
-  const said = (c.req.header("x-forwarded-proto") ?? "").split(",").map((part) => part.trim());
-  return (said.at(-hops) ?? said[0]) === "https";
+  const protocols = (c.req.header("x-forwarded-proto") ?? "").split(",").map((part) => part.trim());
+  return (protocols.at(-hops) ?? protocols[0]) === "https";
 }

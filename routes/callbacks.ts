@@ -1,13 +1,7 @@
 /**
- * | method | path                          | who                  | answers       |
- * | ------ | ----------------------------- | -------------------- | ------------- |
- * | GET    | `/payments/pesapal/callback`  | the payer's browser  | 303, 404      |
- * | GET    | `/payments/pesapal/ipn`       | Pesapal              | 200, 400, 500 |
- * | POST   | `/payments/pesapal/ipn`       | Pesapal              | 200, 400, 500 |
- * | POST   | `/payments/azampay/callback`  | AzamPay              | 200, 400, 500 |
- *
- * Anyone can call these, so nothing is taken from a call but what to look at.
- * Answers have the form that the gateway expects.
+ * Callbacks of payment gateways under `/payments`, and the page that Pesapal returns the
+ * payer to. Anyone can call them: a call only names the payment to check. Responses have
+ * the format that each gateway expects.
  *
  * @module
  */
@@ -22,7 +16,7 @@ import type { AppEnv } from "./_env.ts";
 import { byAddress, countRead } from "./_limits.ts";
 
 /** The routes under `/payments`. */
-export function gatewayRoutes(services: Services): Hono<AppEnv> {
+export function callbackRoutes(services: Services): Hono<AppEnv> {
   const receive = async (c: Context<AppEnv>, gateway: GatewayName) => {
     countRead(services, c, "gateway_call", byAddress(c, services));
     return await receiveCall(services, gateway, await callOf(c), c.var.requestId);
@@ -35,7 +29,7 @@ export function gatewayRoutes(services: Services): Hono<AppEnv> {
     .get("/pesapal/callback", async (c) => {
       const { payment } = await receive(c, "pesapal");
       if (!payment) throw new AppError("not_found", "No such payment");
-      // Our own, handed through the gateway, and by anyone who writes an address.
+      // Set by the invoice page and returned by the gateway; anyone can set it.
       const language = c.req.query("lang");
       const query = isLanguage(language) ? `?lang=${language}` : "";
       return c.redirect(invoiceUrl(services.config, payment.invoiceId) + query, 303);

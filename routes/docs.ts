@@ -1,13 +1,6 @@
 /**
- * | method | path                    | who    | answers |
- * | ------ | ----------------------- | ------ | ------- |
- * | GET    | `/openapi.json`         | anyone | 200     |
- * | GET    | `/docs`                 | anyone | 200     |
- * | GET    | `/docs/swagger-ui.css`  | anyone | 200     |
- * | GET    | `/docs/swagger-ui.js`   | anyone | 200     |
- * | GET    | `/docs/start.js`        | anyone | 200     |
- *
- * The reader comes from its package as it was installed: nothing from a CDN.
+ * The OpenAPI document and its viewer, Swagger UI. The viewer is served from its
+ * installed package, not from a CDN.
  *
  * @module
  */
@@ -35,7 +28,7 @@ const PAGE = `<!DOCTYPE html>
 const START = `SwaggerUIBundle({ url: "/openapi.json", dom_id: "#docs", deepLinking: true });
 `;
 
-/** The document of `app`'s routes, and its reader. */
+/** The OpenAPI document of `app`'s routes, and its viewer. */
 export function docsRoutes({ config }: Services, app: OpenAPIHono<AppEnv>): Hono<AppEnv> {
   let document: string | undefined;
   const text = (body: string, type: string) =>
@@ -54,7 +47,7 @@ export function docsRoutes({ config }: Services, app: OpenAPIHono<AppEnv>): Hono
           title: "WeTech Edge",
           version: "2.0.0",
           description:
-            "From an enquiry to a paid invoice. Amounts are integers in the currency's minor unit; times are ISO 8601 in UTC. Errors are RFC 9457 problems.",
+            "Lead-to-cash API: from an enquiry to a paid invoice. Amounts are integers in the currency's minor unit. Times are ISO 8601 in UTC. Errors are RFC 9457 problems.",
         },
         servers: [{ url: config.publicUrl }],
       }));

@@ -1,24 +1,20 @@
 /**
- * | method    | path            | who    | answers  |
- * | --------- | --------------- | ------ | -------- |
- * | GET, HEAD | `/health`       | anyone | 200, 503 |
- * | GET, HEAD | `/health/live`  | anyone | 200      |
- * | GET, HEAD | `/health/ready` | anyone | 200, 503 |
- *
- * Each also with a slash at its end, for pingers that add one. Why something is
- * not healthy is told to whoever has a key with `system:read`.
+ * Health checks under `/health`, each also with a trailing slash, for monitors that add
+ * one. Reasons are shown to callers with a key that has `system:read`.
  *
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { authenticate, hasScope } from "../lib/access/mod.ts";
-import type { Health, HealthMonitor } from "../lib/health/mod.ts";
+import { type Health, HEALTH_STATUSES, type HealthMonitor } from "../lib/health/mod.ts";
 import type { Services } from "../lib/app/services.ts";
 import type { AppEnv } from "./_env.ts";
 import { jsonAnswer, newRoutes, Time } from "./_openapi.ts";
 
-const Status = z.enum(["healthy", "degraded", "unhealthy"]);
+const Status = z.enum(HEALTH_STATUSES);
+/** Statuses of the live and ready probes. */
+const PROBE_STATUSES = ["live", "ready", "not_ready"] as const;
 const CheckBody = z.object({
   status: Status,
   latencyMs: z.number().nullable().optional(),
@@ -31,23 +27,23 @@ const HealthBody = z.object({
   uptimeS: z.int(),
   at: Time,
   checks: z.record(z.string(), CheckBody).openapi({
-    description: "By name: `store` always, and what else there is",
+    description: "By name: `store`, and others if configured",
   }),
 }).openapi("Health");
-const StateBody = z.object({ status: z.enum(["live", "ready", "not_ready"]) });
+const StateBody = z.object({ status: z.enum(PROBE_STATUSES) });
 
 /** The health routes. */
 export function healthRoutes(services: Services, monitor: HealthMonitor): OpenAPIHono<AppEnv> {
   const routes = newRoutes();
   for (const slash of ["", "/"]) {
-    // The alias does the same and need not be in the document twice.
+    // The alias is not in the document.
     const hide = slash !== "";
     routes.openapi(
       createRoute({
         method: "get",
         path: `/health${slash}`,
         tags: ["health"],
-        summary: "The state of the system, from a real write and read",
+        summary: "Get the health of the system, measured by a write and a read",
         hide,
         responses: {
           200: jsonAnswer("Healthy or degraded", HealthBody),
@@ -70,9 +66,9 @@ export function healthRoutes(services: Services, monitor: HealthMonitor): OpenAP
         method: "get",
         path: `/health/live${slash}`,
         tags: ["health"],
-        summary: "Whether the process answers; looks at nothing else",
+        summary: "Check that the process responds; checks nothing else",
         hide,
-        responses: { 200: jsonAnswer("It does", StateBody) },
+        responses: { 200: jsonAnswer("Live", StateBody) },
       }),
       (c) => {
         c.header("cache-control", "no-store");
@@ -83,11 +79,11 @@ export function healthRoutes(services: Services, monitor: HealthMonitor): OpenAP
         method: "get",
         path: `/health/ready${slash}`,
         tags: ["health"],
-        summary: "Whether this instance can do its work",
+        summary: "Check that this instance can serve requests",
         hide,
         responses: {
-          200: jsonAnswer("It can", StateBody),
-          503: jsonAnswer("It cannot, or is stopping", StateBody),
+          200: jsonAnswer("Ready", StateBody),
+          503: jsonAnswer("Not ready, or stopping", StateBody),
         },
       }),
       async (c) => {
@@ -109,7 +105,7 @@ function shortened(health: Health): z.infer<typeof HealthBody> {
   return { ...health, checks: Object.fromEntries(short) };
 }
 
-/** Whether to tell details. Never fails: with the store down a stored key cannot be checked. */
+/** Whether to show details. Never fails: a key cannot be checked while the store is down. */
 async function isAuthorised(services: Services, c: Context<AppEnv>): Promise<boolean> {
   const key = /^Bearer +(\S+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
   if (key === undefined) return false;

@@ -1,9 +1,5 @@
 /**
- * | method | path       | who           | answers |
- * | ------ | ---------- | ------------- | ------- |
- * | GET    | `/metrics` | `system:read` | 200     |
- *
- * What this instance has counted since it started, for Prometheus.
+ * Metrics of this instance since it started, for Prometheus.
  *
  * @module
  */
@@ -21,7 +17,7 @@ export function metricsRoutes(services: Services): OpenAPIHono<AppEnv> {
       method: "get",
       path: "/metrics",
       tags: ["health"],
-      summary: "What this instance has counted, in the Prometheus text format",
+      summary: "Get the metrics of this instance in the Prometheus text format",
       ...secured(services, "system:read"),
       responses: {
         200: { description: "Samples", content: { "text/plain": { schema: z.string() } } },

@@ -1,5 +1,5 @@
 /**
- * The map of the HTTP surface: what a request passes, then where it goes.
+ * The HTTP routes: the middleware of every request, then the routes.
  *
  * @module
  */
@@ -9,26 +9,26 @@ import { AppError } from "../lib/errors.ts";
 import type { HealthMonitor } from "../lib/health/mod.ts";
 import type { Services } from "../lib/app/services.ts";
 import type { AppEnv } from "./_env.ts";
-import { exchange, expectJson, limitBody } from "./_guards.ts";
-import { tellLimits } from "./_limits.ts";
+import { expectJson, limitBody, trackRequest } from "./_guards.ts";
+import { sendLimitHeaders } from "./_limits.ts";
 import { newRoutes } from "./_openapi.ts";
 import { answerError, answerProblem } from "./_problem.ts";
 import {
-  allowOrigins,
-  expectHost,
-  expectHttps,
+  allowCorsOrigins,
+  checkCsrf,
+  checkHost,
   limitTime,
-  protectBrowsers,
-  refuseForgery,
+  redirectToHttps,
+  sendSecurityHeaders,
 } from "./_security.ts";
-import { gatewayRoutes } from "./callbacks.ts";
+import { callbackRoutes } from "./callbacks.ts";
 import { docsRoutes } from "./docs.ts";
 import { healthRoutes } from "./health.ts";
 import { invoicePage } from "./invoice_page/mod.tsx";
 import { mailboxRoutes } from "./mailbox.tsx";
 import { metricsRoutes } from "./metrics.ts";
 import { unsubscribePage } from "./unsubscribe.tsx";
-import { answerOldError, isOldRequest, oldRoutes } from "./v1.ts";
+import { answerV1Error, isV1Request, v1Routes } from "./v1.ts";
 import { backupRoutes } from "./v2/backups.ts";
 import { clientRoutes } from "./v2/clients.ts";
 import { invoicePdfRoutes } from "./v2/invoice_pdf.ts";
@@ -46,20 +46,18 @@ import { webhookRoutes } from "./v2/webhooks.ts";
 /** The whole program behind HTTP. */
 export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHono<AppEnv> {
   const app = newRoutes();
-  app.onError((error, c) =>
-    (isOldRequest(c.req) ? answerOldError : answerError)(error, c, services)
-  );
+  app.onError((error, c) => (isV1Request(c.req) ? answerV1Error : answerError)(error, c, services));
 
-  app.use(exchange(services));
-  app.use(protectBrowsers(services));
-  app.use(tellLimits(services));
+  app.use(trackRequest(services));
+  app.use(sendSecurityHeaders(services));
+  app.use(sendLimitHeaders(services));
   app.use(limitTime);
-  app.use(expectHost(services));
-  app.use(expectHttps(services));
+  app.use(checkHost(services));
+  app.use(redirectToHttps(services));
   if (services.config.corsOrigins.length > 0) {
-    for (const path of ["/api/*", "/save-lead/*"]) app.use(path, allowOrigins(services));
+    for (const path of ["/api/*", "/save-lead/*"]) app.use(path, allowCorsOrigins(services));
   }
-  app.use(refuseForgery(services));
+  app.use(checkCsrf(services));
   app.use(limitBody);
   app.use("/api/*", expectJson);
   app.use("/save-lead/*", expectJson);
@@ -79,8 +77,8 @@ export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHo
   app.route("/api/v2/system", systemRoutes(services));
   app.route("/api/v2/system/sweeps", sweepRoutes(services));
   app.route("/api/v2/system", backupRoutes(services));
-  app.route("/", oldRoutes(services));
-  app.route("/payments", gatewayRoutes(services));
+  app.route("/", v1Routes(services));
+  app.route("/payments", callbackRoutes(services));
   app.route("/", invoicePage(services));
   app.route("/", unsubscribePage(services));
   app.route("/", mailboxRoutes(services));
@@ -106,7 +104,7 @@ export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHo
   return app;
 }
 
-/** The methods that have a route at a path; none where there is no such page. */
+/** The methods of a path; none if it has no route. */
 function methodsByPath(app: OpenAPIHono<AppEnv>): (path: string) => string[] {
   const router = new TrieRouter<string>();
   for (const { method, path } of app.routes) {

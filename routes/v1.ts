@@ -1,13 +1,7 @@
 /**
- * The old site's contract, so that its pages work by changing one address:
- *
- * | method | path                | who    | answers                           |
- * | ------ | ------------------- | ------ | --------------------------------- |
- * | POST   | `/api/v1/save-lead` | anyone | 200, 400, 413, 415, 422, 429, 503 |
- * | POST   | `/save-lead/`       | anyone | the same                          |
- *
- * Bodies are what the old pages read (`status`, `url`, `message`); failures have
- * a failure's status code now. Deprecated from the start: RFC 9745, RFC 8594.
+ * The enquiry form of the previous website (`/save-lead/`, `/api/v1/save-lead`): its
+ * pages work after changing one address. Bodies are in the old format (`status`, `url`,
+ * `message`); errors now have error status codes. Deprecated: RFC 9745, RFC 8594.
  *
  * @module
  */
@@ -36,11 +30,11 @@ const SOURCES: readonly LeadSource[] = [
   "azampay",
   "contact",
 ];
-/** Sources whose pages expect to be sent on to pay. */
+/** Sources whose pages expect a redirect to the payment page. */
 const PAYING: ReadonlySet<LeadSource> = new Set<LeadSource>(["pesapal", "azampay"]);
 
-/** What the old pages send; what they send beside it is ignored. */
-const OldLead = z.object({
+/** What the old pages send; other fields are ignored. */
+const V1Lead = z.object({
   name: line(120),
   contact: z.string().min(1).max(254),
   product: multiline(200).nullish(),
@@ -50,22 +44,22 @@ const OldLead = z.object({
 
 const PATHS = ["/api/v1/save-lead", "/api/v1/save-lead/", "/save-lead", "/save-lead/"];
 
-/** The old routes. */
-export function oldRoutes(services: Services): Hono<AppEnv> {
+/** The v1 routes. */
+export function v1Routes(services: Services): Hono<AppEnv> {
   return new Hono<AppEnv>().on("POST", PATHS, (c) => saveLead(services, c));
 }
 
-/** Whether the old pages wait for the answer, and could not read a problem. */
-export function isOldRequest({ method, path }: Pick<HonoRequest, "method" | "path">): boolean {
+/** Whether an old page made the request, which cannot read a problem document. */
+export function isV1Request({ method, path }: Pick<HonoRequest, "method" | "path">): boolean {
   return method === "POST" && PATHS.includes(path);
 }
 
-/** The answer to whatever went wrong, as the old pages read it. */
-export function answerOldError(error: unknown, c: Context<AppEnv>, services: Services): Response {
+/** The response to an error, in the old format. */
+export function answerV1Error(error: unknown, c: Context<AppEnv>, services: Services): Response {
   const { status, headers } = answerError(error, c, services);
   const message = error instanceof AppError && error.kind !== "internal"
     ? [error.message, ...error.fields.map(({ path, message }) => `${path}: ${message}`)].join("; ")
-    : "Something went wrong on our side";
+    : "An unexpected error occurred. It has been logged; please try again";
   const answered = answer({ status: "error", message }, status);
   const retryAfter = headers.get("retry-after");
   if (retryAfter !== null) answered.headers.set("retry-after", retryAfter);
@@ -73,24 +67,24 @@ export function answerOldError(error: unknown, c: Context<AppEnv>, services: Ser
 }
 
 async function saveLead(services: Services, c: Context<AppEnv>): Promise<Response> {
-  const parsed = OldLead.safeParse(await readJson(c));
+  const parsed = V1Lead.safeParse(await readJson(c));
   if (!parsed.success) throw invalid(parsed.error.issues);
-  const { name, contact, product, product_id, source: named } = parsed.data;
+  const { name, contact, product: productText, product_id, source: named } = parsed.data;
   const reached = await parseContact(contact, services.config.defaultRegion);
   if (!reached) {
-    throw new AppError("invalid_input", "contact: Not an e-mail address or phone number");
+    throw new AppError("invalid_input", "contact: Must be an e-mail address or a phone number");
   }
   countLead(services, c, "email" in reached ? reached.email : undefined);
   const lower = (named ?? "website").toLowerCase();
   const source = SOURCES.find((known) => known === lower) ?? "other";
-  const wanted = product_id === null || product_id === undefined || product_id === ""
+  const product = product_id === null || product_id === undefined || product_id === ""
     ? null
-    : await wantedProduct(services, String(product_id));
+    : await productOnSale(services, String(product_id));
   const { invoice } = await acceptLead(services, {
     name,
     ...reached,
-    message: product ? `Product: ${product.replace(/\p{Cc}/gu, " ")}` : "",
-    ...(wanted ? { productId: wanted.id } : {}),
+    message: productText ? `Product: ${productText.replace(/\p{Cc}/gu, " ")}` : "",
+    ...(product ? { productId: product.id } : {}),
     quantity: 1,
     source,
     marketingConsent: false,
@@ -101,12 +95,12 @@ async function saveLead(services: Services, c: Context<AppEnv>): Promise<Respons
   return answer({ status: "success" }, 200);
 }
 
-async function wantedProduct(services: Services, idOrSlug: string): Promise<Product> {
+async function productOnSale(services: Services, idOrSlug: string): Promise<Product> {
   try {
     return await getProductOnSale(services, idOrSlug);
   } catch (error) {
     if (!(error instanceof AppError) || error.kind !== "not_found") throw error;
-    throw new AppError("invalid_input", "product_id: No such product on sale");
+    throw new AppError("invalid_input", "product_id: This product is not on sale");
   }
 }
 

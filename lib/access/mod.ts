@@ -9,7 +9,7 @@
 import { newEntity, putChange } from "../entities/mod.ts";
 import { sha256Hex, timingSafeEqual } from "../digest.ts";
 import { AppError } from "../errors.ts";
-import { newId, newSecret } from "../ids.ts";
+import { hyphenated, newId, newSecret } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Actor, ApiKey, Scope } from "../kv/records.ts";
 import { transact } from "../kv/transact.ts";
@@ -105,7 +105,7 @@ export async function authenticate(services: AccessServices, key: string): Promi
   }
   const hex = FORM.exec(key)?.[1];
   if (hex === undefined) throw refused();
-  const id = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  const id = hyphenated(hex);
   const record = await store.get(keys.apiKey(id));
   const isKnown = timingSafeEqual(sha256Hex(key), record?.secretHash ?? "");
   if (!record || !isKnown || record.revokedAt) throw refused();

@@ -1,5 +1,5 @@
 /**
- * What is told to people when it goes wrong with backups, and when that is over.
+ * The alarms of backups: log events that are also alerts to people.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { raiseAlert, resolveAlert, type Severity } from "../alerts/mod.ts";
 import * as keys from "../kv/keys.ts";
 import type { BackupServices } from "./needs.ts";
 
-/** What can be wrong; the log and the incident have it as their name. */
+/** The name of the log event and of the incident. */
 export type Alarm =
   | "log.unshipped"
   | "log.broken"
@@ -22,31 +22,31 @@ export type Alarm =
 const ALARMS: Record<Alarm, { severity: Severity; title: string }> = {
   "log.unshipped": {
     severity: "critical",
-    title: "The log of commits does not reach the storage",
+    title: "Commits have not been shipped to the storage for a day",
   },
   "log.broken": {
     severity: "critical",
-    title: "The stored log has a gap: no moment since the newest backup can be restored",
+    title: "The shipped log has a gap: no moment after the newest backup can be restored",
   },
   "log.segment_missing": {
     severity: "warning",
-    title: "A stretch of the stored log was gone, and is stored again",
+    title: "A segment of the shipped log was missing and is shipped again",
   },
   "backup.unexplained": {
     severity: "critical",
-    title: "Something was written to the store without the log's knowledge",
+    title: "The store was changed without an entry in the commit log",
   },
   "backup.inconsistent": {
     severity: "critical",
-    title: "A backup has entries that the log does not explain",
+    title: "A backup has entries that the commit log does not explain",
   },
   "backup.damaged": {
     severity: "critical",
-    title: "The newest backup is not whole in the storage",
+    title: "The newest backup is incomplete in the storage",
   },
   "backup.given_up": {
     severity: "warning",
-    title: "A backup did not get to its end, and another is begun",
+    title: "A backup was not finished in time; a new one was started",
   },
   "backup.unreadable": {
     severity: "critical",
@@ -58,8 +58,8 @@ const ALARMS: Record<Alarm, { severity: Severity; title: string }> = {
   },
 };
 
-/** Says that something is wrong: in the log each time, to people once. Never throws. */
-export async function alarm(
+/** Logs an error each time, and alerts people once. Never throws. */
+export async function raiseAlarm(
   services: BackupServices,
   name: Alarm,
   fields: Readonly<Record<string, unknown>>,
@@ -74,8 +74,8 @@ function textOf(value: unknown): string {
   return value instanceof Error ? value.message : String(value);
 }
 
-/** Says that these are well. One read when none was wrong. Never throws. */
-export async function calm(services: BackupServices, ...names: Alarm[]): Promise<void> {
+/** Resolves the alerts of these alarms. One read if none is open. Never throws. */
+export async function resolveAlarms(services: BackupServices, ...names: Alarm[]): Promise<void> {
   const { store, alerts, log } = services;
   try {
     const incidents = await store.getMany(names.map(keys.incident));

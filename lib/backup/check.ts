@@ -1,46 +1,45 @@
 /**
- * Reading a backup back: are all objects what the manifest says, and does the
- * log replayed over the scan give as many entries with the same digests?
+ * Reads a backup back: are all objects as the manifest says, and does the log
+ * replayed over the scan give the same counts and digests?
  *
- * The log's last word about each key is held in memory while the scan is read
- * past it. When it speaks of more keys than that allows, the keys are divided
- * into shares, and the scan is read once for each: memory stays flat, whatever
- * was written meanwhile.
+ * The last change of each key in the log is held in memory while the scan is read.
+ * A log with too many keys is divided into shares of keys, and the scan is read
+ * once per share, so memory has a bound whatever was written meanwhile.
  *
  * @module
  */
 import type { BackupCheck, BackupPart } from "../kv/backup_records.ts";
-import { alarm } from "./alarms.ts";
+import { raiseAlarm } from "./alarms.ts";
 import { commitsOf } from "./journal.ts";
 import { expectKey, readObject } from "./object.ts";
 import { type Manifest, manifestName, readManifest } from "./manifest.ts";
 import { type BackupServices, damaged, throwIfAborted } from "./needs.ts";
 import { differenceOf, digestOf, prefixOf, Tally } from "./tally.ts";
 
-/** Keys of the log held at once, each about 300 bytes. */
+/** Keys of the log in memory, about 300 bytes each. */
 const KEYS_MAX = 150_000;
 
-/** The log's last word about a key. */
+/** The last change of a key in the log. */
 interface LastChange {
   stamp: string;
   bytes: number;
-  /** Null where it was deleted. */
+  /** Null for a deletion. */
   digest: bigint | null;
 }
 
-/** How a check goes on and when it pauses. */
+/** Options for {@linkcode checkParts}. */
 export interface CheckOptions {
-  /** Asked after each part; true pauses. */
+  /** Called after each part; true pauses. */
   isOver?: () => boolean;
-  /** Ends it. */
+  /** Ends the check. */
   signal?: AbortSignal | undefined;
-  /** Is told after each part: how many objects were read, of how many. */
+  /** Called after each part with the number of objects that are done, and of all. */
   onProgress?: ((done: number, of: number) => void) | undefined;
-  /** Is told how far it is after each part, to go on from there. */
+  /** Called after each part with the state to resume from. */
   save?: (check: BackupCheck) => Promise<void>;
 }
 
-/** Where a check of these parts begins. */
+/** The initial state of a check. */
 export function newCheck(parts: BackupPart[]): BackupCheck {
   const logged = parts.reduce((sum, { kind, entries }) => sum + (kind === "log" ? entries : 0), 0);
   const passes = Math.max(1, Math.ceil(logged / KEYS_MAX));
@@ -48,9 +47,9 @@ export function newCheck(parts: BackupPart[]): BackupCheck {
 }
 
 /**
- * Reads the parts and sums up the state that they are of.
+ * Reads the parts and sums up the state that they hold.
  *
- * @returns The sums once all is read, else how far it is.
+ * @returns The final sums, or the state to resume from.
  * @throws {AppError} `conflict`, naming the object that is not as it was stored.
  */
 export async function checkParts(
@@ -90,7 +89,7 @@ export async function checkParts(
 }
 
 /**
- * Reads a backup back whole and compares it with its manifest.
+ * Reads a whole backup back and compares it with its manifest.
  *
  * @returns The manifest.
  * @throws {AppError} `not_found`; or `conflict`, naming the object that is missing
@@ -126,11 +125,11 @@ async function sumPart(
   for (
     const line of await readObject(services.storage, part, services.config.backupEncryptionKey)
   ) {
-    if (line.kind !== "entry") throw damaged(part.name, "there is a commit among its entries");
+    if (line.kind !== "entry") throw damaged(part.name, "it has a commit among its entries");
     entries++;
     if (!isOurs(line.keyText)) continue;
     const change = changes.get(line.keyText);
-    // Written while the scan went on: the log must say so.
+    // Written during the scan: the log must have this revision.
     if (line.versionstamp !== "" && line.versionstamp !== change?.stamp) {
       open.set(line.keyText, line.versionstamp);
     }
@@ -142,7 +141,7 @@ async function sumPart(
   return open.size === 0 ? 0 : await countUnexplained(services, log, open);
 }
 
-/** Of the scanned entries whose last change is a later one, those whose own is not in the log. */
+/** Counts the scanned entries whose own revision is not in the log; `open` has those with a later one. */
 async function countUnexplained(
   services: BackupServices,
   log: BackupPart[],
@@ -152,8 +151,8 @@ async function countUnexplained(
     for (const { keyText } of entries) if (open.get(keyText) === stamp) open.delete(keyText);
   }
   for (const keyText of open.keys()) {
-    await alarm(services, "backup.unexplained", { prefix: prefixOf(keyText) });
-    break; // one example; the sum is in the manifest
+    await raiseAlarm(services, "backup.unexplained", { prefix: prefixOf(keyText) });
+    break; // one example: the manifest has the count
   }
   return open.size;
 }

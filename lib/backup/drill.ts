@@ -1,7 +1,6 @@
 /**
- * The restore drill: a backup that nobody has restored is a hope. The newest one
- * is restored into a scratch store, checked, swept, and what came of it recorded
- * with the time that it took.
+ * The restore drill: restores the newest backup into a scratch store, checks and
+ * sweeps it, and records the result and the duration. Only a restore proves a backup.
  *
  * @module
  */
@@ -11,36 +10,36 @@ import { BulkWriter } from "../kv/bulk.ts";
 import { type KvPort, Store } from "../kv/store.ts";
 import { transact } from "../kv/transact.ts";
 import { isoTime, MINUTE_MS } from "../time.ts";
-import { alarm, calm } from "./alarms.ts";
+import { raiseAlarm, resolveAlarms } from "./alarms.ts";
 import { listBackupIds, type Manifest, manifestName, readManifest } from "./manifest.ts";
 import { BackupMirror } from "./mirror.ts";
 import { restoreInto, type RestoreStep } from "./restore.ts";
 import { type BackupServices, damaged, throwIfAborted } from "./needs.ts";
 import { ownOperation, putProof } from "./state.ts";
-import { countFindings } from "./sweeping.ts";
+import { countFindings, findingsProblem } from "./sweeping.ts";
 import { differenceOf } from "./tally.ts";
 
 /** Options for {@linkcode drill}. */
 export interface DrillOptions {
   /**
-   * Opens an empty KV that is gone when closed. Where there is none, as on Deno
-   * Deploy, or for more than {@linkcode SCRATCH_ENTRIES_MAX} entries, the backup
-   * is read in place instead, a range at a time: that proves its objects and its
-   * state, though not that a KV takes them.
+   * Opens an empty KV that closing deletes. If absent, as on Deno Deploy, or for
+   * more than {@linkcode SCRATCH_ENTRIES_MAX} entries, the backup is read in place,
+   * a range at a time: that proves its objects and its state, but not that a KV
+   * accepts them.
    */
   openScratch?: () => Promise<KvPort>;
-  /** Which backup; the newest when absent. */
+  /** The backup to drill; the newest if absent. */
   backupId?: string;
-  /** Ends it. */
+  /** Ends the drill. */
   signal?: AbortSignal;
-  /** Is told now and then. */
+  /** Called as the drill proceeds. */
   onProgress?: (step: RestoreStep) => void;
 }
 
-/** A scratch store is in memory, where an entry takes about a kilobyte. */
+/** A scratch store is in memory, about a kilobyte per entry. */
 export const SCRATCH_ENTRIES_MAX = 500_000;
 
-/** Reads of a backup in place fetch parts of it. */
+/** Longer than usual, as reads of a backup in place fetch its parts. */
 const DEADLINES = {
   readMs: MINUTE_MS,
   commitMs: MINUTE_MS,
@@ -49,12 +48,12 @@ const DEADLINES = {
 };
 
 /**
- * Restores a backup into a scratch store, sweeps that, and records the outcome
- * under `keys.restoreProof()`, whatever it is.
+ * Restores a backup into a scratch store, sweeps it, and records the result under
+ * `keys.restoreProof()`.
  *
- * @returns The proof; `isProven` is false if anything at all was wrong.
+ * @returns The proof; `isProven` is false for any fault.
  * @throws {AppError} `not_found` if there is no backup; `unavailable`, and what
- * the storage throws, which prove nothing either way
+ * the storage throws: neither proves or disproves the backup
  */
 export async function drill(
   services: BackupServices,
@@ -66,7 +65,7 @@ export async function drill(
   if (backupId === undefined) throw new AppError("not_found", "There is no backup");
   let outcome: Pick<RestoreProof, "pointInTime" | "entries" | "findings" | "problem">;
   try {
-    outcome = await tryOut(services, await readManifest(services, backupId), options);
+    outcome = await restoreToScratch(services, await readManifest(services, backupId), options);
   } catch (error) {
     if (!(error instanceof AppError) || error.kind !== "conflict") throw error;
     const pointInTime = isoTime(startedAt);
@@ -84,12 +83,12 @@ export async function drill(
   await transact(services, {}, (_, writes) => putProof(writes, proof), {
     operation: ownOperation(services),
   });
-  if (proof.isProven) await calm(services, "backup.not_restorable");
-  else await alarm(services, "backup.not_restorable", { ...proof });
+  if (proof.isProven) await resolveAlarms(services, "backup.not_restorable");
+  else await raiseAlarm(services, "backup.not_restorable", { ...proof });
   return proof;
 }
 
-async function tryOut(
+async function restoreToScratch(
   services: BackupServices,
   manifest: Manifest,
   { signal, onProgress, ...options }: DrillOptions,
@@ -100,7 +99,7 @@ async function tryOut(
     throwIfAborted(signal);
     onProgress?.({ phase: "base", entries, of: manifest.entries });
   });
-  // It is read only: nothing that a random number could help with.
+  // The store is only read, so no random delay is needed.
   using store = new Store(kv, {
     clock,
     random: () => 0,
@@ -120,15 +119,13 @@ async function tryOut(
   onProgress?.({ phase: "sweep", entries, of: entries });
   const findings = await countFindings({ store }, signal);
   const { pointInTime, unexplained } = manifest;
-  const problem = findings > 0
-    ? `The sweep has ${findings} findings`
-    : unexplained > 0
-    ? `${unexplained} entries were written around the log`
-    : null;
+  const problem = findingsProblem(findings) ?? (unexplained > 0
+    ? `${unexplained} ${unexplained === 1 ? "entry was" : "entries were"} written without the log`
+    : null);
   return { pointInTime, entries, findings, problem };
 }
 
-/** The backup itself as the store. @throws {AppError} `conflict` if it is not what the manifest says */
+/** Opens the backup as a store. @throws {AppError} `conflict` if it differs from its manifest */
 async function openMirror(
   services: BackupServices,
   manifest: Manifest,

@@ -1,15 +1,15 @@
 /**
- * The commit log: read from the store, and read back from the storage.
+ * The commit log: in the store, and as it was shipped to the storage.
  *
  * `lib/kv/batch.ts` writes an entry with every commit, under the commit's own
- * versionstamp. A read of the store at a versionstamp sees every commit below
- * it, so listing the log in order can skip nothing, however many write.
+ * versionstamp. A read of the store at a versionstamp sees every commit below it,
+ * so a listing of the log in order skips none, however many writers there are.
  *
- * A shipped segment is named after the commits that it lies between,
- * `log/<epoch>/<from>-<to>-<random>`: it holds exactly the commits after `from`
- * up to `to`. Any two segments of an epoch therefore agree where they overlap,
- * and a chain of them without a gap is the log, whoever shipped which. No object
- * is ever written over another, so a bad copy does not spoil a good one.
+ * A shipped segment is named after its commits, `log/<epoch>/<from>-<to>-<random>`:
+ * it holds exactly the commits after `from` up to `to`. So two segments of an epoch
+ * agree where they overlap, and a chain of segments without a gap is the log,
+ * whoever shipped them. No object overwrites another, so a bad copy does not
+ * destroy a good one.
  *
  * @module
  */
@@ -26,50 +26,50 @@ import { type BackupServices, damaged } from "./needs.ts";
 /** Below every versionstamp. */
 export const STAMP_ZERO: string = "0".repeat(20);
 
-/** A commit as it lies in the store. */
+/** A commit in the log of the store. */
 export interface StoredCommit {
-  /** Its versionstamp. */
+  /** The versionstamp of the commit. */
   stamp: string;
-  /** When it was made, milliseconds UTC. */
+  /** The time of the commit, milliseconds UTC. */
   at: number;
-  /** One for each key that it changed, as they are in a backup. */
+  /** A line in the format of backups for each changed key. */
   lines: Uint8Array[];
   /** The keys of its entry in the log. */
   keys: Deno.KvKey[];
 }
 
-/** A commit as it was shipped. */
+/** A commit in the shipped log. */
 export interface ShippedCommit {
-  /** Its versionstamp. */
+  /** The versionstamp of the commit. */
   stamp: string;
-  /** When it was made, milliseconds UTC. */
+  /** The time of the commit, milliseconds UTC. */
   at: number;
-  /** Its changes. */
+  /** The changes of the commit. */
   entries: EntryLine[];
 }
 
-/** A stretch of the log in the storage. */
+/** A segment of the shipped log. */
 export interface Segment {
-  /** The object. */
+  /** The name of the object. */
   name: string;
-  /** The commit before its first. */
+  /** The versionstamp of the commit before the first. */
   from: string;
-  /** Its last commit. */
+  /** The versionstamp of the last commit. */
   to: string;
-  /** In bytes. */
+  /** The size of the object. */
   bytes: number;
   /** When it was stored, milliseconds UTC. */
   storedAt: number;
 }
 
-/** Where shipped log is. */
+/** The prefix of the shipped log. */
 export const LOGS = "log/";
 
 const STAMP = /^[0-9a-f]{20}$/;
 const SEGMENT = /^log\/([\w-]+)\/([0-9a-f]{20})-([0-9a-f]{20})-[0-9a-f]{8}$/;
 const LINE_FEED = 0x0a;
 const TAB = 0x09;
-/** Log entries read at once: one may be 60 KB. */
+/** Log entries per page: one may have 60 KB. */
 const LOG_PAGE = 100;
 
 const decoder = new TextDecoder();
@@ -79,14 +79,14 @@ export function isStamp(text: string): boolean {
   return STAMP.test(text);
 }
 
-/** The commits after `after` up to `until`, in their order, a page at a time. */
+/** Reads the commits after `after` up to `until` from the store, in order, in pages. */
 export async function* readLog(
   kv: KvPort,
   after: string,
   { until, limit = LOG_PAGE }: { until?: string; limit?: number } = {},
 ): AsyncGenerator<StoredCommit[]> {
   const prefix = logPart(0);
-  // Right above a key are those that are it and a zero.
+  // The next key above a text is the text and a zero byte.
   const start = [...prefix, `${after}\0`];
   const end = [...prefix, until === undefined ? "g" : `${until}\0`];
   for await (const page of scanRange(kv, prefix, { start, end, limit })) {
@@ -103,7 +103,7 @@ async function storedCommit(
 ): Promise<StoredCommit> {
   const stamp = String(key[2]);
   const name = `the log entry ${stamp}`;
-  if (!(value instanceof Uint8Array)) throw damaged(name, "it is no bytes");
+  if (!(value instanceof Uint8Array)) throw damaged(name, "it is not a byte array");
   const headEnd = value.indexOf(LINE_FEED);
   const { at, parts } = headOf(value.subarray(0, headEnd), name);
   const others = Array.from(
@@ -127,7 +127,7 @@ function headOf(line: Uint8Array, name: string): { at: number; parts: number } {
   try {
     return JSON.parse(decoder.decode(line));
   } catch (error) {
-    throw damaged(name, "it does not begin as one", error);
+    throw damaged(name, "its first line is not JSON", error);
   }
 }
 
@@ -135,7 +135,7 @@ function* changesOf(bytes: Uint8Array, name: string): Generator<Uint8Array> {
   for (let start = 0; start < bytes.length;) {
     const tab = bytes.indexOf(TAB, start);
     const end = bytes.indexOf(LINE_FEED, tab);
-    if (tab === -1 || end === -1) throw damaged(name, "it is not whole");
+    if (tab === -1 || end === -1) throw damaged(name, "it is truncated");
     const keyText = decoder.decode(bytes.subarray(start, tab));
     yield changeLine(keyText, end === tab + 1 ? null : bytes.subarray(tab + 1, end));
     start = end + 1;
@@ -152,38 +152,38 @@ function concat(pieces: Uint8Array[]): Uint8Array {
   return all;
 }
 
-/** Groups the lines of a log's object into commits. @throws {AppError} `conflict` if one is not whole */
+/** Groups the lines of a segment into commits. @throws {AppError} `conflict` for an incomplete commit */
 export function* commitsOf(lines: Iterable<Line>, name: string): Generator<ShippedCommit> {
   let commit: ShippedCommit | null = null;
   let missing = 0;
   for (const line of lines) {
     if (line.kind === "commit") {
-      if (missing > 0) throw damaged(name, "a commit in it is not whole");
+      if (missing > 0) throw damaged(name, "it has an incomplete commit");
       commit = { stamp: line.stamp, at: line.at, entries: [] };
       missing = line.entries;
     } else {
-      if (!commit || missing === 0) throw damaged(name, "an entry in it belongs to no commit");
+      if (!commit || missing === 0) throw damaged(name, "it has an entry outside a commit");
       commit.entries.push(line);
       missing--;
     }
     if (commit && missing === 0) yield commit;
   }
-  if (missing > 0) throw damaged(name, "its last commit is not whole");
+  if (missing > 0) throw damaged(name, "its last commit is incomplete");
 }
 
-/** Where a stretch of log is stored; not to be found there before. */
+/** A new, unique name for a segment. */
 export function segmentName(epoch: string, from: string, to: string): string {
   return `${LOGS}${epoch}/${from}-${to}-${randomHex()}`;
 }
 
-/** What an object's name says of it; undefined if it is no segment. */
+/** Parses the name of a segment; undefined for any other object. */
 export function segmentOf(name: string): { epoch: string; from: string; to: string } | undefined {
   const [, epoch, from, to] = SEGMENT.exec(name) ?? [];
   if (epoch === undefined || from === undefined || to === undefined) return undefined;
   return { epoch, from, to };
 }
 
-/** The segments of an epoch, by where they begin. */
+/** The segments of an epoch, ordered by their first commit. */
 export async function listSegments(storage: ObjectStorage, epoch: string): Promise<Segment[]> {
   const segments: Segment[] = [];
   for await (const { key, size, modifiedAt } of storage.list(`${LOGS}${epoch}/`)) {
@@ -195,11 +195,11 @@ export async function listSegments(storage: ObjectStorage, epoch: string): Promi
 }
 
 /**
- * The shipped commits of an epoch after `after`, in their order, each once; at
- * least up to `until`, if there are as many.
+ * Reads the shipped commits of an epoch after `after`, in order, each once; at
+ * least up to `until`, or to the end of the log.
  *
- * @throws {AppError} `conflict`, naming the last commit before it, at a gap, or
- * naming an object that cannot be used and of which there is no other copy.
+ * @throws {AppError} `conflict` at a gap, naming the last commit before it; or
+ * naming an unusable object without another copy.
  */
 export async function* readShipped(
   services: BackupServices,
@@ -223,12 +223,12 @@ export async function* readShipped(
       if (commit.stamp > covered) yield commit;
       last = commit.stamp;
     }
-    if (last !== to) throw damaged(name, `it ends with the commit ${last}`);
+    if (last !== to) throw damaged(name, `its last commit is ${last} instead of ${to}`);
     covered = to;
   }
 }
 
-/** Of segments that begin early enough, the one that goes furthest and is whole. */
+/** Opens the first usable one of these segments. */
 async function firstGood({ storage, config, log }: BackupServices, segments: Segment[]) {
   let error: unknown;
   for (const { name, bytes, to } of segments) {

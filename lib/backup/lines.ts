@@ -1,22 +1,20 @@
 /**
- * The lines of which backups and shipped logs are made.
+ * The line format of backups and shipped logs.
  *
- * An entry is one line of bytes in four fields, with tabs between them:
+ * An entry is one line of four fields, separated by tabs:
  *
- * | field   | content                                                                |
- * | ------- | ---------------------------------------------------------------------- |
- * | about   | empty, or the versionstamp if the scan may have seen the future, then, |
- * |         | after a semicolon, the milliseconds UTC at which the entry expires     |
- * | key     | the parts of the key as a list in tagged JSON (`lib/kv/codec.ts`)      |
- * | type    | `t`, `b`, `v` or `d`                                                   |
- * | value   | `t`: bytes as they are, none of them a line feed; `b`: bytes in        |
- * |         | base64; `v`: any other value, tagged JSON; `d`: nothing, it is gone    |
+ * - about: empty, or the versionstamp if the entry changed after the scan began;
+ *   then, after a semicolon, the milliseconds UTC at which the entry expires
+ * - key: the parts of the key as a list in tagged JSON (`lib/kv/codec.ts`)
+ * - type: `t`, `b`, `v` or `d`
+ * - value: `t`: bytes without a line feed, as they are; `b`: bytes in base64; `v`:
+ *   any other value in tagged JSON; `d`: empty, the entry was deleted
  *
- * In a log, the entries of a commit follow a line of JSON about the commit:
- * `{"commit":"…versionstamp…","at":…milliseconds UTC…,"entries":…how many…}`.
+ * In a log, the entries of a commit follow a line of JSON:
+ * `{"commit":"…versionstamp…","at":…milliseconds UTC…,"entries":…count…}`.
  *
- * Values of ours are bytes of text without line feeds, so they are copied as
- * they are in both directions, and `zcat` shows a backup to a person.
+ * Values of this program are text bytes without line feeds, so they are copied
+ * unchanged in both directions, and `zcat` shows a readable backup.
  *
  * @module
  */
@@ -26,55 +24,55 @@ import { damaged } from "./needs.ts";
 
 /** An entry of a backup. */
 export interface BackupEntry {
-  /** Parts of every type that Deno KV has. */
+  /** Parts of any type that Deno KV has. */
   key: Deno.KvKey;
-  /** Of every type that the codec carries. */
+  /** Any value that the codec supports. */
   value: unknown;
-  /** The revision that was read; null where it does not matter. */
+  /** The revision if it is later than the start of the scan; null otherwise. */
   versionstamp: string | null;
   /** Milliseconds UTC; null for never. */
   expireAt: number | null;
 }
 
-/** A line as it was read. */
+/** A parsed line. */
 export type Line = EntryLine | CommitLine;
 
-/** An entry, or that it is gone; fields are views of the line until they are asked for. */
+/** An entry or its deletion; byte fields are views of the line, decoded on demand. */
 export interface EntryLine {
-  /** Tells it from a commit. */
+  /** The kind of line. */
   kind: "entry";
-  /** The key as text, unambiguous. */
+  /** The key as unambiguous text. */
   keyText: string;
-  /** What the digests are about: the line without its first field. */
+  /** The input of the digest: the line without its first field. */
   content: Uint8Array;
-  /** The revision that was read; empty if it does not matter. */
+  /** The revision if it is later than the start of the scan; empty otherwise. */
   versionstamp: string;
   /** Milliseconds UTC; null for never. */
   expireAt: number | null;
-  /** Whether the entry is gone. */
+  /** Whether the entry was deleted. */
   isDeletion: boolean;
-  /** How the value is written. */
+  /** The type field. */
   type: string;
-  /** The value as it is written. */
+  /** The encoded value. */
   payload: Uint8Array;
 }
 
-/** What follows is one commit. */
+/** The head of a commit. */
 export interface CommitLine {
-  /** Tells it from an entry. */
+  /** The kind of line. */
   kind: "commit";
-  /** Its versionstamp. */
+  /** The versionstamp of the commit. */
   stamp: string;
-  /** When it was made, by the clock of who made it, in milliseconds UTC. */
+  /** The time of the commit by its writer's clock, in milliseconds UTC. */
   at: number;
-  /** How many lines belong to it. */
+  /** The number of entry lines that follow. */
   entries: number;
 }
 
 const LINE_FEED = 0x0a;
 const TAB = 0x09;
 const BRACE = 0x7b;
-/** The codec writes it first; a key and a value that is not ours have no schema. */
+/** The codec writes the schema first; keys and foreign values have none. */
 const SCHEMA = `${SCHEMA_VERSION} `;
 
 const encoder = new TextEncoder();
@@ -92,10 +90,10 @@ export function keyToText(key: Deno.KvKey): string {
 /** The key that {@linkcode keyToText} wrote. */
 export function keyOfText(text: string): Deno.KvKey {
   const parts = text.includes('"$"') ? ofText(text) : JSON.parse(text);
-  return parts as Deno.KvKey; // as keyToText() was given it
+  return parts as Deno.KvKey; // keyToText() writes nothing else
 }
 
-/** What digests are about: an entry's line without its first field and its end. */
+/** The input of the digest: an entry's line without its first field and its line feed. */
 export function entryContent(
   key: Deno.KvKey,
   value: unknown,
@@ -104,7 +102,7 @@ export function entryContent(
   return { keyText: keyToText(key), content: line.subarray(1, -1) };
 }
 
-/** An entry as a line, its end included. @throws {TypeError} on values that the codec does not carry */
+/** An entry as a line with its line feed. @throws {TypeError} for a value that the codec does not support */
 export function entryLine({ key, value, versionstamp, expireAt }: BackupEntry): Uint8Array {
   const about = (versionstamp ?? "") + (expireAt === null ? "" : `;${expireAt}`);
   const head = `${about}\t${keyToText(key)}\t`;
@@ -115,38 +113,38 @@ export function entryLine({ key, value, versionstamp, expireAt }: BackupEntry): 
   return joined(`${head}t\t`, value);
 }
 
-/** One change of a logged commit as a line; `bytes` is null for a deletion. */
+/** A change in a commit as a line; `bytes` is null for a deletion. */
 export function changeLine(keyText: string, bytes: Uint8Array | null): Uint8Array {
   if (bytes === null) return encoder.encode(`\t${keyText}\td\t\n`);
   return joined(`\t${keyText}\tt\t`, bytes);
 }
 
-/** What goes before the lines of a commit. */
+/** The head line of a commit. */
 export function commitLine({ stamp, at, entries }: Omit<CommitLine, "kind">): Uint8Array {
   return encoder.encode(`${JSON.stringify({ commit: stamp, at, entries })}\n`);
 }
 
-/** Takes lines apart. @throws {AppError} `conflict`, naming the object, on what is none. */
+/** Parses lines. @throws {AppError} `conflict`, naming the object, for an invalid line. */
 export function* readLines(bytes: Uint8Array, name: string): Generator<Line> {
   for (let start = 0; start < bytes.length;) {
     const end = bytes.indexOf(LINE_FEED, start);
-    if (end === -1) throw damaged(name, "its last line has no end");
+    if (end === -1) throw damaged(name, "its last line has no line feed");
     const line = bytes.subarray(start, end);
     try {
       yield line[0] === BRACE ? commitOf(line) : entryOf(line);
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
-      throw damaged(name, "it has a line that cannot be read", error);
+      throw damaged(name, "it has an invalid line", error);
     }
     start = end + 1;
   }
 }
 
-/** The value of an entry's line, as it was stored. */
+/** The stored value of an entry's line. */
 export function valueOf({ type, payload }: EntryLine): unknown {
   switch (type) {
     case "t":
-      return new Uint8Array(payload); // a copy, so that the rest need not be kept
+      return new Uint8Array(payload); // a copy, which does not keep the whole object in memory
     case "b":
       return new Uint8Array(Buffer.from(decoder.decode(payload), "base64"));
     default:
@@ -158,10 +156,10 @@ function entryOf(line: Uint8Array): EntryLine {
   const aboutEnd = line.indexOf(TAB);
   const keyEnd = line.indexOf(TAB, aboutEnd + 1);
   if (aboutEnd === -1 || keyEnd === -1 || line[keyEnd + 2] !== TAB) {
-    throw new SyntaxError("An entry has four fields");
+    throw new SyntaxError("An entry must have four fields");
   }
   const type = String.fromCharCode(line[keyEnd + 1]!);
-  if (!"tbvd".includes(type)) throw new SyntaxError(`There is no type ${JSON.stringify(type)}`);
+  if (!"tbvd".includes(type)) throw new SyntaxError(`Unknown type ${JSON.stringify(type)}`);
   const [versionstamp = "", expireAt] = decoder.decode(line.subarray(0, aboutEnd)).split(";");
   return {
     kind: "entry",
@@ -178,7 +176,7 @@ function entryOf(line: Uint8Array): EntryLine {
 function commitOf(line: Uint8Array): CommitLine {
   const { commit, at, entries } = JSON.parse(decoder.decode(line));
   if (typeof commit !== "string" || !Number.isInteger(at) || !Number.isInteger(entries)) {
-    throw new SyntaxError("A commit has a versionstamp, a time and a number of entries");
+    throw new SyntaxError("A commit must have a versionstamp, a time and a number of entries");
   }
   return { kind: "commit", stamp: commit, at, entries };
 }
@@ -192,7 +190,7 @@ function joined(head: string, value: Uint8Array): Uint8Array {
   return line;
 }
 
-/** Tagged JSON without the schema: what is no record is not upgraded as one. */
+/** Tagged JSON without the schema: only records are upgraded by schema. */
 function toText(value: unknown): string {
   return decoder.decode(encode(value)).slice(SCHEMA.length);
 }

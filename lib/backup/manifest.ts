@@ -1,7 +1,7 @@
 /**
- * A backup's manifest: written last, so that its presence means that everything
- * else is there and was read back. There is no list of backups and no pointer to
- * the newest: both are found by listing manifests, so neither can be wrong.
+ * The manifest of a backup. It is written last: if it exists, all other objects
+ * exist and were read back. There is no list of backups and no pointer to the
+ * newest, which could be wrong: a listing of the manifests finds both.
  *
  * @module
  */
@@ -11,66 +11,66 @@ import type { BackupPart, PrefixTally } from "../kv/backup_records.ts";
 import { SCHEMA_VERSION } from "../kv/codec.ts";
 import { AppError } from "../errors.ts";
 import { isoTime } from "../time.ts";
-import { alarm } from "./alarms.ts";
+import { raiseAlarm } from "./alarms.ts";
 import { expectFormat, FORMAT, FORMAT_VERSION, readAll } from "./object.ts";
 import { type BackupServices, damaged } from "./needs.ts";
 
-/** What a backup says of itself. */
+/** The description of a backup. */
 export interface Manifest {
-  /** Tells it from any other JSON. */
+  /** Identifies the JSON as a manifest. */
   format: typeof FORMAT;
-  /** Of the format; a newer one is refused. */
+  /** The version of the format; newer ones are refused. */
   version: number;
-  /** Sorts by age; the folder it is in. */
+  /** Sorts by age; also the name of the folder. */
   id: string;
-  /** The database whose versionstamps are in it. */
+  /** The database of the versionstamps. */
   epoch: string;
-  /** The build that took it. */
+  /** The build that took the backup. */
   appVersion: string;
-  /** The runtime that took it. */
+  /** The runtime that took the backup. */
   denoVersion: string;
-  /** Of the records in it; a newer one is refused. */
+  /** The schema of the records; newer ones are refused. */
   schemaVersion: number;
-  /** When it was begun. */
+  /** The start of the backup. */
   startedAt: string;
-  /** Everything acknowledged before is in it. */
+  /** The backup holds everything acknowledged before this time. */
   pointInTime: string;
-  /** When all of it had been read back. */
+  /** When everything had been read back. */
   verifiedAt: string;
-  /** The versionstamp before the scan; its log begins after it. */
+  /** The versionstamp before the scan; the log begins after it. */
   v0: string;
-  /** The versionstamp of the state that it holds; its log ends there. */
+  /** The versionstamp of the state; the log ends there. */
   v1: string;
-  /** Names the key that it is encrypted with; null for none. */
+  /** The id of the encryption key; null for none. */
   keyId: string | null;
-  /** All objects, base first, in their order. */
+  /** All objects in order, the base first. */
   parts: BackupPart[];
   /** The state at `v1`, by the first part of the keys. */
   prefixes: Record<string, PrefixTally>;
   /** Entries of that state. */
   entries: number;
-  /** Bytes of all objects but this one. */
+  /** The size of all objects except the manifest. */
   bytes: number;
-  /** It is of a store that a restore then replaced: to be had by its id only. Absent for all others. */
+  /** Of a store that a restore then replaced: restored by its id only. Absent otherwise. */
   isBeforeRestore?: true;
-  /** It is the first of a store that was not restored from another. Absent for all others. */
+  /** The first backup of a store that was not restored from another. Absent otherwise. */
   isFirst?: true;
-  /** Entries that changed during the scan without the log's knowledge; 0 unless something is wrong. */
+  /** Entries that changed during the scan and are not in the log; 0 unless there is a fault. */
   unexplained: number;
-  /** SHA-256 of the JSON of all that is above. */
+  /** SHA-256 of the JSON of all fields above. */
   digest: string;
 }
 
-/** Where backups are. */
+/** The prefix of the backups. */
 export const BACKUPS = "backup/";
 
 const MANIFEST = "manifest.json";
 const ID = /^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z-[0-9a-f]{8}$/;
 const SUFFIX_BYTES = 4;
-/** Manifests fetched at once. */
+/** Manifests fetched concurrently. */
 const CONCURRENCY = 8;
 
-/** An id for a backup that begins now. */
+/** A new id of a backup that starts now. */
 export function newBackupId(now: number): string {
   return `${isoTime(now).replaceAll(/[:.]/g, "-")}-${randomHex()}`;
 }
@@ -80,17 +80,17 @@ export function isBackupId(text: string): boolean {
   return ID.test(text);
 }
 
-/** A few random digits, to tell two attempts apart. */
+/** Eight random hexadecimal digits, which distinguish two attempts. */
 export function randomHex(): string {
   return Buffer.from(crypto.getRandomValues(new Uint8Array(SUFFIX_BYTES))).toString("hex");
 }
 
-/** Where a backup's manifest is. */
+/** The name of a backup's manifest. */
 export function manifestName(id: string): string {
   return `${BACKUPS}${id}/${MANIFEST}`;
 }
 
-/** The id of the backup that an object belongs to; undefined if it is of none. */
+/** The id of the backup that an object belongs to; undefined for none. */
 export function backupIdOf(name: string): string | undefined {
   const id = name.slice(BACKUPS.length).split("/", 1)[0]!;
   return name.startsWith(BACKUPS) && isBackupId(id) ? id : undefined;
@@ -120,38 +120,38 @@ export async function writeManifest(
 /**
  * Reads and checks a manifest.
  *
- * @throws {AppError} `not_found`; or `conflict`, naming it, if it was altered, or
- * is of a newer format or schema.
+ * @throws {AppError} `not_found`; or `conflict`, naming it, if it was altered or
+ * has a newer format or schema.
  */
 export async function readManifest(services: BackupServices, id: string): Promise<Manifest> {
   const { storage } = services;
   const name = manifestName(id);
   if (!isBackupId(id) || await storage.head(name) === null) {
-    throw new AppError("not_found", `There is no backup ${id}`);
+    throw new AppError("not_found", `Backup ${id} not found`);
   }
   const text = new TextDecoder().decode(await readAll(storage, name));
   let manifest: Manifest;
   try {
     manifest = JSON.parse(text);
   } catch (error) {
-    throw damaged(name, "it is no JSON", error);
+    throw damaged(name, "it is not valid JSON", error);
   }
   expectFormat(manifest, name);
   const { digest, ...undigested } = manifest;
   const isIntact = JSON.stringify(manifest) === text &&
     digest === sha256Hex(JSON.stringify(undigested));
-  if (!isIntact) throw damaged(name, "it is not as it was written (SHA-256)");
-  if (manifest.id !== id) throw damaged(name, `it is of the backup ${manifest.id}`);
+  if (!isIntact) throw damaged(name, "it was altered (SHA-256)");
+  if (manifest.id !== id) throw damaged(name, `it belongs to backup ${manifest.id}`);
   if (manifest.schemaVersion > SCHEMA_VERSION) {
     throw damaged(
       name,
-      `its records are of schema ${manifest.schemaVersion}, and this program knows up to ${SCHEMA_VERSION}`,
+      `its records have schema ${manifest.schemaVersion}; this program reads up to ${SCHEMA_VERSION}`,
     );
   }
   return manifest;
 }
 
-/** The ids of all backups, newest first, whether or not they can be read. */
+/** The ids of all backups, newest first, including unreadable ones. */
 export async function listBackupIds({ storage }: BackupServices): Promise<string[]> {
   const ids: string[] = [];
   for await (const { key } of storage.list(BACKUPS)) {
@@ -162,17 +162,17 @@ export async function listBackupIds({ storage }: BackupServices): Promise<string
 }
 
 /**
- * All backups, newest first, by their manifests. One that cannot be read is not
- * among them, and is an alarm.
+ * The manifests of all backups, newest first. An unreadable one is left out and
+ * raises an alarm.
  *
- * @throws {StorageError} `missing_bucket`, saying what to set, if the storage is
- * not there; and what else it throws
+ * @throws {StorageError} `missing_bucket`, naming the variable to set, if the
+ * storage does not exist; and what else the storage throws
  */
 export async function listBackups(services: BackupServices): Promise<Manifest[]> {
   return (await readBackups(services)).backups;
 }
 
-/** The same, and how many could not be read. */
+/** As {@linkcode listBackups}, with the number of unreadable manifests. */
 export async function readBackups(
   services: BackupServices,
 ): Promise<{ backups: Manifest[]; unreadable: number }> {
@@ -186,7 +186,7 @@ export async function readBackups(
       } catch (error) {
         if (!(error instanceof AppError) || error.kind === "unavailable") throw error;
         if (error.kind === "not_found") continue; // deleted meanwhile
-        await alarm(services, "backup.unreadable", { backupId: id, error });
+        await raiseAlarm(services, "backup.unreadable", { backupId: id, error });
         unreadable++;
       }
     }

@@ -1,11 +1,11 @@
 /**
- * A backup as a KV that can be read but not written: for a restore drill where
- * no second KV can be opened, as on Deno Deploy.
+ * A backup as a read-only KV, for a restore drill where no second KV can be
+ * opened, as on Deno Deploy.
  *
- * A backup's parts hold its entries in the order of their keys, so each gzip
- * member of a part is a small range. Ranges are fetched when a key of theirs is
- * asked for and forgotten again, the oldest first; the log of the meantime lies
- * over them. Memory is for some ranges and that log, not for the store.
+ * The parts of a backup hold its entries in key order, so each gzip member is a
+ * small range of keys. Ranges are fetched on demand and cached, least recently used
+ * first out; the log of the scan overlays them. Memory holds some ranges and that
+ * log, not the store.
  *
  * @module
  */
@@ -19,18 +19,18 @@ import { rankOf } from "./rank.ts";
 import { type BackupServices, damaged } from "./needs.ts";
 import { Tally } from "./tally.ts";
 
-/** Parts kept at once, compressed: of a store of some three million entries all. */
+/** Cached parts, compressed: all of a store with some three million entries. */
 const PARTS_MAX = 12;
-/** Entries kept at once, about half a kilobyte each. */
+/** Cached entries, about half a kilobyte each. */
 const ENTRIES_MAX = 30_000;
 
-/** A member's entries, and their places in key order. */
+/** The entries of a gzip member, and their ranks in key order. */
 interface Range {
   ranks: string[];
   lines: EntryLine[];
 }
 
-/** The log's last word about keys, in their order; null where it took an entry away. */
+/** The last change of each key in the log, in key order; null for a deletion. */
 interface Overlay {
   ranks: string[];
   lines: (EntryLine | null)[];
@@ -38,7 +38,7 @@ interface Overlay {
 
 type Entry = { key: Deno.KvKey; value: unknown; versionstamp: string };
 
-/** Entries of a listing that were found, and from where to go on. */
+/** Entries that a listing collects at once. */
 const CHUNK = 500;
 const MISSING = { value: null, versionstamp: null } as const;
 
@@ -46,11 +46,11 @@ const MISSING = { value: null, versionstamp: null } as const;
 export class BackupMirror implements KvPort {
   readonly #services: BackupServices;
   readonly #manifest: Manifest;
-  /** Both by their places; a `Map` keeps the order of use. */
+  /** Caches by index; a `Map` keeps the order of use. */
   readonly #parts = new Map<number, Promise<OpenedObject>>();
   readonly #ranges = new Map<number, Range>();
   #entries = 0;
-  /** Of each range: its first key, its part and which member it is there. */
+  /** For each range: the rank of its first key, its part, and its member in the part. */
   readonly #firstRanks: string[] = [];
   readonly #places: { part: number; member: number }[] = [];
   #overlay: Overlay = { ranks: [], lines: [] };
@@ -62,10 +62,10 @@ export class BackupMirror implements KvPort {
   }
 
   /**
-   * Reads the backup once from end to end, checking every object.
+   * Reads the whole backup once and checks every object.
    *
-   * @returns It, and what is in it by the first part of the keys.
-   * @throws {AppError} `conflict`, naming the object that cannot be used.
+   * @returns The mirror, and the counts and digests of its state.
+   * @throws {AppError} `conflict`, naming the unusable object.
    */
   static async open(
     services: BackupServices,
@@ -80,7 +80,7 @@ export class BackupMirror implements KvPort {
       let found = 0;
       for (let member = 0; member < members.length; member++) {
         const range = rangeOf(members[member]!, name);
-        if (range.ranks.length === 0) throw damaged(name, "a member of it is empty");
+        if (range.ranks.length === 0) throw damaged(name, "it has an empty member");
         mirror.#firstRanks.push(range.ranks[0]!);
         mirror.#places.push({ part, member });
         found += range.ranks.length;
@@ -92,13 +92,13 @@ export class BackupMirror implements KvPort {
       onProgress(tally.entries);
     }
     if (!mirror.#firstRanks.every((rank, i, all) => i === 0 || all[i - 1]! < rank)) {
-      throw damaged(manifestName(manifest.id), "its parts are in no order");
+      throw damaged(manifestName(manifest.id), "its parts are not in key order");
     }
     for (const line of mirror.#overlay.lines) if (line) tally.addLine(line);
     return { mirror, tally };
   }
 
-  /** Reads keys. Not a snapshot, and need not be: nothing changes. */
+  /** Reads keys. Needs no snapshot, as nothing changes. */
   async getMany<T extends readonly unknown[]>(
     keys: readonly [...{ [K in keyof T]: Deno.KvKey }],
   ): Promise<{ [K in keyof T]: Deno.KvEntryMaybe<T[K]> }> {
@@ -121,17 +121,17 @@ export class BackupMirror implements KvPort {
     return Object.assign(entries, { cursor: "" });
   }
 
-  /** Refuses. */
+  /** Not supported. */
   atomic(): Deno.AtomicOperation {
     throw readOnly("be written");
   }
 
-  /** Refuses. */
+  /** Not supported. */
   commitVersionstamp(): symbol {
     throw readOnly("be written");
   }
 
-  /** Forgets what it holds. */
+  /** Clears the caches. */
   close(): void {
     this.#parts.clear();
     this.#ranges.clear();
@@ -160,7 +160,7 @@ export class BackupMirror implements KvPort {
     };
   }
 
-  /** Those who ask for the same part at once wait for one fetch. */
+  /** Concurrent callers share one fetch. */
   #part(index: number): Promise<OpenedObject> {
     const cached = used(this.#parts, index);
     if (cached) return cached;
@@ -212,7 +212,7 @@ export class BackupMirror implements KvPort {
     return at === -1 ? null : lines[at]!;
   }
 
-  /** The range that has the key, if any has; -1 before the first. */
+  /** The index of the range that may have the key; -1 before the first. */
   #rangeOf(rank: string): number {
     return lowerBound(this.#firstRanks, `${rank}\0`) - 1;
   }
@@ -223,7 +223,7 @@ export class BackupMirror implements KvPort {
     while (left > 0) {
       const chunk = await this.#chunk(start, to, Math.min(left, CHUNK));
       for (const [rank, line] of chunk) {
-        start = `${rank}\0`; // right above it
+        start = `${rank}\0`; // the next rank above
         if (!line) continue;
         yield this.#entryOf(line);
         if (--left === 0) return;
@@ -232,7 +232,7 @@ export class BackupMirror implements KvPort {
     }
   }
 
-  /** The next of both the parts and the log, which takes precedence; deletions included. */
+  /** The next entries of the parts and the log, which takes precedence; with deletions. */
   async #chunk(from: string, to: string, count: number): Promise<[string, EntryLine | null][]> {
     const merged = new Map<string, EntryLine | null>();
     let base = 0;
@@ -269,16 +269,16 @@ export class BackupMirror implements KvPort {
 function rangeOf(member: Uint8Array, name: string): Range {
   const range: Range = { ranks: [], lines: [] };
   for (const line of linesOf(member, name)) {
-    if (line.kind !== "entry") throw damaged(name, "there is a commit among its entries");
+    if (line.kind !== "entry") throw damaged(name, "it has a commit among its entries");
     const rank = rankOf(keyOfText(line.keyText));
-    if (rank <= (range.ranks.at(-1) ?? "")) throw damaged(name, "its keys are in no order");
+    if (rank <= (range.ranks.at(-1) ?? "")) throw damaged(name, "its keys are not in order");
     range.ranks.push(rank);
     range.lines.push(line);
   }
   return range;
 }
 
-/** What is kept under `key`, as the latest to be used. */
+/** The cached value, marked as the most recently used. */
 function used<T>(kept: Map<number, T>, key: number): T | undefined {
   const value = kept.get(key);
   if (value !== undefined) {
@@ -295,13 +295,13 @@ function readOnly(what: string): AppError {
 function boundsOf(selector: Deno.KvListSelector): { from: string; to: string } {
   const prefix = "prefix" in selector ? rankOf(selector.prefix) : "";
   return {
-    // Above a prefix itself are the types of the next part, all below 0xff.
+    // The next part begins with its type, a byte above 0 and below 0xff.
     from: "start" in selector ? rankOf(selector.start) : `${prefix}\0`,
     to: "end" in selector ? rankOf(selector.end) : `${prefix}\xff`,
   };
 }
 
-/** The index of `rank`; -1 if it is not there. */
+/** The index of `rank`; -1 for none. */
 function find(ranks: string[], rank: string): number {
   const at = lowerBound(ranks, rank);
   return ranks[at] === rank ? at : -1;

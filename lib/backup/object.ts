@@ -1,15 +1,14 @@
 /**
- * The objects of a backup: a line of JSON that says how to read the rest, then
- * the lines, compressed and, if there is a key, encrypted.
+ * The format of a backup's objects: a header line of JSON, then the lines,
+ * compressed and, with a key, encrypted.
  *
- * The rest is a sequence of gzip members, each of whole lines (RFC 1952 lets
- * them follow one another, so `tail -n +2 | zcat` reads them all). They are small
- * enough that neither side ever holds up the program for long, and an object is
- * at most {@linkcode OBJECT_BYTES_MAX}, whatever its lines are.
+ * The body is a sequence of gzip members, each of complete lines (RFC 1952 allows
+ * concatenation, so `tail -n +2 | zcat` reads them all). Members are small, so
+ * neither side blocks the program for long, and an object has at most
+ * {@linkcode OBJECT_BYTES_MAX}, whatever its lines are.
  *
- * Encryption is AES-256-GCM over all members, with a random nonce an object; the
- * object's name and kind are authenticated with it, so that objects cannot be
- * exchanged for one another.
+ * Encryption is AES-256-GCM over all members, with a random nonce per object. It
+ * also authenticates the name and kind of the object, so objects cannot be swapped.
  *
  * @module
  */
@@ -21,18 +20,18 @@ import { type ObjectStorage, StorageError } from "../storage/mod.ts";
 import { type Line, readLines } from "./lines.ts";
 import { damaged } from "./needs.ts";
 
-/** What objects are said to be. */
+/** The name of the format in headers and manifests. */
 export const FORMAT = "wetech-backup";
-/** Raised when an older program could not read a newer object. */
+/** Incremented when older programs cannot read newer objects. */
 export const FORMAT_VERSION = 1;
 
-/** No object is larger. */
+/** The maximal size of an object. */
 export const OBJECT_BYTES_MAX: number = 8 * 1024 * 1024;
-/** An object takes no more lines from here on; a whole commit and the header still fit. */
+/** The size at which an object is full; a whole commit and the header still fit. */
 const FULL_BYTES = 6.5 * 1024 * 1024;
-/** Compressed at once, in about 3 ms. */
+/** Uncompressed size of a member; compression takes about 3 ms. */
 const MEMBER_BYTES = 256 * 1024;
-/** Nearly as small as at 6, in two thirds of the time. */
+/** Nearly as small as level 6, in two thirds of the time. */
 const GZIP_LEVEL = 3;
 const NONCE_BYTES = 12;
 const LINE_FEED = 0x0a;
@@ -40,7 +39,7 @@ const LINE_FEED = 0x0a;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** Scanned entries, or commits in their order. */
+/** `base` for scanned entries, `log` for commits in order. */
 export type ObjectKind = "base" | "log";
 
 /** The first line of an object. */
@@ -48,11 +47,11 @@ interface Header {
   format: typeof FORMAT;
   version: number;
   kind: ObjectKind;
-  /** Where it is stored. */
+  /** The name in the storage. */
   name: string;
-  /** Bytes of each gzip member. */
+  /** The size of each gzip member, in bytes. */
   members: number[];
-  /** SHA-256 of all that follows, hexadecimal. */
+  /** SHA-256 of the body, hexadecimal. */
   sha256: string;
   encryption: null | { algorithm: "AES-256-GCM"; keyId: string; nonce: string };
 }
@@ -60,33 +59,33 @@ interface Header {
 /** A key for AES-256-GCM. */
 export type EncryptionKey = Uint8Array<ArrayBuffer>;
 
-/** Names a key without telling it. */
+/** An id of a key that does not disclose the key. */
 export function keyIdOf(key: EncryptionKey): string {
   return Buffer.from(hmacSha256(key, "backup key id")).toString("hex").slice(0, 16);
 }
 
-/** An object in the making. */
+/** Builds an object. */
 export class ObjectWriter {
   /** Bytes of the lines so far. */
   rawBytes = 0;
-  /** Lines so far, as the caller counts them. */
+  /** Entries so far, counted by the caller. */
   entries = 0;
   readonly #members: Uint8Array[] = [];
   #compressed = 0;
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
 
-  /** Whether it should be stored before more is added. */
+  /** Whether the object should be stored before more lines are added. */
   get isFull(): boolean {
     return this.#compressed >= FULL_BYTES;
   }
 
-  /** Whether there is nothing in it. */
+  /** Whether the object has no lines. */
   get isEmpty(): boolean {
     return this.rawBytes === 0;
   }
 
-  /** Adds lines, each with its end. */
+  /** Adds a line, with its line feed. */
   add(line: Uint8Array): void {
     if (this.#waitingBytes + line.length > MEMBER_BYTES) this.#compress();
     this.#waiting.push(line);
@@ -94,7 +93,7 @@ export class ObjectWriter {
     this.rawBytes += line.length;
   }
 
-  /** Makes the object's bytes for the place where it will be stored. */
+  /** Returns the bytes of the object; `name` is the name that it will be stored under. */
   async finish(name: string, kind: ObjectKind, key?: EncryptionKey): Promise<Uint8Array> {
     this.#compress();
     let body: Uint8Array = Buffer.concat(this.#members);
@@ -132,19 +131,19 @@ export class ObjectWriter {
   }
 }
 
-/** What an object should be. */
+/** The expected properties of an object. */
 export interface ObjectExpectation {
-  /** Where it was stored. */
+  /** The name that it was stored under. */
   name: string;
-  /** What is in it. */
+  /** The kind of content. */
   kind: ObjectKind;
-  /** In bytes, if the manifest says so. */
+  /** The size, if known from a manifest or a listing. */
   bytes?: number;
-  /** Of the whole object, if the manifest says so. */
+  /** The SHA-256 of the whole object, if known. */
   sha256?: string;
 }
 
-/** Fetches an object whole. @throws {AppError} `conflict`, naming it, if it is missing or not so large */
+/** Fetches a whole object. @throws {AppError} `conflict`, naming it, if it is missing or has another size */
 export async function fetchObject(
   storage: ObjectStorage,
   { name, bytes }: Pick<ObjectExpectation, "name" | "bytes">,
@@ -163,10 +162,10 @@ export async function fetchObject(
 }
 
 /**
- * Reads an object to its end; the storage checks what it can.
+ * Reads a whole object; the storage checks what it can.
  *
- * @throws {AppError} `conflict`, naming it, if the storage says that it is missing
- * or not what was stored.
+ * @throws {AppError} `conflict`, naming it, if the storage reports it missing or
+ * corrupt.
  */
 export async function readAll(storage: ObjectStorage, name: string): Promise<Uint8Array> {
   try {
@@ -178,19 +177,18 @@ export async function readAll(storage: ObjectStorage, name: string): Promise<Uin
   }
 }
 
-/** An object that was checked: its gzip members, still compressed. */
+/** A checked and decrypted object: its gzip members, still compressed. */
 export interface OpenedObject {
-  /** Where it was stored. */
+  /** The name that it was stored under. */
   name: string;
-  /** In their order; each is of whole lines. */
+  /** The members in order; each has complete lines. */
   members: Uint8Array[];
 }
 
 /**
- * Checks an object, and decrypts it.
+ * Checks and decrypts an object.
  *
- * @throws {AppError} `conflict`, naming the object, if anything about it is not
- * as it was written.
+ * @throws {AppError} `conflict`, naming the object, if it was altered in any way.
  */
 export async function openMembers(
   bytes: Uint8Array,
@@ -199,16 +197,16 @@ export async function openMembers(
 ): Promise<OpenedObject> {
   const { name, kind } = expected;
   if (expected.sha256 !== undefined && sha256Hex(bytes) !== expected.sha256) {
-    throw damaged(name, "its SHA-256 is not that of the manifest");
+    throw damaged(name, "its SHA-256 differs from the manifest");
   }
   const headerEnd = bytes.indexOf(LINE_FEED);
   const header = headerOf(bytes.subarray(0, Math.max(headerEnd, 0)), name);
   const stored = bytes.subarray(headerEnd + 1);
   if (header.name !== name || header.kind !== kind) {
-    throw damaged(name, `it says that it is ${header.name}, ${header.kind}`);
+    throw damaged(name, `its header is for ${header.name}, ${header.kind}`);
   }
   if (header.sha256 !== sha256Hex(stored)) {
-    throw damaged(name, "its content is not what was written (SHA-256)");
+    throw damaged(name, "its content was altered (SHA-256)");
   }
   const body = await decrypted(stored, header, key);
   const members: Uint8Array[] = [];
@@ -217,11 +215,11 @@ export async function openMembers(
     members.push(body.subarray(start, start + size));
     start += size;
   }
-  if (start !== body.length) throw damaged(name, `it has ${body.length} bytes, not ${start}`);
+  if (start !== body.length) throw damaged(name, `its content has ${body.length} bytes instead of ${start}`);
   return { name, members };
 }
 
-/** The lines of one of an object's members. @throws {AppError} `conflict`, naming the object */
+/** The lines of a member. @throws {AppError} `conflict`, naming the object */
 export function* linesOf(member: Uint8Array, name: string): Generator<Line> {
   let lines: Uint8Array;
   try {
@@ -233,9 +231,9 @@ export function* linesOf(member: Uint8Array, name: string): Generator<Line> {
 }
 
 /**
- * Checks an object and takes it apart.
+ * Checks and parses an object.
  *
- * @returns Its lines, decompressed one member after another as they are asked for.
+ * @returns The lines; each member is decompressed when its lines are read.
  * @throws what {@linkcode openMembers} throws
  */
 export async function openObject(
@@ -249,7 +247,7 @@ export async function openObject(
   })();
 }
 
-/** Fetches an object, checks it and takes it apart. @throws what its parts throw */
+/** Fetches, checks and parses an object. @throws what {@linkcode fetchObject} and {@linkcode openObject} throw */
 export async function readObject(
   storage: ObjectStorage,
   expected: ObjectExpectation,
@@ -258,23 +256,23 @@ export async function readObject(
   return await openObject(await fetchObject(storage, expected), expected, key);
 }
 
-/** Refuses what a newer program wrote. @throws {AppError} `conflict` */
+/** Refuses foreign formats and newer versions. @throws {AppError} `conflict` */
 export function expectFormat(
   found: { format?: unknown; version?: unknown },
   name: string,
 ): void {
   if (found.format !== FORMAT || !Number.isInteger(found.version)) {
-    throw damaged(name, "it is no backup of this program");
+    throw damaged(name, "it is not a backup of this program");
   }
   if (Number(found.version) > FORMAT_VERSION) {
     throw damaged(
       name,
-      `it is of format ${found.version}, and this program reads up to ${FORMAT_VERSION}`,
+      `it has format ${found.version}; this program reads up to ${FORMAT_VERSION}`,
     );
   }
 }
 
-/** Refuses what was encrypted with another key. @throws {AppError} `conflict` */
+/** Refuses an object that is encrypted with another key. @throws {AppError} `conflict` */
 export function expectKey(
   keyId: string | null,
   key: EncryptionKey | undefined,
@@ -300,9 +298,9 @@ function headerOf(line: Uint8Array, name: string): Header {
     throw damaged(name, "it has no header", error);
   }
   expectFormat(header, name);
-  const isWhole = Array.isArray(header.members) && header.members.every(Number.isInteger) &&
+  const isComplete = Array.isArray(header.members) && header.members.every(Number.isInteger) &&
     typeof header.sha256 === "string" && header.encryption !== undefined;
-  if (!isWhole) throw damaged(name, "its header is not whole");
+  if (!isComplete) throw damaged(name, "its header is incomplete");
   return header;
 }
 
@@ -324,7 +322,7 @@ async function decrypted(
 }
 
 function importKey(key: EncryptionKey, usage: "encrypt" | "decrypt"): Promise<CryptoKey> {
-  if (key.length !== 32) throw new AppError("internal", "An encryption key has 32 bytes");
+  if (key.length !== 32) throw new AppError("internal", "An encryption key must have 32 bytes");
   return crypto.subtle.importKey("raw", key, "AES-GCM", false, [usage]);
 }
 

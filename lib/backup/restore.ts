@@ -25,7 +25,7 @@ import { type Manifest, manifestName } from "./manifest.ts";
 import { expectKey, readObject } from "./object.ts";
 import { type BackupServices, damaged, throwIfAborted } from "./needs.ts";
 import { ownOperation, putProof } from "./state.ts";
-import { countFindings } from "./sweeping.ts";
+import { countFindings, findingsProblem } from "./sweeping.ts";
 import { takeBackup } from "./take.ts";
 import { differenceOf, digestOf, prefixOf, Tally } from "./tally.ts";
 import { isWanted, resolveTarget, type RestorePlan } from "./target.ts";
@@ -117,7 +117,7 @@ export async function restore(
       backupId: manifest.id,
       pointInTime: report.pointInTime,
       isProven: findings === 0,
-      problem: findings === 0 ? null : `The sweep has ${findings} findings`,
+      problem: findingsProblem(findings),
       entries: restored.entries,
       findings,
       durationMs: report.durationMs,

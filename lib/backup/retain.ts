@@ -12,7 +12,7 @@ import type { RestoreProof } from "../kv/backup_records.ts";
 import * as keys from "../kv/keys.ts";
 import { transact } from "../kv/transact.ts";
 import { DAY_MS, isoTime } from "../time.ts";
-import { alarm, calm } from "./alarms.ts";
+import { raiseAlarm, resolveAlarms } from "./alarms.ts";
 import { LOGS, segmentOf } from "./journal.ts";
 import { backupIdOf, BACKUPS, type Manifest, manifestName, readBackups } from "./manifest.ts";
 import { type BackupServices, throwIfAborted } from "./needs.ts";
@@ -84,7 +84,7 @@ export async function retain(
   const { storage, config, clock } = services;
   const report: RetainReport = { kept: [], deleted: [], partials: 0, segments: 0 };
   const { backups, unreadable } = await readBackups(services);
-  if (unreadable === 0) await calm(services, "backup.unreadable");
+  if (unreadable === 0) await resolveAlarms(services, "backup.unreadable");
   report.kept = backups.map(({ id }) => id);
   // Of a store that was replaced: it is no substitute for any other of its day.
   const regular = backups.filter(({ isBeforeRestore }) => !isBeforeRestore);
@@ -92,10 +92,10 @@ export async function retain(
   if (!newest) return report;
   const missing = await missingPart(services, newest);
   if (missing !== undefined) {
-    await alarm(services, "backup.damaged", { backupId: newest.id, name: missing });
+    await raiseAlarm(services, "backup.damaged", { backupId: newest.id, name: missing });
     return report;
   }
-  await calm(services, "backup.damaged");
+  await resolveAlarms(services, "backup.damaged");
 
   const kept = choose(regular, config.backupRetention);
   for (const { id, pointInTime, isBeforeRestore } of backups) {

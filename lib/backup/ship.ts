@@ -12,7 +12,7 @@ import type { LogPosition } from "../kv/backup_records.ts";
 import { prune } from "../kv/bulk.ts";
 import { sha256Hex } from "../digest.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS } from "../time.ts";
-import { alarm, calm } from "./alarms.ts";
+import { raiseAlarm, resolveAlarms } from "./alarms.ts";
 import { listSegments, readLog, segmentName, STAMP_ZERO } from "./journal.ts";
 import { commitLine } from "./lines.ts";
 import { ObjectWriter, readObject } from "./object.ts";
@@ -62,7 +62,7 @@ export async function shipLog(
   let { epoch, position } = await logState(services);
   if (clock() - position.at > BROKEN_MS) {
     const shippedAt = isoTime(position.at);
-    await alarm(services, "log.broken", { epoch, shippedAt, reason: "not shipped" });
+    await raiseAlarm(services, "log.broken", { epoch, shippedAt, reason: "not shipped" });
     await breakLog(services, epoch);
     ({ epoch, position } = await logState(services));
   }
@@ -93,14 +93,14 @@ export async function shipLog(
   }
   report.pruned = await pruneLog(services, epoch, report.stamp, signal);
   // Whatever has waited is in the storage now.
-  await calm(services, "log.unshipped", ...(isMissing ? [] : ["log.segment_missing"] as const));
+  await resolveAlarms(services, "log.unshipped", ...(isMissing ? [] : ["log.segment_missing"] as const));
   return report;
 }
 
 /** How old a commit is that waits to be shipped. */
 async function alarming(services: BackupServices, at: number): Promise<number> {
   const lagMs = Math.max(services.clock() - at, 0);
-  if (lagMs > ALARM_MS) await alarm(services, "log.unshipped", { since: isoTime(at), lagMs });
+  if (lagMs > ALARM_MS) await raiseAlarm(services, "log.unshipped", { since: isoTime(at), lagMs });
   return lagMs;
 }
 
@@ -139,14 +139,14 @@ async function confirmed(
 ): Promise<LogPosition> {
   const { storage } = services;
   if (position.name === null || await storage.head(position.name)) return position;
-  await alarm(services, "log.segment_missing", { name: position.name });
+  await raiseAlarm(services, "log.segment_missing", { name: position.name });
   let best: { stamp: string; name: string | null } = { stamp: STAMP_ZERO, name: null };
   for (const { to, name } of await listSegments(storage, epoch)) {
     if (to > best.stamp && to <= position.stamp) best = { stamp: to, name };
   }
   if (best.stamp < position.pruned) {
     const reason = "a segment is missing, and its log is gone";
-    await alarm(services, "log.broken", { epoch, reason });
+    await raiseAlarm(services, "log.broken", { epoch, reason });
     await breakLog(services, epoch);
   } else {
     await rewindLog(services, epoch, position, best);

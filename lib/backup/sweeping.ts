@@ -37,3 +37,9 @@ export async function countFindings(
     }
   }
 }
+
+/** The problem of a restored store with findings, for its proof; null for none. */
+export function findingsProblem(findings: number): string | null {
+  if (findings === 0) return null;
+  return `The sweep reports ${findings} ${findings === 1 ? "finding" : "findings"}`;
+}

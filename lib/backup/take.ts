@@ -41,7 +41,7 @@ import type { BackupRun } from "../kv/backup_records.ts";
 import { mark, scanAll } from "../kv/bulk.ts";
 import * as keys from "../kv/keys.ts";
 import { DAY_MS, isoTime } from "../time.ts";
-import { alarm, calm } from "./alarms.ts";
+import { raiseAlarm, resolveAlarms } from "./alarms.ts";
 import { checkParts, newCheck } from "./check.ts";
 import { readLog } from "./journal.ts";
 import { commitLine, entryLine, keyOfText, keyToText } from "./lines.ts";
@@ -152,7 +152,7 @@ async function resumeOrBegin(
       // Of somebody else, who may not go on with it as it was.
       return await stepRun(services, isBeforeRestore ? { ...run, isBeforeRestore } : run, {});
     }
-    await alarm(services, "backup.given_up", { backupId: found.id, phase: found.phase });
+    await raiseAlarm(services, "backup.given_up", { backupId: found.id, phase: found.phase });
     await endRun(services, found);
   }
   return await beginRun(services, {
@@ -355,9 +355,9 @@ async function finish(taking: Taking): Promise<Manifest> {
 
 /** Says what is wrong with a backup, or that what was wrong with earlier ones is over. */
 async function tellHow(services: BackupServices, { id, unexplained }: Manifest): Promise<void> {
-  await calm(services, "backup.given_up", "log.broken");
-  if (unexplained === 0) await calm(services, "backup.unexplained", "backup.inconsistent");
-  else await alarm(services, "backup.inconsistent", { backupId: id, unexplained });
+  await resolveAlarms(services, "backup.given_up", "log.broken");
+  if (unexplained === 0) await resolveAlarms(services, "backup.unexplained", "backup.inconsistent");
+  else await raiseAlarm(services, "backup.inconsistent", { backupId: id, unexplained });
 }
 
 function report(

@@ -52,8 +52,7 @@ export function parseMailUrl(text: string): MailServer | null {
 function mailApiAt(api: MailApi["api"], address: string): MailApi | null {
   const url = URL.parse(address);
   if (!url || url.username !== "" || !isBare(url)) return null;
-  const isHere = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
-  if (url.protocol !== "https:" && !isHere) return null;
+  if (url.protocol !== "https:" && !isLoopbackHost(url.hostname)) return null;
   const key = decoded(url.password);
   // The key is sent in a header.
   return key !== null && /^[\x21-\x7e]{1,256}$/.test(key) ? { api, origin: url.origin, key } : null;

@@ -29,7 +29,7 @@ export interface RateRule {
   windowMs: number;
 }
 
-/** Limits when nobody says otherwise; each with what it is counted by. */
+/** The default limits, each with the subject that it counts by. */
 export const RATE_RULES: readonly RateRule[] = [
   // By client address: a visitor sends few enquiries.
   { name: "lead_post", limit: 10, windowMs: MINUTE_MS },

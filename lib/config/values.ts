@@ -15,6 +15,7 @@ import {
 } from "./endpoints.ts";
 import { normalizeEmail } from "../contact.ts";
 import { type Currency, isCurrency } from "../money.ts";
+import { isLoopbackHost } from "../outgoing/mod.ts";
 import { parseRules, RATE_RULES, type RateRule } from "./rate_rules.ts";
 import { isLine } from "../text.ts";
 
@@ -94,8 +95,8 @@ export function exactOrigin(value: string): string | undefined {
 export function gatewayUrl(value: string): string | undefined {
   const url = URL.parse(value);
   if (!url || !HOST.test(url.hostname) || /[?#@]/.test(value)) return undefined;
-  const isHere = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
-  if (url.protocol !== "https:" && !(isHere && url.protocol === "http:")) return undefined;
+  const isPlain = url.protocol === "http:" && isLoopbackHost(url.hostname);
+  if (url.protocol !== "https:" && !isPlain) return undefined;
   return url.href.replace(/\/+$/, "");
 }
 

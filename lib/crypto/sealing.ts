@@ -1,29 +1,33 @@
 /**
- * Texts that the store may keep and not tell: encrypted (AES-GCM) with a key
- * derived from `SECRET_KEY`, bound to what they are for. Who can read the store
- * learns nothing, and who can write it cannot put one in another's place.
+ * Secrets in the store, encrypted (AES-GCM) with a key derived from `SECRET_KEY` and
+ * bound to their purpose. Whoever reads the store learns nothing; whoever writes it
+ * cannot put one secret in the place of another.
  *
  * @module
  */
-import type { Config } from "../config/mod.ts";
 import { fromBase64Url, hmacSha256, toBase64Url } from "../digest.ts";
 
-/** What of the configuration seals. */
-export type SealConfig = Pick<Config, "secretKey" | "secretKeyPrevious">;
+/** The keys of the configuration. */
+export interface SealConfig {
+  /** Seals. */
+  readonly secretKey: Uint8Array<ArrayBuffer>;
+  /** Still opens, while the key is being changed. */
+  readonly secretKeyPrevious?: Uint8Array<ArrayBuffer> | undefined;
+}
 
-/** What a text is for; it opens for nothing else. */
+/** What a text is for; it can be opened for nothing else. */
 export interface SealPlace {
-  /** A constant: another purpose has another key. */
+  /** A constant; each purpose has its own key. */
   purpose: string;
-  /** Which one, such as the id of its owner. Not encrypted and not kept. */
+  /** Which one, such as the id of its owner. Neither encrypted nor stored. */
   label: string;
 }
 
-/** A text, and whether it is to be sealed anew before the key that it was sealed with is gone. */
+/** An opened text. */
 export interface Unsealed {
-  /** As it was sealed. */
+  /** The text that was sealed. */
   text: string;
-  /** Sealed with the key before the present one. */
+  /** It was sealed with the previous key: seal it again before that key is removed. */
   isOldKey: boolean;
 }
 
@@ -31,7 +35,7 @@ const NONCE_BYTES = 12;
 
 const encoder = new TextEncoder();
 
-/** Encrypts a text. @returns The nonce and what follows from it, base64url */
+/** Encrypts a text. @returns The nonce and the ciphertext, base64url. */
 export async function seal(
   { secretKey }: SealConfig,
   place: SealPlace,
@@ -46,7 +50,7 @@ export async function seal(
   return toBase64Url(new Uint8Array([...nonce, ...new Uint8Array(sealed)]));
 }
 
-/** Decrypts a text; null if it was sealed with neither key, or for another place. */
+/** Decrypts a text; null if it was sealed with neither key, or for another purpose or label. */
 export async function unseal(
   { secretKey, secretKeyPrevious }: SealConfig,
   place: SealPlace,
@@ -65,7 +69,7 @@ export async function unseal(
       );
       return { text: new TextDecoder().decode(text), isOldKey: key !== secretKey };
     } catch {
-      // Of another key: the other one may fit.
+      // Sealed with the other key, perhaps.
     }
   }
   return null;

@@ -1,38 +1,39 @@
 /**
- * Ids as tokens that nobody can make up: an id and 128 bits of a keyed digest over
- * it, so that no index is needed to know one's own.
+ * Ids as unforgeable tokens: an id and 128 bits of its keyed digest, so that no index
+ * is needed to verify one.
  *
  * @module
  */
-import type { Config } from "../config/mod.ts";
 import { fromBase64Url, hmacSha256, timingSafeEqual, toBase64Url } from "../digest.ts";
-import { isId } from "../ids.ts";
+import { hyphenated, isId } from "../ids.ts";
 
 const ID_BYTES = 16;
 const MAC_BYTES = 16;
 
-/** What of the configuration signs. */
-export type SignConfig = Pick<Config, "secretKey" | "secretKeyPrevious">;
+/** The keys of the configuration. */
+export interface SignConfig {
+  /** Signs. */
+  readonly secretKey: Uint8Array<ArrayBuffer>;
+  /** Still accepted, while the key is being changed. */
+  readonly secretKeyPrevious?: Uint8Array<ArrayBuffer> | undefined;
+}
 
 /**
  * Signs an id.
  *
- * @param purpose A constant: a token for one purpose is none for another.
- * @returns 43 characters, good in an address
+ * @param purpose A constant; a token is valid for one purpose only.
+ * @returns 43 characters, safe in a URL.
  */
 export function signId(
-  { secretKey }: Pick<Config, "secretKey">,
+  { secretKey }: Pick<SignConfig, "secretKey">,
   purpose: string,
   id: string,
 ): string {
-  const bytes = Uint8Array.from(
-    id.replaceAll("-", "").match(/../g) ?? [],
-    (hex) => parseInt(hex, 16),
-  );
+  const bytes = Uint8Array.fromHex(id.replaceAll("-", ""));
   return toBase64Url(new Uint8Array([...bytes, ...macOf(secretKey, purpose, bytes)]));
 }
 
-/** The id in a token; null if the token is not ours. Tokens of the previous key hold. */
+/** The id in a token; null if it is not valid. Tokens of the previous key are. */
 export function signedId(
   { secretKey, secretKeyPrevious }: SignConfig,
   purpose: string,
@@ -44,8 +45,8 @@ export function signedId(
   const mac = bytes.subarray(ID_BYTES);
   const known = [secretKey, secretKeyPrevious].filter((key) => key !== undefined);
   if (!known.some((key) => timingSafeEqual(mac, macOf(key, purpose, idBytes)))) return null;
-  const hex = Array.from(idBytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  const id = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  const hex = idBytes.toHex();
+  const id = hyphenated(hex);
   return isId(id) ? id : null;
 }
 

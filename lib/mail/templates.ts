@@ -5,10 +5,10 @@
  * @module
  */
 import { expectRevision, newEntity, putChange } from "../entities/mod.ts";
-import { sha256Hex } from "../digest.ts";
 import { DEFAULT_MAILS, MAIL_KINDS, problemsOf, type RenderedTexts, renderTexts } from "./words.ts";
 import { exampleOf } from "./variables.ts";
 import { AppError } from "../errors.ts";
+import { derivedId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { MailKind, MailTemplate, MailTexts } from "../kv/mail_records.ts";
 import { transact } from "../kv/transact.ts";
@@ -160,9 +160,7 @@ function usedOf(name: TemplateName, stored: MailTemplate | null | undefined): Us
 
 /** A fixed id for each kind and language, so no index is needed. Its time part is not a time. */
 function idOf({ kind, language }: TemplateName): string {
-  const hex = sha256Hex(JSON.stringify(["mail_template", kind, language]));
-  const [a, b, c] = [hex.slice(0, 3), hex.slice(3, 6), hex.slice(6, 18)];
-  return `00000000-0000-7${a}-8${b}-${c}`;
+  return derivedId(["mail_template", kind, language]);
 }
 
 function staleRevision(): AppError {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { sha256Hex } from "../digest.ts";
+import { derivedId } from "../ids.ts";
 import type { MessageLease, OutboxEvent, OutboxMessage } from "../kv/outbox_records.ts";
 import { type AttemptResult, backoffOf, type DeliveryPolicy, type NewMessage } from "./ports.ts";
 import { DAY_MS, isoTime, SECOND_MS } from "../time.ts";
@@ -29,9 +29,7 @@ const DEAD_KEEP_MS = 90 * DAY_MS;
 
 /** The id of a message, a UUIDv7 from the event's time and a digest: the same each time it is derived. */
 export function messageIdOf(eventId: string, { kind, type, to }: NewMessage): string {
-  const hex = sha256Hex(JSON.stringify([eventId, kind, type, to]));
-  const [a, b, c] = [hex.slice(0, 3), hex.slice(3, 6), hex.slice(6, 18)];
-  return `${eventId.slice(0, 13)}-7${a}-8${b}-${c}`;
+  return derivedId([eventId, kind, type, to], eventId);
 }
 
 /** The subject of an event within which order is kept. */

@@ -181,7 +181,7 @@ async function queryGateway(
   if (channel === "manual") {
     throw new AppError(
       "conflict",
-      "Cannot check a payment that was recorded by hand: no gateway has it",
+      "Cannot check a payment that was recorded by hand: no gateway knows it",
     );
   }
   const gateway = gateways.get(channel);

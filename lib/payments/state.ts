@@ -87,16 +87,14 @@ export const PROBLEMS: Readonly<Record<ProblemName, string>> = Object.freeze({
   partlyReversed: "The gateway returned more or less than was requested: check its portal",
   expired: "No payment arrived in time",
   closed: "An operator decided that nothing was paid",
-  cancelled: "Cancelled: the invoice needs no payment any more",
+  cancelled: "Cancelled: the invoice needs no further payment",
 });
 
-/** Problems that an answer of the gateway ends; the last two are the words of earlier versions. */
-const PROVISIONAL: ReadonlySet<string | null> = new Set([
-  PROBLEMS.unsigned,
-  PROBLEMS.unanswered,
-  "Somebody called in the gateway's name without a signature",
-  "The gateway did not say what became of it, and cannot be asked",
-]);
+/** Problems that an answer of the gateway ends. */
+const PROVISIONAL: ReadonlySet<string | null> = new Set([PROBLEMS.unsigned, PROBLEMS.unanswered]);
+/** How records of earlier versions begin with the same two. */
+const PROVISIONAL_BEFORE =
+  /^(?:Somebody called in the gateway's name|The gateway did not say what)/;
 
 /** Whether the payer may still complete it. */
 export function isOpen({ status }: Pick<Payment, "status">): boolean {
@@ -305,7 +303,7 @@ function rankOf({ status, problem, resolution }: Payment): number {
     case "pending":
       return 1;
     case "needs_review":
-      return PROVISIONAL.has(problem) ? 2 : 4;
+      return PROVISIONAL.has(problem) || PROVISIONAL_BEFORE.test(problem ?? "") ? 2 : 4;
     case "failed":
       return resolution ? 5 : 3;
     case "completed":

@@ -18,3 +18,9 @@ export function counted(count: number, one: string, many = `${one}s`): string {
 export function inSeconds(ms: number): string {
   return `${(ms / 1_000).toFixed(1)} s`;
 }
+
+/** A size such as `3.2 MiB`, below a tenth of that in KiB. */
+export function inMebibytes(bytes: number): string {
+  const kibibytes = bytes / 1024;
+  return kibibytes < 102.4 ? `${kibibytes.toFixed(1)} KiB` : `${(kibibytes / 1024).toFixed(1)} MiB`;
+}

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { RestoreStep } from "../backup/restore.ts";
 import { grouped } from "./_format.ts";
 
 /** Shows progress. */
@@ -19,6 +20,16 @@ export interface ProgressBar {
   end(): void;
 }
 
+/** The steps of a restore and of a drill, as people read them. */
+export const RESTORE_STEPS: Readonly<Record<RestoreStep["phase"], string>> = {
+  backup: "Backing up current data",
+  wipe: "Emptying",
+  base: "Restoring",
+  log: "Replaying log",
+  check: "Verifying",
+  sweep: "Sweeping",
+};
+
 const BAR_CELLS = 24;
 /** Between two updates of the bar, and between two lines without a terminal. */
 const DRAW_MS = 100;
@@ -33,6 +44,8 @@ export function openProgressBar(): ProgressBar {
   return {
     update(step, done, total, detail) {
       const now = performance.now();
+      // Without a total there is little to show of a step that ends at once.
+      if (total === 0 && now - startedAt < LINE_MS) return;
       if (step === shownStep && now - shownAt < (isTerminal ? DRAW_MS : LINE_MS)) return;
       shownAt = now;
       shownStep = step;

@@ -13,8 +13,8 @@ import { shipLog } from "../backup/ship.ts";
 import { takeBackup } from "../backup/take.ts";
 import { backups } from "../kv/keys.ts";
 import type { Services } from "../app/services.ts";
-import { counted, inSeconds } from "./_format.ts";
-import { openProgressBar, type ProgressBar } from "./_progress.ts";
+import { counted, inMebibytes, inSeconds } from "./_format.ts";
+import { openProgressBar, type ProgressBar, RESTORE_STEPS } from "./_progress.ts";
 import { refuseMore, runTask, TaskError } from "./_task.ts";
 
 const HELP = `Take a backup of the store, and manage backups.
@@ -22,7 +22,7 @@ const HELP = `Take a backup of the store, and manage backups.
 Usage:
   deno task backup                Take a backup, verify it and print its ID
   deno task backup list           List all backups, newest first
-  deno task backup verify [ID]    Verify a backup in the storage (default: newest)
+  deno task backup verify [ID]    Verify a stored backup (default: newest)
   deno task backup drill [ID]     Restore a backup into memory and sweep it
   deno task backup retain         Delete backups that are past their retention
 
@@ -35,9 +35,6 @@ Environment:
 
 Exit code: 0 on success, 1 on an error or a failed verification or drill.`;
 
-const DRILL_STEPS = { base: "Restoring", sweep: "Sweeping" };
-
-const MEBIBYTE = 1024 * 1024;
 /** Time to deliver raised alerts before the task ends. */
 const ALERTS_FLUSH_MS = 5_000;
 
@@ -123,7 +120,7 @@ async function runDrill(
   const proof = await drill(services, {
     ...(openScratch ? { openScratch } : {}),
     ...(id === undefined ? {} : { backupId: id }),
-    onProgress: ({ phase, entries, of }) => bar.update(DRILL_STEPS[phase], entries, of),
+    onProgress: ({ phase, entries, of }) => bar.update(RESTORE_STEPS[phase], entries, of),
   });
   bar.end();
   const entries = counted(proof.entries, "entry", "entries");
@@ -151,8 +148,7 @@ async function idOf(services: BackupServices, id: string | undefined): Promise<s
 }
 
 function describe({ entries, bytes, parts, keyId }: Manifest): string {
-  const size = (bytes / MEBIBYTE).toFixed(1);
   const key = keyId === null ? "" : `, encrypted with key ${keyId}`;
   const objects = counted(parts.length, "object");
-  return `${counted(entries, "entry", "entries")}, ${size} MiB in ${objects}${key}`;
+  return `${counted(entries, "entry", "entries")}, ${inMebibytes(bytes)} in ${objects}${key}`;
 }

@@ -5,17 +5,17 @@
  */
 import { parseArgs } from "node:util";
 import { hasBackups } from "../backup/needs.ts";
-import { restore, type RestoreStep } from "../backup/restore.ts";
+import { restore } from "../backup/restore.ts";
 import type { Services } from "../app/services.ts";
 import { counted, inSeconds } from "./_format.ts";
-import { openProgressBar } from "./_progress.ts";
+import { openProgressBar, RESTORE_STEPS } from "./_progress.ts";
 import { refuseMore, runTask, TaskError } from "./_task.ts";
 
 const HELP = `Restore the store from a backup and the log shipped since.
 
 Usage:
   deno task restore latest         The newest backup and all log since
-  deno task restore ID             Exactly that backup (see: deno task backup list)
+  deno task restore ID             That backup (IDs: deno task backup list)
   deno task restore TIME           The state at that time: 2026-11-30T12:00:00Z
   deno task restore VERSIONSTAMP   The state after that commit
 
@@ -31,15 +31,6 @@ Environment:
   STORAGE_URL   The storage of backups
 
 Exit code: 0 if the sweep has no findings, 1 on an error or with findings.`;
-
-const STEPS: Readonly<Record<RestoreStep["phase"], string>> = {
-  backup: "Backing up current data",
-  wipe: "Emptying",
-  base: "Restoring",
-  log: "Replaying log",
-  check: "Verifying",
-  sweep: "Sweeping",
-};
 
 if (import.meta.main) await runTask(main, { help: HELP });
 
@@ -60,7 +51,7 @@ async function main(services: Services, args: string[]): Promise<number> {
   try {
     const report = await restore(services, target, {
       overwrite: values.overwrite === true,
-      onProgress: ({ phase, entries, of }) => bar.update(STEPS[phase], entries, of),
+      onProgress: ({ phase, entries, of }) => bar.update(RESTORE_STEPS[phase], entries, of),
     });
     bar.end();
     const { backupId, pointInTime, stamp, entries, isExact, findings, durationMs } = report;

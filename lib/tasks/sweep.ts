@@ -19,21 +19,21 @@ Usage:
   deno task sweep [--repair] [--json]
 
 Options:
-  --repair   Repair derived data: indexes, the counter of invoice numbers, totals of
-             invoices. Other findings are only reported
+  --repair   Repair derived data: indexes, the counter of invoice numbers and
+             totals of invoices. Other findings are only reported
   --json     Print the report as JSON
 
 Findings:
   CRITICAL   The books are wrong
   WARNING    An index is wrong; it can be rebuilt from the books
 
-Up to ${FINDINGS_MAX} findings and as many repairs are listed, with e-mail addresses and phone
-numbers redacted. Each repair is recorded in the store, with the finding.
+Up to ${FINDINGS_MAX} findings and as many repairs are listed, with e-mail addresses and
+phone numbers redacted. Each repair is recorded in the store with its finding.
 
 Environment:
   KV_PATH   The store; a server may run on it
 
-Exit code: 0 without findings (left), 1 on an error or with findings.`;
+Exit code: 0 if no finding is left, 1 on an error or with findings.`;
 
 if (import.meta.main) await runTask(main, { help: HELP });
 

@@ -7,12 +7,12 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Services } from "../../lib/app/services.ts";
 import {
-  requestJob,
   BACKUP_PHASES,
   type BackupOverview,
   type DrillServices,
   readBackupOverview,
   REQUESTABLE_JOBS,
+  requestJob,
   RESTORE_KINDS,
 } from "../../lib/backup/mod.ts";
 import { hasBackups } from "../../lib/backup/needs.ts";
@@ -99,7 +99,10 @@ function addRequestBackup(routes: OpenAPIHono<AppEnv>, services: WithBackups): v
       ...problems(400, 401, 403, 413, 415),
     },
   });
-  routes.openapi(route, async (c) => c.json(await requestJob(services, "backup", callerOf(c)), 202));
+  routes.openapi(
+    route,
+    async (c) => c.json(await requestJob(services, "backup", callerOf(c)), 202),
+  );
 }
 
 function addRequestDrill(routes: OpenAPIHono<AppEnv>, services: WithBackups): void {

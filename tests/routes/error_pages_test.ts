@@ -50,6 +50,6 @@ Deno.test("a defect of ours shows a browser a page that says nothing of it", asy
 
   equal(status, 500);
   equal(headers.get("content-type"), "text/html; charset=utf-8");
-  match(text, /<p>Something went wrong on our side<\/p>/);
+  match(text, /<p>An unexpected error occurred\. It has been logged; please try again<\/p>/);
   ok(!/decode|schema|TypeError|\.ts/.test(text), text);
 });

@@ -109,7 +109,10 @@ Deno.test("PUT of a mail template names each part that is no template of its mai
     ["text", "not_a_template"],
     ["html", "not_allowed"],
   ]);
-  match(body.errors[0].message, /Unknown variable \{\{nobody\}\}; known variables: .*invoiceNumber/);
+  match(
+    body.errors[0].message,
+    /Unknown variable \{\{nobody\}\}; known variables: .*invoiceNumber/,
+  );
   deepEqual([unknown.status, large.status], [422, 422]);
   equal(await app.count(keys.mailTemplates), 0);
 });

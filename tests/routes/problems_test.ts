@@ -187,7 +187,7 @@ Deno.test("a defect of ours is 500 with a request id, and told to the log only",
     );
 
     assertProblem(answer, 500, "internal");
-    equal(answer.body.detail, "Something went wrong on our side");
+    equal(answer.body.detail, "An unexpected error occurred. It has been logged; please try again");
     const told = app.logLines.slice(lines).map((line) => JSON.parse(line));
     const failure = told.find(({ event }) => event === "request.failed");
     equal(failure?.level, "error");

@@ -59,7 +59,7 @@ for (
     // Deno 2.9 says it once more by itself.
     match(answer.headers.get("connection") ?? "", /^close(?:, close)?$/);
     equal(inOldWords.status, 408);
-    deepEqual(inOldWords.body, { status: "error", message: "The body did not arrive in time" });
+    deepEqual(inOldWords.body, { status: "error", message: "The body did not arrive within 10 seconds" });
     equal(await app.count(keys.leads), 0);
     equal((await app.post("/api/v2/leads", LEAD)).status, 201);
   });
@@ -89,7 +89,7 @@ Deno.test("a request that is stuck is answered after twenty seconds", async () =
   const written = await app.post("/api/v2/leads", LEAD);
 
   assertProblem(read, 503, "unavailable");
-  equal(read.body.detail, "It took too long");
+  equal(read.body.detail, "The request took longer than 20 seconds");
   // By now nobody knows whether it will be stored.
   assertProblem(written, 503, "outcome_unknown");
   equal(written.headers.get("retry-after"), "1");

@@ -27,7 +27,7 @@ for (
     equal(answer.headers.get("content-type"), "text/html; charset=utf-8");
     equal(answer.headers.get("cache-control"), "no-store");
     match(answer.text, /<h1>Forbidden<\/h1>/);
-    match(answer.text, /came from a page of another site; open it on ours and send it again/);
+    match(answer.text, /sent from a page of another site\. Open it on this site and send it again/);
     ok(answer.text.includes(answer.headers.get("x-request-id")!));
     assertProblem(asProgram, 403, "forbidden");
   });

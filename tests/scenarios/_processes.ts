@@ -8,6 +8,7 @@ import { openLog } from "../../lib/telemetry/log.ts";
 import { openServices } from "../../lib/app/open.ts";
 import { systemClock } from "../../lib/time.ts";
 import type { ServerProcess } from "../support/processes/server_process.ts";
+import { PATIENT } from "../support/store/deadlines.ts";
 
 /** The platform kills after five seconds. */
 export const STOPPED_WITHIN_MS = 4_500;
@@ -140,7 +141,12 @@ interface Books {
 async function openStore(kvPath: string) {
   const config = readConfig({ ...environment(), APP_ENV: "test", KV_PATH: kvPath });
   const log = openLog({ level: "error", format: "json" });
-  return (await openServices(config, { log, clock: systemClock, random: Math.random })).store;
+  return (await openServices(config, {
+    log,
+    clock: systemClock,
+    random: Math.random,
+    deadlines: PATIENT,
+  })).store;
 }
 
 /** Reads the whole store and checks that every entry has what belongs to it, and nothing else is there. */

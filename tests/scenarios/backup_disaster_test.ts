@@ -173,7 +173,7 @@ Deno.test({
       runTask("restore", [new Date(moment).toISOString()], timely),
     ]);
 
-    for (const end of ends) ok(expectGood(end).endsWith("The sweep found nothing"), end.stdout);
+    for (const end of ends) ok(expectGood(end).endsWith("Sweep:      no findings"), end.stdout);
     const point = Date.parse(manifest.pointInTime);
     const firstLater = commits.findIndex(({ at, stamp }) => stamp > manifest.v1 && at > moment);
     const atMoment = commits.slice(0, firstLater);

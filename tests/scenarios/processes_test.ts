@@ -12,6 +12,7 @@ import {
 import { encode } from "../../lib/kv/codec.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import { sleep } from "../../lib/time.ts";
+import { campaignSize } from "../support/program/campaign.ts";
 import { logLines, runServer, startServer } from "../support/processes/server_process.ts";
 import {
   anyProduct,
@@ -30,7 +31,7 @@ import {
   within,
 } from "./_processes.ts";
 
-const KILLS = 100;
+const KILLS = campaignSize("SERVER_KILLS", { everyday: 10, soak: 1_000 });
 /** Kills come at a random moment of this many milliseconds of load. */
 const KILL_WITHIN_MS = 250;
 

@@ -3,7 +3,11 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
-import { type AlertChannel, type AlertNotification, openAlertChannels } from "../../../lib/alerts/channels.ts";
+import {
+  type AlertChannel,
+  type AlertNotification,
+  openAlertChannels,
+} from "../../../lib/alerts/channels.ts";
 import type { Log } from "../../../lib/telemetry/log.ts";
 import { hasSmtpServer, SMTP_HINT, startSmtpServer } from "../../support/servers/smtp_server.ts";
 import { startWebhookReceiver } from "../../support/servers/webhook_receiver.ts";
@@ -116,7 +120,9 @@ for (const format of ["slack", "discord"] as const) {
     await fc.assert(
       fc.asyncProperty(any, any, async (title, detail) => {
         receiver.received.length = 0;
-        deepEqual(await channel.deliver({ ...NOTIFICATION, title, detail }, TIMEOUT_MS), { isDelivered: true });
+        deepEqual(await channel.deliver({ ...NOTIFICATION, title, detail }, TIMEOUT_MS), {
+          isDelivered: true,
+        });
         const [body] = receiver.received;
         if (format === "slack") return ok(body.text.length <= 4_000);
         const [{ title: head, description, footer }] = body.embeds;
@@ -137,8 +143,16 @@ Deno.test("a channel says what became of an attempt, and never its address", asy
     return channel.deliver(NOTIFICATION, timeoutMs);
   };
 
-  deepEqual(await tell({ status: 500 }), { isDelivered: false, isFinal: false, reason: "status 500" });
-  deepEqual(await tell({ status: 404 }), { isDelivered: false, isFinal: true, reason: "status 404" });
+  deepEqual(await tell({ status: 500 }), {
+    isDelivered: false,
+    isFinal: false,
+    reason: "status 500",
+  });
+  deepEqual(await tell({ status: 404 }), {
+    isDelivered: false,
+    isFinal: true,
+    reason: "status 404",
+  });
   deepEqual(await tell({ status: 429, headers: { "retry-after": "2" } }), {
     isDelivered: false,
     isFinal: false,

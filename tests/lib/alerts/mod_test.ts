@@ -1,16 +1,17 @@
 /**
- * One alert and one recovery, however many see it, at real receivers.
+ * One alert and one recovery per incident, however many instances see it, at real receivers.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { openAlertChannels } from "../../../lib/alerts/channels.ts";
+import { FLAP_MS } from "../../../lib/alerts/incidents.ts";
 import {
   type Alert,
-  FLAP_MS,
   listIncidents,
   raiseAlert,
   resolveAlert,
   settleAlerts,
 } from "../../../lib/alerts/mod.ts";
+import { encode } from "../../../lib/kv/codec.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { Log } from "../../../lib/telemetry/log.ts";
 import { DAY_MS, MINUTE_MS, SECOND_MS } from "../../../lib/time.ts";
@@ -35,8 +36,8 @@ const ALERT: Alert = {
 
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** Instances that tell by these receivers, in the format of Slack. */
-function startTelling(
+/** Instances that notify these receivers, in the format of Slack. */
+function startNotifying(
   receivers: WebhookReceiver[],
   options: InstancesOptions = {},
 ): Promise<Instances> {
@@ -59,7 +60,7 @@ const RECOVERED = "[RECOVERED] The job backup failed";
 
 Deno.test("50 raises at once on 3 instances are one alert, and one recovery", async () => {
   await using receiver = startWebhookReceiver();
-  await using instances = await startTelling([receiver], { count: 3 });
+  await using instances = await startNotifying([receiver], { count: 3 });
   const services = Array.from({ length: 50 }, (_, i) => instances.all[i % 3]!.services);
 
   await Promise.all(services.map((each) => raiseAlert(each, ALERT)));
@@ -82,9 +83,9 @@ Deno.test("50 raises at once on 3 instances are one alert, and one recovery", as
   ok(!JSON.stringify(receiver.received).includes("asha"));
 });
 
-Deno.test("what is raised again is counted, with one commit a minute", async () => {
+Deno.test("an alert raised again is counted, with one commit a minute", async () => {
   await using receiver = startWebhookReceiver();
-  await using instances = await startTelling([receiver]);
+  await using instances = await startNotifying([receiver]);
   const { services } = instances;
   const { kv } = instances.at(0);
   await raiseAlert(services, ALERT);
@@ -105,9 +106,9 @@ Deno.test("what is raised again is counted, with one commit a minute", async () 
   deepEqual(headlines(receiver), [RAISED, RECOVERED]);
 });
 
-Deno.test("what was never raised is resolved by one read, and told to nobody", async () => {
+Deno.test("resolveAlert() of a name that was never raised costs one read and notifies nobody", async () => {
   await using receiver = startWebhookReceiver();
-  await using instances = await startTelling([receiver]);
+  await using instances = await startNotifying([receiver]);
   const { kv } = instances.at(0);
 
   await resolveAlert(instances.services, ALERT.name);
@@ -118,9 +119,9 @@ Deno.test("what was never raised is resolved by one read, and told to nobody", a
   deepEqual(receiver.received, []);
 });
 
-Deno.test("a receiver that fails twice is told the third time", async () => {
+Deno.test("a receiver that fails twice is notified by the third attempt", async () => {
   await using receiver = startWebhookReceiver();
-  await using instances = await startTelling([receiver], { timeoutMs: 200 });
+  await using instances = await startNotifying([receiver], { timeoutMs: 200 });
   receiver.moods = [{ status: 500 }, "hang", { status: 200 }];
 
   await raiseAlert(instances.services, ALERT);
@@ -132,15 +133,15 @@ Deno.test("a receiver that fails twice is told the third time", async () => {
   deepEqual(instances.events("alert.undelivered"), []);
 });
 
-Deno.test("a receiver that is down, slow or broken delays nobody who raises", async () => {
+Deno.test("a receiver that is down, slow or broken does not delay raiseAlert()", async () => {
   for (const mood of ["hang", { status: 500 }, { status: 404 }] as const) {
     await using receiver = startWebhookReceiver();
     receiver.moods = [mood];
-    await using instances = await startTelling([receiver], { timeoutMs: 300 });
+    await using instances = await startNotifying([receiver], { timeoutMs: 300 });
 
     await raiseAlert(instances.services, ALERT);
 
-    // It is still being told.
+    // The delivery is still in progress.
     deepEqual(instances.events("alert.undelivered"), []);
     await instances.notified();
     equal(receiver.received.length, mood !== "hang" && mood.status === 404 ? 1 : 3);
@@ -150,10 +151,10 @@ Deno.test("a receiver that is down, slow or broken delays nobody who raises", as
   }
 });
 
-Deno.test("news that no channel took is told later, by any instance, once", async () => {
+Deno.test("a notification that no channel took is delivered later, by any instance, once", async () => {
   await using receiver = startWebhookReceiver();
   receiver.moods = [{ status: 404 }];
-  await using instances = await startTelling([receiver], { count: 3 });
+  await using instances = await startNotifying([receiver], { count: 3 });
   await raiseAlert(instances.services, ALERT);
   await instances.notified();
   receiver.received.length = 0;
@@ -171,10 +172,10 @@ Deno.test("news that no channel took is told later, by any instance, once", asyn
   deepEqual(headlines(receiver), [RAISED, RAISED]);
 });
 
-Deno.test("news that no channel took for a day is given up, and tried a few times before", async () => {
+Deno.test("a notification that no channel takes for a day is dead-lettered after a few attempts", async () => {
   await using receiver = startWebhookReceiver();
   receiver.moods = [{ status: 404 }];
-  await using instances = await startTelling([receiver]);
+  await using instances = await startNotifying([receiver]);
   const { services } = instances;
   await raiseAlert(services, ALERT);
   await instances.notified();
@@ -192,16 +193,16 @@ Deno.test("news that no channel took for a day is given up, and tried a few time
   ok(dead.length >= 1);
 });
 
-Deno.test("news that one of two channels took is told to the other when that takes it", async () => {
+Deno.test("a notification that one of two channels took is delivered to the other when that is up", async () => {
   await using receiver = startWebhookReceiver();
   await using broken = startWebhookReceiver();
   broken.moods = [{ status: 404 }];
-  await using instances = await startTelling([receiver, broken]);
+  await using instances = await startNotifying([receiver, broken]);
 
   await raiseAlert(instances.services, ALERT);
   await instances.notified();
   instances.advance(2 * MINUTE_MS);
-  deepEqual(await settleAlerts(instances.services), { resolved: 0, told: 0 });
+  deepEqual(await settleAlerts(instances.services), { resolved: 0, notified: 0 });
   broken.moods = [];
   broken.received.length = 0;
   await instances.deliver();
@@ -210,9 +211,9 @@ Deno.test("news that one of two channels took is told to the other when that tak
   deepEqual(headlines(broken), [RAISED]);
 });
 
-Deno.test("news that is none any more is not told by the outbox", async () => {
+Deno.test("a superseded notification is not delivered by the outbox", async () => {
   await using receiver = startWebhookReceiver();
-  await using instances = await startTelling([receiver]);
+  await using instances = await startNotifying([receiver]);
   const { services } = instances;
   receiver.moods = [{ status: 404 }, { status: 200 }];
   await raiseAlert(services, ALERT);
@@ -228,11 +229,11 @@ Deno.test("news that is none any more is not told by the outbox", async () => {
   deepEqual(await services.store.list(keys.messages, { limit: 10 }), []);
 });
 
-Deno.test("what an instance that was killed did not tell is told by another", async () => {
+Deno.test("a notification that a killed instance did not send is sent by another", async () => {
   await using receiver = startWebhookReceiver();
-  await using instances = await startTelling([receiver], { count: 2 });
+  await using instances = await startNotifying([receiver], { count: 2 });
   const [killed, other] = [instances.at(0), instances.at(1)];
-  // It is over after the commit that opens the incident.
+  // Killed after the commit that opens the incident.
   killed.services.alerts.inBackground = () => {};
 
   await raiseAlert(killed.services, ALERT);
@@ -240,13 +241,13 @@ Deno.test("what an instance that was killed did not tell is told by another", as
   const settled = await settleAlerts(other.services);
   await instances.notified();
 
-  deepEqual(settled, { resolved: 0, told: 1 });
+  deepEqual(settled, { resolved: 0, notified: 1 });
   deepEqual(headlines(receiver), [RAISED]);
 });
 
-Deno.test("what comes and goes is told twice, and then only when it was quiet", async () => {
+Deno.test("a flapping incident is notified twice, and then only after ten quiet minutes", async () => {
   await using receiver = startWebhookReceiver();
-  await using instances = await startTelling([receiver], { count: 2 });
+  await using instances = await startNotifying([receiver], { count: 2 });
   const { services } = instances;
   const { services: other } = instances.at(1);
   for (let i = 0; i < 20; i++) {
@@ -270,9 +271,9 @@ Deno.test("what comes and goes is told twice, and then only when it was quiet", 
   deepEqual(headlines(receiver), [RAISED, RECOVERED, RAISED, RECOVERED]);
 });
 
-Deno.test("what has to be quiet is resolved when it was, on all instances", async () => {
+Deno.test("an alert with a quiet period is resolved after it, over all instances", async () => {
   await using receiver = startWebhookReceiver();
-  await using instances = await startTelling([receiver], { count: 2 });
+  await using instances = await startNotifying([receiver], { count: 2 });
   const { services } = instances;
   const { services: other } = instances.at(1);
   const alert = { ...ALERT, quietMs: 10 * MINUTE_MS };
@@ -296,9 +297,9 @@ Deno.test("what has to be quiet is resolved when it was, on all instances", asyn
   match(receiver.received[1].text, /Lasted 25 min/);
 });
 
-Deno.test("while the store is down each instance tells once, and once that it is well", async () => {
+Deno.test("while the store is down each instance notifies once, and once of the recovery", async () => {
   await using receiver = startWebhookReceiver();
-  await using instances = await startTelling([receiver], { count: 2 });
+  await using instances = await startNotifying([receiver], { count: 2 });
   const alert = { ...ALERT, quietMs: 3 * MINUTE_MS };
   for (const { kv } of instances.all) {
     kv.readFault = () => "error";
@@ -328,9 +329,9 @@ Deno.test("while the store is down each instance tells once, and once that it is
   deepEqual(await listIncidents(instances.services), []);
 });
 
-Deno.test("what was told while the store was down is not told again when it is stored", async () => {
+Deno.test("an alert notified while the store was down is not notified again when it is stored", async () => {
   await using receiver = startWebhookReceiver();
-  await using instances = await startTelling([receiver]);
+  await using instances = await startNotifying([receiver]);
   const { services } = instances;
   const { kv } = instances.at(0);
   kv.readFault = () => "error";
@@ -352,9 +353,9 @@ Deno.test("what was told while the store was down is not told again when it is s
   deepEqual(headlines(receiver), [RAISED, RECOVERED]);
 });
 
-Deno.test("a commit whose reply is lost opens one incident, told once", async () => {
+Deno.test("a commit whose reply is lost opens one incident, notified once", async () => {
   await using receiver = startWebhookReceiver();
-  await using instances = await startTelling([receiver]);
+  await using instances = await startNotifying([receiver]);
   const { kv } = instances.at(0);
   kv.commitFault = ({ count }) => count === 1 ? "lost-after" : "ok";
 
@@ -365,9 +366,62 @@ Deno.test("a commit whose reply is lost opens one incident, told once", async ()
   equal((await listIncidents(instances.services))[0]!.count, 1);
 });
 
-Deno.test("what nobody resolved for 30 days is news again", async () => {
+/** Replaces the stored incident by what an earlier version stored: two fields had other names. */
+async function storeInOldForm(instances: Instances): Promise<void> {
+  const { services } = instances;
+  const key = keys.incident(ALERT.name);
+  const { notifiedAt, notifyingUntil, ...fields } = (await services.store.get(key))!;
+  const old = { ...fields, toldAt: notifiedAt, tellingUntil: notifyingUntil };
+  await instances.at(0).kv.atomic().set(key, encode(old)).commit();
+}
+
+Deno.test("an incident stored by an earlier version is recovered, and not notified a second time", async () => {
   await using receiver = startWebhookReceiver();
-  await using instances = await startTelling([receiver]);
+  await using instances = await startNotifying([receiver]);
+  const { services } = instances;
+  await raiseAlert(services, ALERT);
+  await instances.notified();
+  await storeInOldForm(instances);
+
+  instances.advance(2 * MINUTE_MS);
+  const settled = await settleAlerts(services);
+  await raiseAlert(services, ALERT);
+  await instances.notified();
+  deepEqual(settled, { resolved: 0, notified: 0 });
+  deepEqual(headlines(receiver), [RAISED]);
+  await storeInOldForm(instances);
+  await resolveAlert(services, ALERT.name);
+  await instances.notified();
+
+  deepEqual(headlines(receiver), [RAISED, RECOVERED]);
+  const stored = await services.store.get(keys.incident(ALERT.name));
+  ok(stored!.notifiedAt !== null);
+  deepEqual(Object.keys(stored!).filter((name) => /told|telling/.test(name)), []);
+});
+
+Deno.test("an incident stored by an earlier version before it was notified is notified once", async () => {
+  await using receiver = startWebhookReceiver();
+  await using instances = await startNotifying([receiver]);
+  const { services } = instances;
+  services.alerts.inBackground = () => {};
+  await raiseAlert(services, ALERT);
+  Reflect.deleteProperty(services.alerts, "inBackground");
+  await storeInOldForm(instances);
+
+  const early = await settleAlerts(services);
+  instances.advance(2 * MINUTE_MS);
+  const due = await settleAlerts(services);
+  await instances.notified();
+  await settleAlerts(services);
+  await instances.notified();
+
+  deepEqual([early.notified, due.notified], [0, 1]);
+  deepEqual(headlines(receiver), [RAISED]);
+});
+
+Deno.test("an incident that was not raised or resolved for 30 days opens again", async () => {
+  await using receiver = startWebhookReceiver();
+  await using instances = await startNotifying([receiver]);
   await raiseAlert(instances.services, ALERT);
 
   instances.advance(30 * DAY_MS);
@@ -377,7 +431,7 @@ Deno.test("what nobody resolved for 30 days is news again", async () => {
   deepEqual(headlines(receiver), [RAISED, RAISED]);
 });
 
-Deno.test("incidents are not of the books: they are neither logged nor backed up", async () => {
+Deno.test("incidents are volatile: they are neither logged nor backed up", async () => {
   await using instances = await startInstances();
 
   await raiseAlert(instances.services, ALERT);
@@ -388,9 +442,9 @@ Deno.test("incidents are not of the books: they are neither logged nor backed up
   deepEqual([...prefixes].sort(), ["incident", "op"]);
 });
 
-Deno.test("close() waits for what is being told, for as long as flush() is willing to", async () => {
+Deno.test("close() waits for deliveries in progress, and flush() at most for its time", async () => {
   await using receiver = startWebhookReceiver();
-  await using instances = await startTelling([receiver], { timeoutMs: SECOND_MS });
+  await using instances = await startNotifying([receiver], { timeoutMs: SECOND_MS });
   receiver.moods = ["hang", { status: 200 }];
   await raiseAlert(instances.services, ALERT);
   const startedAt = performance.now();

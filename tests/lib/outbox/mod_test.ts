@@ -430,7 +430,7 @@ Deno.test("afterAttempt() ends every message within the time that its kind is wo
     ...{ endedAt: null, exp: null },
   };
   fc.assert(
-    fc.property(fc.infiniteStream(fc.double({ min: 0, max: 0.999, noNaN: true })), (luck) => {
+    fc.property(fc.infiniteStream(fc.double({ min: 0, max: 0.999, noNaN: true })), (chance) => {
       let [now, attempts] = [0, 0];
       let current = message;
       while (current.status === "pending") {
@@ -439,7 +439,7 @@ Deno.test("afterAttempt() ends every message within the time that its kind is wo
         current = afterAttempt({ ...current, attempts }, BUSY, {
           policy: MAIL_POLICY,
           now,
-          random: () => luck.next().value,
+          random: () => chance.next().value,
         });
         ok(current.status !== "pending" || current.dueAt > now);
       }
@@ -450,12 +450,12 @@ Deno.test("afterAttempt() ends every message within the time that its kind is wo
 });
 
 Deno.test("backoffOf() is between half and the whole of the wait, and ends", () => {
-  for (const luck of [0, 0.5, 0.999]) {
+  for (const chance of [0, 0.5, 0.999]) {
     for (const [i, most] of POLICY.backoffMs.entries()) {
-      const wait = backoffOf(POLICY, i + 1, () => luck)!;
+      const wait = backoffOf(POLICY, i + 1, () => chance)!;
       ok(wait >= most / 2 && wait <= most);
     }
-    equal(backoffOf(POLICY, POLICY.backoffMs.length + 1, () => luck), null);
+    equal(backoffOf(POLICY, POLICY.backoffMs.length + 1, () => chance), null);
   }
 });
 

@@ -168,6 +168,23 @@ Deno.test("transitionOf() lets no unsigned call stand in the way of a signed one
   }
 });
 
+Deno.test("transitionOf() lets an answer end what an earlier version put up for review", () => {
+  for (
+    const problem of [
+      PROBLEMS.unsigned,
+      PROBLEMS.unanswered,
+      "Somebody called in the gateway's name without a signature",
+      "The gateway did not say what became of it, and cannot be asked",
+    ]
+  ) {
+    const doubted = payment({ status: "needs_review", problem });
+
+    equal(after(doubted, told({ state: "failed", reason: "Declined" })).status, "failed", problem);
+  }
+  const doubted = payment({ status: "needs_review", problem: PROBLEMS.amount });
+  equal(after(doubted, told({ state: "failed" })).status, "needs_review");
+});
+
 Deno.test("transitionOf() makes nothing of a signed call that comes again", () => {
   const signed = told({}, { askedId: null });
   const completed = after(payment(), signed);

@@ -45,7 +45,7 @@ Deno.test("what was backed up beside a running server is there after a restore i
   const again = await run("restore", ["latest"], folder, saved);
 
   equal(restored.code, 0, restored.stderr);
-  match(restored.stdout, /The sweep found nothing/);
+  match(restored.stdout, /Sweep: +no findings/);
   equal(again.code, 1);
   {
     await using app = await startApp({ env: { KV_PATH: saved } });
@@ -63,7 +63,7 @@ Deno.test("a backup without a place for it, and a word that is none, are refused
   const nothing = await run("restore", ["latest"], folder, kvPath);
 
   equal(unknown.code, 1);
-  match(unknown.stderr, /There is no "lst"/);
+  match(unknown.stderr, /Unknown command "lst"/);
   equal(nothing.code, 1);
   equal(nothing.stderr.includes("    at "), false);
   await Deno.remove(folder, { recursive: true });

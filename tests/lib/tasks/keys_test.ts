@@ -145,22 +145,28 @@ Deno.test("deno task keys create gets its turn on a store that a server is writi
 
 const SCOPES_SHOWN = /leads:read, leads:write, .*system:read, system:write$/;
 const REFUSALS: [args: string[], says: RegExp][] = [
-  [[], /^Say what to do: create, list or revoke/],
-  [["mint"], /^There is no "mint"/],
-  [["list", "extra"], /^"extra" is one word too many$/],
-  [["list", "--quiet"], /^Options are for create only$/],
+  [[], /^Command required: create, list or revoke/],
+  [["mint"], /^Unknown command "mint"/],
+  [["list", "extra"], /^Unexpected argument "extra" \(see --help\)$/],
+  [["list", "--quiet"], /^Options are only valid for create/],
   [["create", "--nome=x"], /^Unknown option '--nome'$/],
-  [["create", "--scope=admin"], /^Say who uses the key: --name NAME$/],
-  [["create", "--scope=admin", "--name", "a\x1b[31m"], /^--name is one line/],
-  [["create", "--scope=admin", "--name", "x".repeat(121)], /^--name is one line/],
+  [["create", "--scope=admin"], /^--name is required: who uses the key$/],
+  [["create", "--scope=admin", "--name", "a\x1b[31m"], /^--name must be one line/],
+  [["create", "--scope=admin", "--name", "x".repeat(121)], /^--name must be one line/],
   [["create", "--name=x"], SCOPES_SHOWN],
   [["create", "--name=x", "--scope=,"], SCOPES_SHOWN],
   [["create", "--name=x", "--scope=leads:raed"], SCOPES_SHOWN],
-  [["create", "--name=x", "--scope=admin", "--expires=soon"], /^--expires is a day such as/],
-  [["create", "--name=x", "--scope=admin", "--expires=2999-02-30"], /^--expires is a day such as/],
-  [["create", "--name=x", "--scope=admin", "--expires=2020-01-01"], /^--expires is a day to come/],
-  [["revoke"], /^Say which key/],
-  [["revoke", "Website"], /^Not the id of a key/],
+  [["create", "--name=x", "--scope=admin", "--expires=soon"], /^--expires must be a date such as/],
+  [
+    ["create", "--name=x", "--scope=admin", "--expires=2999-02-30"],
+    /^--expires must be a date such as/,
+  ],
+  [
+    ["create", "--name=x", "--scope=admin", "--expires=2020-01-01"],
+    /^--expires must be in the future/,
+  ],
+  [["revoke"], /^Key ID required/],
+  [["revoke", "Website"], /^Invalid key ID/],
   [["revoke", "01938d6e-3c00-7000-8000-000000000001"], /^No such API key$/],
 ];
 

@@ -51,7 +51,7 @@ Deno.test("deno task sweep ends with 0 on a sound store, beside the server, and 
 
   equal(sound.code, 0, sound.stderr);
   match(sound.stdout, /^lead +1$/m);
-  match(sound.stdout, /^Nothing is wrong: \d+ entries in \d+\.\d s$/m);
+  match(sound.stdout, /^No findings: \d+ entries in \d+\.\d s$/m);
   equal(damaged.code, 1, damaged.stderr);
   match(
     damaged.stdout,
@@ -66,7 +66,7 @@ Deno.test("deno task sweep ends with 0 on a sound store, beside the server, and 
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("deno task sweep --repair mends what it can, says what it did, and ends with what is left", async () => {
+Deno.test("deno task sweep --repair repairs what it can, reports it, and ends with what is left", async () => {
   const folder = await Deno.makeTempDir();
   await using app = await startApp({ env: { KV_PATH: `${folder}/shop.kv` } });
   const { id: productId } = await app.stockProduct();
@@ -75,25 +75,25 @@ Deno.test("deno task sweep --repair mends what it can, says what it did, and end
   await kv.set(keys.clientByEmail("gone@example.com"), encode(productId));
   await kv.delete(keys.invoiceByNumber(body.invoice.number));
 
-  const mended = await run(folder, "--repair");
+  const repaired = await run(folder, "--repair");
   const sound = await run(folder, "--repair");
   await kv.delete(keys.invoiceByNumber(body.invoice.number));
   await kv.delete(keys.client(body.client.id));
   const left = await run(folder, "--repair");
   const json = await run(folder, "--repair", "--json");
 
-  equal(mended.code, 0, mended.stderr);
+  equal(repaired.code, 0, repaired.stderr);
   match(
-    mended.stdout,
+    repaired.stdout,
     /^REPAIRED index\.missing\n {2}\["invoice_by_number","INV-\d{4}-000001"\]\n {2}[0-9a-f-]{36} is missing\. Set to [0-9a-f-]{36}$/m,
   );
   match(
-    mended.stdout,
+    repaired.stdout,
     /^REPAIRED index\.dangling\n {2}\["client_by_email","\[redacted\]"\]\n {2}[0-9a-f-]{36} does not exist\. Entry deleted$/m,
   );
-  match(mended.stdout, /^Nothing is left wrong, 2 repairs: \d+ entries in \d+\.\d s$/m);
+  match(repaired.stdout, /^No findings left, 2 repairs: \d+ entries in \d+\.\d s$/m);
   equal(sound.code, 0, sound.stderr);
-  match(sound.stdout, /^Nothing is left wrong, 0 repairs: /m);
+  match(sound.stdout, /^No findings left, 0 repairs: /m);
   equal(left.code, 1, left.stderr);
   match(left.stdout, /^REPAIRED index\.missing$/m);
   match(left.stdout, /^CRITICAL lead\.client_missing: not repairable$/m);
@@ -101,7 +101,7 @@ Deno.test("deno task sweep --repair mends what it can, says what it did, and end
   equal(json.code, 1);
   const { findingsTotal, repairsTotal, findings } = JSON.parse(json.stdout);
   deepEqual([findingsTotal, repairsTotal, findings[0].repair], [2, 0, "not_repairable"]);
-  ok(!/@example/.test(mended.stdout + left.stdout + json.stdout));
+  ok(!/@example/.test(repaired.stdout + left.stdout + json.stdout));
   await Deno.remove(folder, { recursive: true });
 });
 
@@ -110,12 +110,12 @@ Deno.test("deno task sweep explains itself and refuses what it does not understa
 
   const help = await run(folder, "--help");
   const word = await run(folder, "everything");
-  const option = await run(folder, "--mend");
+  const option = await run(folder, "--fix");
 
   equal(help.code, 0);
   match(help.stdout, /^Check every invariant/);
   deepEqual([word.code, word.stdout, option.code, option.stdout], [1, "", 1, ""]);
-  match(word.stderr, /"everything" is one word too many/);
-  match(option.stderr, /Unknown option '--mend'/);
+  match(word.stderr, /Unexpected argument "everything"/);
+  match(option.stderr, /Unknown option '--fix'/);
   await Deno.remove(folder, { recursive: true });
 });

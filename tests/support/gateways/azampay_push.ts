@@ -4,7 +4,7 @@
  * @module
  */
 import type { CallbackBody, MnoCheckout, SignedCallback } from "./azampay_contract.ts";
-import { AzamPaySimulator } from "./azampay_simulator.ts";
+import type { AzamPaySimulator } from "./azampay_simulator.ts";
 
 /** What AzamPay has registered. */
 export const AZAMPAY_ACCOUNT = Object.freeze({

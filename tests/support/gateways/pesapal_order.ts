@@ -4,7 +4,7 @@
  * @module
  */
 import { type Order, recordOf } from "./pesapal_contract.ts";
-import { PesapalSimulator } from "./pesapal_simulator.ts";
+import type { PesapalSimulator } from "./pesapal_simulator.ts";
 
 /** What was answered to a notification. */
 export interface IpnAnswer {
