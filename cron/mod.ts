@@ -22,7 +22,7 @@ import {
   runOverdue,
 } from "../lib/invoices/overdue.ts";
 import { reconcile } from "../lib/payments/reconcile.ts";
-import type { Services } from "../lib/app/services.ts";
+import type { Services } from "../lib/app/mod.ts";
 import { isSweepJobDue, runSweep, SWEEP_SCHEDULE } from "../lib/integrity/job.ts";
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from "../lib/time.ts";
 import { watch } from "../lib/health/watch.ts";

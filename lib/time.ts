@@ -169,19 +169,21 @@ export interface Backoff {
   /** The longest wait; unlimited when absent. */
   maxMs?: number;
   /**
-   * Numbers in [0, 1) for full jitter: the wait is between 0 and the computed one, so
-   * that those who failed together do not retry together. No jitter when absent.
+   * Numbers in [0, 1) for jitter, so that those who failed together do not retry
+   * together. No jitter when absent.
    */
   random?: () => number;
+  /** The least share of the computed wait that jitter leaves, from 0 to 1; 0 (full jitter) when absent. */
+  shareMin?: number;
 }
 
 /** The wait after failed attempt `attempt`, counted from 1, in milliseconds. */
 export function backoffMs(
   attempt: number,
-  { firstMs, maxMs = Infinity, random }: Backoff,
+  { firstMs, maxMs = Infinity, random, shareMin = 0 }: Backoff,
 ): number {
   const ms = Math.min(firstMs * 2 ** (attempt - 1), maxMs);
-  return random ? random() * ms : ms;
+  return random ? ms * (shareMin + (1 - shareMin) * random()) : ms;
 }
 
 interface DateParts {

@@ -10,8 +10,9 @@ import { authenticate, hasScope, type Scope } from "../lib/access/mod.ts";
 import { AppError } from "../lib/errors.ts";
 import { newId } from "../lib/ids.ts";
 import { type Meter, newMeter, withContext } from "../lib/telemetry/log.ts";
-import type { Services } from "../lib/app/services.ts";
+import type { Services } from "../lib/app/mod.ts";
 import { nameServerSpan } from "../lib/telemetry/tracing.ts";
+import { withDeadline } from "../lib/time.ts";
 import type { AppEnv } from "./_env.ts";
 import { BODY_BYTES_MAX } from "./_http.ts";
 import { countRead, countWrite } from "./_limits.ts";
@@ -102,20 +103,11 @@ export const limitBody: MiddlewareHandler<AppEnv> = async (c, next) => {
 };
 
 /** Waits for a body. A body that is too slow ends with its connection. */
-async function inTime<T>(arrival: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const timeUp = new Promise<never>((_, reject) => {
-    const error = new AppError(
-      "request_timeout",
-      `The body did not arrive within ${BODY_MS / 1_000} seconds`,
-    );
-    timer = setTimeout(() => reject(error), BODY_MS);
+function inTime<T>(arrival: Promise<T>): Promise<T> {
+  return withDeadline(arrival, BODY_MS, () => {
+    const seconds = BODY_MS / 1_000;
+    throw new AppError("request_timeout", `The body did not arrive within ${seconds} seconds`);
   });
-  try {
-    return await Promise.race([arrival, timeUp]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** Reads a body of unknown length. Unlike Hono's own limit, it cancels a body that is too large. */

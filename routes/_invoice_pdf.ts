@@ -4,11 +4,11 @@
  * @module
  */
 import type { Context } from "hono";
-import { documentOf } from "../lib/documents/invoice_document.ts";
+import { documentOf } from "../lib/documents/mod.ts";
 import { digestOf } from "../lib/documents/pdfs.ts";
 import type { Invoice } from "../lib/invoices/mod.ts";
 import type { Language } from "../lib/languages.ts";
-import type { Services } from "../lib/app/services.ts";
+import type { Services } from "../lib/app/mod.ts";
 import { businessDate } from "../lib/time.ts";
 import type { AppEnv } from "./_env.ts";
 

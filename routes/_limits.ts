@@ -8,7 +8,7 @@ import type { Context, MiddlewareHandler } from "hono";
 import { addressGroup, clientAddress } from "../lib/access/client_address.ts";
 import type { RateGuard, RateState } from "../lib/access/rate_limit.ts";
 import type { RateRuleName } from "../lib/config/rate_rules.ts";
-import type { Services } from "../lib/app/services.ts";
+import type { Services } from "../lib/app/mod.ts";
 import type { AppEnv } from "./_env.ts";
 
 /** The subject that a request is counted for. */

@@ -10,14 +10,14 @@ import { AppError, type FieldProblem } from "../lib/errors.ts";
 import { isId } from "../lib/ids.ts";
 import { CURRENCIES, MINOR_MAX } from "../lib/money.ts";
 import { PAGE_MAX } from "../lib/entities/page.ts";
-import type { Services } from "../lib/app/services.ts";
+import type { Services } from "../lib/app/mod.ts";
 import { cleanLine, cleanText, isLine, isMultiline } from "../lib/text.ts";
 import type { AppEnv } from "./_env.ts";
 import { requireScope } from "./_guards.ts";
 
 const FLAGS = ["true", "false"] as const;
 
-/** An app whose routes answer invalid input with one kind of problem. */
+/** An app whose routes reject invalid input with one kind of problem. */
 export function newRoutes(): OpenAPIHono<AppEnv> {
   return new OpenAPIHono<AppEnv>({
     defaultHook: (result) => {
@@ -135,11 +135,11 @@ export type ProblemStatus = keyof typeof PROBLEMS;
 /** The problems that a route can answer with; 429 and 503 always. */
 export function problems<S extends ProblemStatus>(...statuses: S[]) {
   const content = { "application/problem+json": { schema: ProblemSchema } };
-  const answers = [...statuses, 429 as const, 503 as const].map((status) => [
+  const responses = [...statuses, 429 as const, 503 as const].map((status) => [
     status,
     { description: PROBLEMS[status], content },
   ]);
-  return Object.fromEntries(answers) as Record<
+  return Object.fromEntries(responses) as Record<
     S | 429 | 503,
     { description: string; content: typeof content }
   >;
@@ -151,7 +151,7 @@ export function jsonBody<T extends z.ZodType>(schema: T) {
 }
 
 /** A JSON response. */
-export function jsonAnswer<T extends z.ZodType>(description: string, schema: T) {
+export function jsonResponse<T extends z.ZodType>(description: string, schema: T) {
   return { description, content: { "application/json": { schema } } };
 }
 

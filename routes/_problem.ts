@@ -7,9 +7,9 @@ import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { routePath } from "hono/route";
 import { AppError, type ErrorKind, type FieldProblem } from "../lib/errors.ts";
-import type { Services } from "../lib/app/services.ts";
+import type { Services } from "../lib/app/mod.ts";
 import { escapeHtml } from "../lib/text.ts";
-import { noteUnexpected } from "../lib/health/watch.ts";
+import { reportUnexpected } from "../lib/health/watch.ts";
 import type { AppEnv } from "./_env.ts";
 
 /** A problem document. */
@@ -54,7 +54,7 @@ export function answerError(error: unknown, c: Context<AppEnv>, services: Servic
   if (known.kind === "internal") {
     log.error("request.failed", { error });
     metrics.errors.add();
-    noteUnexpected(services, error, {
+    reportUnexpected(services, error, {
       requestId: c.var.requestId,
       route: `${c.req.method} ${routePath(c, -1)}`,
     });

@@ -7,7 +7,7 @@
 import { createRoute, type OpenAPIHono, type z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { Scope } from "../lib/access/mod.ts";
-import type { Services } from "../lib/app/services.ts";
+import type { Services } from "../lib/app/mod.ts";
 import type { Caller } from "../lib/entities/caller.ts";
 import type { Page } from "../lib/entities/page.ts";
 import type { AppEnv } from "./_env.ts";
@@ -15,8 +15,8 @@ import { callerOf, revisionOf, revisionTag } from "./_http.ts";
 import {
   IdempotencyHeader,
   IdParam,
-  jsonAnswer,
   jsonBody,
+  jsonResponse,
   newRoutes,
   pageOf,
   type PageQuery,
@@ -36,13 +36,13 @@ export function routesOf<S extends Services>(
   return app;
 }
 
-/** What every route says about itself. */
+/** The description of a route. */
 interface About<P extends string> {
   path: P;
   /** The group in the OpenAPI document. */
   tag: string;
   summary: string;
-  /** What the caller's key needs. */
+  /** The scope that the caller's key needs. */
   scope: Scope;
 }
 
@@ -54,7 +54,7 @@ function route<M extends "get" | "post" | "patch", P extends string>(
   return { method, path, tags: [tag], summary, ...secured(services, scope) };
 }
 
-/** GET: a page. `query` extends {@linkcode PageQuery}; `failures` come on top of the usual. */
+/** GET a page of a list. `query` extends {@linkcode PageQuery}; `failures` are further statuses. */
 export function listRoute<
   P extends string,
   B extends z.ZodType,
@@ -70,25 +70,25 @@ export function listRoute<
     ...route(services, "get", about),
     request: { query },
     responses: {
-      200: jsonAnswer(description, pageOf(item)),
+      200: jsonResponse(description, pageOf(item)),
       ...problems(400, 401, 403, 422),
       ...problems(...failures),
     },
   });
 }
 
-/** GET: everything, on one page. */
+/** GET a list that fits into one response. */
 export function listAllRoute<P extends string, B extends z.ZodType>(
   services: Services,
   { body, ...about }: About<P> & { body: B },
 ) {
   return createRoute({
     ...route(services, "get", about),
-    responses: { 200: jsonAnswer("All of them", body), ...problems(401, 403) },
+    responses: { 200: jsonResponse("All of them", body), ...problems(401, 403) },
   });
 }
 
-/** GET: one thing by its id. */
+/** GET an entity by its id. */
 export function readRoute<P extends string, B extends z.ZodType>(
   services: Services,
   { body, description, ...about }:
@@ -98,11 +98,11 @@ export function readRoute<P extends string, B extends z.ZodType>(
   return createRoute({
     ...route(services, "get", about),
     request: { params: IdParam },
-    responses: { 200: jsonAnswer(description, body), ...problems(401, 403, 404, 422) },
+    responses: { 200: jsonResponse(description, body), ...problems(401, 403, 404, 422) },
   });
 }
 
-/** PATCH: changes one thing, if its revision is the one that the caller saw. */
+/** PATCH an entity; with If-Match only if its revision has not changed. */
 export function changeRoute<
   P extends string,
   C extends z.ZodType,
@@ -118,14 +118,14 @@ export function changeRoute<
     ...route(services, "patch", about),
     request: { params: IdParam, headers: RevisionHeader, ...jsonBody(change) },
     responses: {
-      200: jsonAnswer(description, body),
+      200: jsonResponse(description, body),
       ...problems(400, 401, 403, 404, 412, 413, 415, 422),
       ...problems(...failures),
     },
   });
 }
 
-/** POST: makes something of a JSON body, once for each Idempotency-Key. */
+/** POST a JSON body to create an entity, once for each Idempotency-Key. */
 export function createResourceRoute<
   P extends string,
   C extends z.ZodType,
@@ -141,14 +141,14 @@ export function createResourceRoute<
     ...route(services, "post", about),
     request: { headers: IdempotencyHeader, ...jsonBody(input) },
     responses: {
-      201: jsonAnswer(description, body),
+      201: jsonResponse(description, body),
       ...problems(400, 401, 403, 413, 415, 422),
       ...problems(...failures),
     },
   });
 }
 
-/** POST without a body: does something to the thing with an id. 202 if it is only begun. */
+/** POST an action on an entity, without a body. 202: the action continues after the response. */
 export function actionRoute<
   P extends string,
   S extends 200 | 202,
@@ -171,7 +171,7 @@ export function actionRoute<
   });
 }
 
-/** POST with a JSON body: does something to the thing with an id. 201 if it makes something. */
+/** POST an action on an entity, with a JSON body. 201: the action creates something. */
 export function commandRoute<
   P extends string,
   S extends 200 | 201,
@@ -197,15 +197,15 @@ function successOf<S extends number, B extends z.ZodType>(
   status: S,
   description: string,
   body: B,
-): Record<S, ReturnType<typeof jsonAnswer<B>>> {
+): Record<S, ReturnType<typeof jsonResponse<B>>> {
   // A computed key loses its literal type.
-  return { [status]: jsonAnswer(description, body) } as Record<
+  return { [status]: jsonResponse(description, body) } as Record<
     S,
-    ReturnType<typeof jsonAnswer<B>>
+    ReturnType<typeof jsonResponse<B>>
   >;
 }
 
-/** A page whose items are shown by `show`. */
+/** The body of a page; `show` makes each item. */
 export function pageBody<T, B>(
   { data, nextCursor }: Page<T>,
   show: (item: T) => B,
@@ -213,18 +213,18 @@ export function pageBody<T, B>(
   return { data: data.map(show), nextCursor };
 }
 
-/** Names the revision in the ETag of the response, and returns the entity. */
+/** Sets the ETag of the response to the entity's revision, and returns the entity. */
 export function tagged<T extends { revision: number }>(c: Context<AppEnv>, entity: T): T {
   c.header("etag", revisionTag(entity));
   return entity;
 }
 
-/** Who changes a thing, and which revision they saw. @throws {AppError} `malformed` */
+/** The caller of a change and the expected revision. @throws {AppError} `malformed` */
 export function changeOptions(c: Context<AppEnv>): { by: Caller; revision: number | null } {
   return { by: callerOf(c), revision: revisionOf(c) };
 }
 
-/** An entity without what only its history needs. */
+/** An entity without the fields that only its history needs. */
 export function publicFields<T extends { createdBy: unknown; createdIn: unknown; chain: unknown }>(
   { createdBy: _by, createdIn: _in, chain: _chain, ...shown }: T,
 ): Omit<T, "createdBy" | "createdIn" | "chain"> {

@@ -10,7 +10,8 @@ import { csrf } from "hono/csrf";
 import { secureHeaders } from "hono/secure-headers";
 import { AppError } from "../lib/errors.ts";
 import { newSecret } from "../lib/ids.ts";
-import type { Services } from "../lib/app/services.ts";
+import { withDeadline } from "../lib/time.ts";
+import type { Services } from "../lib/app/mod.ts";
 import type { AppEnv } from "./_env.ts";
 
 /** How long browsers insist on HTTPS: a year, in seconds. */
@@ -133,20 +134,13 @@ export function checkCsrf({ config }: Services): MiddlewareHandler<AppEnv> {
 
 /** Answers a request that takes too long. The deadlines of what it waits for end the rest. */
 export const limitTime: MiddlewareHandler<AppEnv> = async (c, next) => {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const timeUp = new Promise<never>((_, reject) => {
+  await withDeadline(next(), REQUEST_MS, () => {
     // A write may still complete after this.
     const kind = c.req.method === "GET" ? "unavailable" : "outcome_unknown";
-    const error = new AppError(kind, `The request took longer than ${REQUEST_MS / 1_000} seconds`, {
+    throw new AppError(kind, `The request took longer than ${REQUEST_MS / 1_000} seconds`, {
       retryAfterMs: 1_000,
     });
-    timer = setTimeout(() => reject(error), REQUEST_MS);
   });
-  try {
-    await Promise.race([next(), timeUp]);
-  } finally {
-    clearTimeout(timer);
-  }
 };
 
 function isHealth({ req: { path } }: Context): boolean {

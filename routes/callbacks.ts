@@ -11,7 +11,7 @@ import { invoiceUrl } from "../lib/invoices/links.ts";
 import { isLanguage } from "../lib/languages.ts";
 import { type IncomingCall, receiveCall } from "../lib/payments/callbacks.ts";
 import type { GatewayName } from "../lib/payments/mod.ts";
-import type { Services } from "../lib/app/services.ts";
+import type { Services } from "../lib/app/mod.ts";
 import type { AppEnv } from "./_env.ts";
 import { byAddress, countRead } from "./_limits.ts";
 

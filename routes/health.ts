@@ -8,9 +8,9 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import { authenticate, hasScope } from "../lib/access/mod.ts";
 import { type Health, HEALTH_STATUSES, type HealthMonitor } from "../lib/health/mod.ts";
-import type { Services } from "../lib/app/services.ts";
+import type { Services } from "../lib/app/mod.ts";
 import type { AppEnv } from "./_env.ts";
-import { jsonAnswer, newRoutes, Time } from "./_openapi.ts";
+import { jsonResponse, newRoutes, Time } from "./_openapi.ts";
 
 const Status = z.enum(HEALTH_STATUSES);
 /** Statuses of the live and ready probes. */
@@ -32,71 +32,80 @@ const HealthBody = z.object({
 }).openapi("Health");
 const StateBody = z.object({ status: z.enum(PROBE_STATUSES) });
 
-/** The health routes. */
+/** Registers a probe at a path. */
+type AddProbe = (
+  routes: OpenAPIHono<AppEnv>,
+  services: Services,
+  monitor: HealthMonitor,
+  slash: "" | "/",
+) => void;
+
+/** The health routes. The document has those without a trailing slash. */
 export function healthRoutes(services: Services, monitor: HealthMonitor): OpenAPIHono<AppEnv> {
   const routes = newRoutes();
-  for (const slash of ["", "/"]) {
-    // The alias is not in the document.
-    const hide = slash !== "";
-    routes.openapi(
-      createRoute({
-        method: "get",
-        path: `/health${slash}`,
-        tags: ["health"],
-        summary: "Get the health of the system, measured by a write and a read",
-        hide,
-        responses: {
-          200: jsonAnswer("Healthy or degraded", HealthBody),
-          503: jsonAnswer("Unhealthy", HealthBody),
-        },
-      }),
-      async (c) => {
-        const [health, isOperator] = await Promise.all([
-          monitor.check(),
-          isAuthorised(services, c),
-        ]);
-        c.header("cache-control", "no-store");
-        return c.json(
-          isOperator ? health : shortened(health),
-          health.status === "unhealthy" ? 503 : 200,
-        );
-      },
-    ).openapi(
-      createRoute({
-        method: "get",
-        path: `/health/live${slash}`,
-        tags: ["health"],
-        summary: "Check that the process responds; checks nothing else",
-        hide,
-        responses: { 200: jsonAnswer("Live", StateBody) },
-      }),
-      (c) => {
-        c.header("cache-control", "no-store");
-        return c.json({ status: "live" as const }, 200);
-      },
-    ).openapi(
-      createRoute({
-        method: "get",
-        path: `/health/ready${slash}`,
-        tags: ["health"],
-        summary: "Check that this instance can serve requests",
-        hide,
-        responses: {
-          200: jsonAnswer("Ready", StateBody),
-          503: jsonAnswer("Not ready, or stopping", StateBody),
-        },
-      }),
-      async (c) => {
-        c.header("cache-control", "no-store");
-        const isReady = !monitor.isStopping && (await monitor.check()).status !== "unhealthy";
-        return isReady
-          ? c.json({ status: "ready" as const }, 200)
-          : c.json({ status: "not_ready" as const }, 503);
-      },
-    );
+  for (const slash of ["", "/"] as const) {
+    for (const add of [addHealth, addLive, addReady]) add(routes, services, monitor, slash);
   }
   return routes;
 }
+
+const addHealth: AddProbe = (routes, services, monitor, slash) => {
+  const route = createRoute({
+    method: "get",
+    path: `/health${slash}`,
+    tags: ["health"],
+    summary: "Get the health of the system, measured by a write and a read",
+    hide: slash !== "",
+    responses: {
+      200: jsonResponse("Healthy or degraded", HealthBody),
+      503: jsonResponse("Unhealthy", HealthBody),
+    },
+  });
+  routes.openapi(route, async (c) => {
+    const [health, isOperator] = await Promise.all([monitor.check(), isAuthorised(services, c)]);
+    c.header("cache-control", "no-store");
+    return c.json(
+      isOperator ? health : shortened(health),
+      health.status === "unhealthy" ? 503 : 200,
+    );
+  });
+};
+
+const addLive: AddProbe = (routes, _services, _monitor, slash) => {
+  const route = createRoute({
+    method: "get",
+    path: `/health/live${slash}`,
+    tags: ["health"],
+    summary: "Check that the process responds; checks nothing else",
+    hide: slash !== "",
+    responses: { 200: jsonResponse("Live", StateBody) },
+  });
+  routes.openapi(route, (c) => {
+    c.header("cache-control", "no-store");
+    return c.json({ status: "live" as const }, 200);
+  });
+};
+
+const addReady: AddProbe = (routes, _services, monitor, slash) => {
+  const route = createRoute({
+    method: "get",
+    path: `/health/ready${slash}`,
+    tags: ["health"],
+    summary: "Check that this instance can serve requests",
+    hide: slash !== "",
+    responses: {
+      200: jsonResponse("Ready", StateBody),
+      503: jsonResponse("Not ready, or stopping", StateBody),
+    },
+  });
+  routes.openapi(route, async (c) => {
+    c.header("cache-control", "no-store");
+    const isReady = !monitor.isStopping && (await monitor.check()).status !== "unhealthy";
+    return isReady
+      ? c.json({ status: "ready" as const }, 200)
+      : c.json({ status: "not_ready" as const }, 503);
+  });
+};
 
 function shortened(health: Health): z.infer<typeof HealthBody> {
   const short = Object.entries(health.checks).map(([name, { status, latencyMs }]) =>

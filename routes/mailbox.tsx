@@ -12,7 +12,7 @@
 import { type Context, Hono } from "hono";
 import { AppError } from "../lib/errors.ts";
 import { newSecret } from "../lib/ids.ts";
-import type { Services } from "../lib/app/services.ts";
+import type { Services } from "../lib/app/mod.ts";
 import type { AppEnv } from "./_env.ts";
 
 const STYLE = `

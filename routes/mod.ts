@@ -7,7 +7,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import { TrieRouter } from "hono/router/trie-router";
 import { AppError } from "../lib/errors.ts";
 import type { HealthMonitor } from "../lib/health/mod.ts";
-import type { Services } from "../lib/app/services.ts";
+import type { Services } from "../lib/app/mod.ts";
 import type { AppEnv } from "./_env.ts";
 import { expectJson, limitBody, trackRequest } from "./_guards.ts";
 import { sendLimitHeaders } from "./_limits.ts";
@@ -27,6 +27,7 @@ import { healthRoutes } from "./health.ts";
 import { invoicePage } from "./invoice_page/mod.tsx";
 import { mailboxRoutes } from "./mailbox.tsx";
 import { metricsRoutes } from "./metrics.ts";
+import { startPage } from "./start_page.tsx";
 import { unsubscribePage } from "./unsubscribe.tsx";
 import { answerV1Error, isV1Request, v1Routes } from "./v1.ts";
 import { backupRoutes } from "./v2/backups.ts";
@@ -62,6 +63,30 @@ export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHo
   app.use("/api/*", expectJson);
   app.use("/save-lead/*", expectJson);
 
+  mount(app, services, monitor);
+  app.openAPIRegistry.registerComponent("securitySchemes", "apiKey", {
+    type: "http",
+    scheme: "bearer",
+    description: "An API key: `Authorization: Bearer wtk_…`",
+  });
+
+  const methodsAt = methodsByPath(app);
+  app.notFound((c) => {
+    const methods = methodsAt(c.req.path);
+    if (methods.length === 0) {
+      return answerProblem(c, new AppError("not_found", "There is no page at this address"));
+    }
+    const detail = `This address accepts ${methods.join(", ")} only`;
+    const answer = answerProblem(c, new AppError("method_not_allowed", detail));
+    answer.headers.set("allow", methods.join(", "));
+    return answer;
+  });
+  return app;
+}
+
+/** Adds all routes. The order is that of the OpenAPI document. */
+function mount(app: OpenAPIHono<AppEnv>, services: Services, monitor: HealthMonitor): void {
+  app.route("/", startPage(services));
   app.route("/", healthRoutes(services, monitor));
   app.route("/api/v2/leads", leadRoutes(services));
   app.route("/api/v2/clients", clientRoutes(services));
@@ -84,24 +109,6 @@ export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHo
   app.route("/", mailboxRoutes(services));
   app.route("/", metricsRoutes(services));
   app.route("/", docsRoutes(services, app));
-  app.openAPIRegistry.registerComponent("securitySchemes", "apiKey", {
-    type: "http",
-    scheme: "bearer",
-    description: "An API key: `Authorization: Bearer wtk_…`",
-  });
-
-  const methodsAt = methodsByPath(app);
-  app.notFound((c) => {
-    const methods = methodsAt(c.req.path);
-    if (methods.length === 0) return answerProblem(c, new AppError("not_found", "No such page"));
-    const answer = answerProblem(
-      c,
-      new AppError("method_not_allowed", `Use ${methods.join(" or ")}`),
-    );
-    answer.headers.set("allow", methods.join(", "));
-    return answer;
-  });
-  return app;
 }
 
 /** The methods of a path; none if it has no route. */

@@ -14,7 +14,7 @@ import { clientIdOf, withdrawConsent } from "../lib/mail/consent.ts";
 import { AppError } from "../lib/errors.ts";
 import { type Language, LANGUAGES } from "../lib/languages.ts";
 import { passGuards } from "../lib/entities/caller.ts";
-import type { Services } from "../lib/app/services.ts";
+import type { Services } from "../lib/app/mod.ts";
 import type { AppEnv } from "./_env.ts";
 import { callerOf } from "./_http.ts";
 import { byAddress, countWrite } from "./_limits.ts";

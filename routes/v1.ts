@@ -12,7 +12,7 @@ import { AppError } from "../lib/errors.ts";
 import { invoiceUrl } from "../lib/invoices/links.ts";
 import { acceptLead, type LeadSource } from "../lib/leads/mod.ts";
 import { getProductOnSale, type Product } from "../lib/products/mod.ts";
-import type { Services } from "../lib/app/services.ts";
+import type { Services } from "../lib/app/mod.ts";
 import type { AppEnv } from "./_env.ts";
 import { callerOf } from "./_http.ts";
 import { countLead } from "./_limits.ts";

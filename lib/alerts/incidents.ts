@@ -39,7 +39,7 @@ const TITLE_MAX = 150;
 const DETAIL_MAX = 1_000;
 
 /** As stored. In incidents written by earlier versions two fields have other names. */
-type StoredIncident =
+export type StoredIncident =
   & Omit<Incident, "notifiedAt" | "notifyingUntil">
   & Partial<Pick<Incident, "notifiedAt" | "notifyingUntil">>
   & { toldAt?: string | null; tellingUntil?: number };

@@ -7,7 +7,7 @@
 import type { AlertChannel, AlertNotification, DeliveryResult } from "./channels.ts";
 import type { Incident } from "../kv/records.ts";
 import type { Log } from "../telemetry/log.ts";
-import { SECOND_MS, sleep } from "../time.ts";
+import { backoffMs, SECOND_MS, sleep, withDeadline } from "../time.ts";
 
 /** What this instance has seen of an incident. */
 export interface Sighting {
@@ -122,9 +122,7 @@ export class AlertNotifier {
 
   /** As {@linkcode close}, for at most `ms` milliseconds. */
   async flush(ms: number): Promise<void> {
-    const timer = new AbortController();
-    await Promise.race([this.close(), sleep(ms, timer.signal).catch(() => {})]);
-    timer.abort();
+    await withDeadline(this.close(), ms, () => {});
   }
 
   async #notifyAll(notification: AlertNotification): Promise<string[]> {
@@ -140,13 +138,13 @@ export class AlertNotifier {
   }
 
   async #attempts(channel: AlertChannel, notification: AlertNotification): Promise<DeliveryResult> {
-    const { random, timeoutMs = TIMEOUT_MS, backoffMs = BACKOFF_MS } = this.#options;
+    const { random, timeoutMs = TIMEOUT_MS, backoffMs: firstMs = BACKOFF_MS } = this.#options;
     for (let attempt = 1;; attempt++) {
       const result = await channel.deliver(notification, timeoutMs);
       if (result.isDelivered || result.isFinal || attempt === ATTEMPTS) return result;
       const { retryAfterMs = 0 } = result;
       if (retryAfterMs > RETRY_AFTER_MAX_MS) return result;
-      const waitMs = backoffMs * 2 ** (attempt - 1) * (0.5 + random() / 2);
+      const waitMs = backoffMs(attempt, { firstMs, random, shareMin: 0.5 });
       await sleep(Math.max(waitMs, retryAfterMs));
     }
   }

@@ -16,7 +16,7 @@ import type { GatewayOptions } from "../gateways/mod.ts";
 import { openGateways } from "../gateways/open.ts";
 import { type KvPort, Store, type StoreOptions } from "../kv/store.ts";
 import { renderAlertMail } from "../mail/alert.ts";
-import { newMailSender, newMailSubscriber } from "../mail/delivery.ts";
+import { newMailSender, newMailSubscriber } from "../mail/mod.ts";
 import { DevMailbox } from "../mailer/mailbox.ts";
 import { openMailer } from "../mailer/open.ts";
 import { Outbox } from "../outbox/mod.ts";
@@ -30,7 +30,7 @@ import { Metrics } from "../telemetry/metrics.ts";
 import { type Clock, HOUR_MS, sleep } from "../time.ts";
 import { newWebhookMessageSender, newWebhookSubscriber } from "../webhooks/delivery.ts";
 import { openWebhookSender } from "../webhooks/sender.ts";
-import type { Services } from "./services.ts";
+import type { Services } from "./mod.ts";
 
 /** What a process brings, and parts that a test may replace. */
 export interface ServiceOptions {

@@ -141,7 +141,7 @@ async function sumPart(
   return open.size === 0 ? 0 : await countUnexplained(services, log, open);
 }
 
-/** Counts the scanned entries whose own revision is not in the log; `open` has those with a later one. */
+/** Counts the entries of `open`, which the log changed again, whose own revision it lacks. */
 async function countUnexplained(
   services: BackupServices,
   log: BackupPart[],

@@ -62,7 +62,7 @@ export async function drill(
   const { clock } = services;
   const startedAt = clock();
   const backupId = options.backupId ?? (await listBackupIds(services))[0];
-  if (backupId === undefined) throw new AppError("not_found", "There is no backup");
+  if (backupId === undefined) throw new AppError("not_found", "There is no backup yet");
   let outcome: Pick<RestoreProof, "pointInTime" | "entries" | "findings" | "problem">;
   try {
     outcome = await restoreToScratch(services, await readManifest(services, backupId), options);
@@ -119,9 +119,10 @@ async function restoreToScratch(
   onProgress?.({ phase: "sweep", entries, of: entries });
   const findings = await countFindings({ store }, signal);
   const { pointInTime, unexplained } = manifest;
-  const problem = findingsProblem(findings) ?? (unexplained > 0
-    ? `${unexplained} ${unexplained === 1 ? "entry was" : "entries were"} written without the log`
-    : null);
+  const problem = findingsProblem(findings) ??
+    (unexplained > 0
+      ? `${unexplained} ${unexplained === 1 ? "entry was" : "entries were"} written without the log`
+      : null);
   return { pointInTime, entries, findings, problem };
 }
 

@@ -152,7 +152,7 @@ function concat(pieces: Uint8Array[]): Uint8Array {
   return all;
 }
 
-/** Groups the lines of a segment into commits. @throws {AppError} `conflict` for an incomplete commit */
+/** Groups lines into commits. @throws {AppError} `conflict` for an incomplete commit */
 export function* commitsOf(lines: Iterable<Line>, name: string): Generator<ShippedCommit> {
   let commit: ShippedCommit | null = null;
   let missing = 0;

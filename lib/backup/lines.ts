@@ -102,7 +102,7 @@ export function entryContent(
   return { keyText: keyToText(key), content: line.subarray(1, -1) };
 }
 
-/** An entry as a line with its line feed. @throws {TypeError} for a value that the codec does not support */
+/** An entry as a line with its line feed. @throws {TypeError} if the codec lacks the value's type */
 export function entryLine({ key, value, versionstamp, expireAt }: BackupEntry): Uint8Array {
   const about = (versionstamp ?? "") + (expireAt === null ? "" : `;${expireAt}`);
   const head = `${about}\t${keyToText(key)}\t`;

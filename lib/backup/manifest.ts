@@ -96,7 +96,7 @@ export function backupIdOf(name: string): string | undefined {
   return name.startsWith(BACKUPS) && isBackupId(id) ? id : undefined;
 }
 
-/** Stores a manifest and reads it back. @throws what the storage throws, and {@linkcode readManifest} */
+/** Stores a manifest and reads it back. @throws what the storage and {@linkcode readManifest} throw */
 export async function writeManifest(
   services: BackupServices,
   fields: Omit<Manifest, "format" | "version" | "denoVersion" | "schemaVersion" | "digest">,

@@ -107,7 +107,7 @@ export class BackupMirror implements KvPort {
       const line = await this.#get(rankOf(key));
       found.push(line ? this.#entryOf(line) : { key, ...MISSING });
     }
-    return found as { [K in keyof T]: Deno.KvEntryMaybe<T[K]> }; // what is stored there
+    return found as { [K in keyof T]: Deno.KvEntryMaybe<T[K]> }; // the caller names the types
   }
 
   /** Lists forwards only. */

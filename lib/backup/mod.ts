@@ -46,7 +46,7 @@ import { lastDue } from "../jobs/timetable.ts";
 
 /** The services that the jobs need. */
 export interface DrillServices extends BackupServices {
-  /** Opens an empty KV that closing deletes; absent where a process has one KV, as on Deno Deploy. */
+  /** Opens an empty KV that closing deletes; absent if there is only one KV, as on Deno Deploy. */
   readonly openScratch?: () => Promise<KvPort>;
 }
 
@@ -93,7 +93,7 @@ export interface DrillNeed {
   request: JobRequest | null;
 }
 
-/** Whether the newest backup has to be drilled: weekly, on request, and after a failed drill of another. */
+/** Whether a drill is due: weekly, on request, and after a failed drill of an older backup. */
 export function isDrillDue({ newest, proof, request }: DrillNeed, now: number): boolean {
   if (newest === null) return false;
   if (proof === null || isBefore(proof.at, lastDue(DRILL_SCHEDULE, now))) return true;

@@ -143,7 +143,7 @@ export interface ObjectExpectation {
   sha256?: string;
 }
 
-/** Fetches a whole object. @throws {AppError} `conflict`, naming it, if it is missing or has another size */
+/** Fetches an object. @throws {AppError} `conflict`, naming it, if it is missing or of another size */
 export async function fetchObject(
   storage: ObjectStorage,
   { name, bytes }: Pick<ObjectExpectation, "name" | "bytes">,
@@ -215,7 +215,9 @@ export async function openMembers(
     members.push(body.subarray(start, start + size));
     start += size;
   }
-  if (start !== body.length) throw damaged(name, `its content has ${body.length} bytes instead of ${start}`);
+  if (start !== body.length) {
+    throw damaged(name, `its content has ${body.length} bytes instead of ${start}`);
+  }
   return { name, members };
 }
 
@@ -247,7 +249,7 @@ export async function openObject(
   })();
 }
 
-/** Fetches, checks and parses an object. @throws what {@linkcode fetchObject} and {@linkcode openObject} throw */
+/** Fetches, checks and parses an object. @throws what `fetchObject()` and `openObject()` throw */
 export async function readObject(
   storage: ObjectStorage,
   expected: ObjectExpectation,

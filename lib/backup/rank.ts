@@ -1,5 +1,5 @@
 /**
- * The order of keys in Deno KV, which is that of FoundationDB's tuples.
+ * The order of keys in Deno KV: the order of FoundationDB's tuples.
  *
  * @module
  */
@@ -7,8 +7,8 @@ import { Buffer } from "node:buffer";
 import { AppError } from "../errors.ts";
 
 /**
- * A key's place in the order of Deno KV, as text of which each character is a
- * byte of the tuple encoding that it shares with FoundationDB.
+ * The rank of a key in the order of Deno KV: a text whose characters are the bytes
+ * of FoundationDB's tuple encoding.
  */
 export function rankOf(key: Deno.KvKey): string {
   let rank = "";
@@ -30,7 +30,7 @@ export function rankOf(key: Deno.KvKey): string {
         rank += `\x01${escaped(Buffer.from(part))}\0`;
         break;
       default:
-        throw new AppError("internal", "A symbol has no place among keys");
+        throw new AppError("internal", "A symbol cannot be part of a key");
     }
   }
   return rank;
@@ -43,7 +43,7 @@ function escaped(bytes: Buffer): string {
 function numberRank(value: number): string {
   const bytes = Buffer.alloc(8);
   bytes.writeDoubleBE(value);
-  // Negative numbers are turned around, so that greater ones are farther from zero.
+  // The bits of negative numbers are inverted, so that they sort below zero in ascending order.
   if (bytes[0]! & 0x80) { for (let i = 0; i < 8; i++) bytes[i]! ^= 0xff; }
   else bytes[0]! ^= 0x80;
   return bytes.toString("latin1");

@@ -1,14 +1,14 @@
 /**
- * Restoring: a backup, and as much of the log after it as is wanted, into an
- * empty store.
+ * Restores a backup, and the requested part of the log after it, into an empty
+ * store.
  *
- * How far it has come is written with the entries themselves, so that it can be
- * killed anywhere and goes on when called again. Until it is done the store says
- * so under `keys.restoring`, and must not be served.
+ * The progress is written together with the entries, so a restore can be killed at
+ * any point and continues when called again. Until it is complete, the store has
+ * `keys.restoring` and must not be served.
  *
- * Volatile entries are not in a backup: receipts and rate windows of a lost
- * store mean nothing in another. Versionstamps are new as well; a restored store
- * is another epoch, and its log begins anew.
+ * A backup has no volatile entries: receipts and rate windows of a lost store mean
+ * nothing in another. Versionstamps are new as well: a restored store is a new
+ * epoch with a new log.
  *
  * @module
  */
@@ -28,64 +28,64 @@ import { ownOperation, putProof } from "./state.ts";
 import { countFindings, findingsProblem } from "./sweeping.ts";
 import { takeBackup } from "./take.ts";
 import { differenceOf, digestOf, prefixOf, Tally } from "./tally.ts";
-import { isWanted, resolveTarget, type RestorePlan } from "./target.ts";
+import { isIncluded, resolveTarget, type RestorePlan } from "./target.ts";
 
-/** How far a restore is. */
+/** The progress of a restore. */
 export interface RestoreStep {
-  /** What it is at. */
+  /** The current phase. */
   phase: "backup" | RestoreProgress["phase"] | "sweep";
   /** Entries so far. */
   entries: number;
-  /** Of about so many. */
+  /** The expected number of entries, approximately. */
   of: number;
 }
 
 /** Options for {@linkcode restore}. */
 export interface RestoreOptions {
-  /** Empties a store that is not empty, after a backup of it. */
+  /** Backs up a store that is not empty, then empties it. */
   overwrite?: boolean;
-  /** Ends it where it is; it can be resumed. */
+  /** Stops the restore, which can be resumed. */
   signal?: AbortSignal;
-  /** Is told after each atomic or so. */
+  /** Called about once per atomic write. */
   onProgress?: (step: RestoreStep) => void;
 }
 
-/** How a restore went. */
+/** The result of a restore. */
 export interface RestoreReport {
-  /** The backup that it began with. */
+  /** The backup that was restored. */
   backupId: string;
-  /** Everything acknowledged before it is there; of the log, when its last commit was made. */
+  /** The store has everything acknowledged before; with the log, the time of the last commit. */
   pointInTime: string;
-  /** The last commit that is there, as the lost store counted. */
+  /** The last restored commit, as a versionstamp of the lost store. */
   stamp: string;
-  /** The state is that of the backup, so digests could be compared, and are equal. */
+  /** Whether the state is exactly that of the backup: then digests were compared and are equal. */
   isExact: boolean;
-  /** Entries in the store now, volatile ones aside. */
+  /** Entries in the store, except volatile ones. */
   entries: number;
-  /** What the sweep found. */
+  /** The number of findings of the sweep. */
   findings: number;
-  /** The measured recovery time, pauses included. */
+  /** The measured recovery time, including pauses. */
   durationMs: number;
 }
 
-/** What came into the store. */
+/** What was restored. */
 export interface Restored {
-  /** When the last commit of the log was made, milliseconds UTC; null if none was replayed. */
+  /** The time of the last commit of the log, milliseconds UTC; null if none was replayed. */
   lastAt: number | null;
-  /** The last commit, as the lost store counted. */
+  /** The last commit, as a versionstamp of the lost store. */
   stamp: string;
   /** Entries in the store. */
   entries: number;
 }
 
 /**
- * Restores the store, or goes on with a restore that was stopped.
+ * Restores the store, or resumes a stopped restore.
  *
- * @param target A backup's id for exactly that; `latest` for the newest backup
- * and all log since; a moment (ISO 8601) or a versionstamp for the state then.
- * @throws {AppError} `conflict` if the store is not empty, another restore is
- * under way, or naming an object that cannot be used; `not_found`; `malformed`;
- * `unavailable`, and what the storage throws. After the last two, call again.
+ * @param target The id of a backup for exactly its state; `latest` for the newest
+ * backup and all log since; a moment (ISO 8601) or a versionstamp for the state then.
+ * @throws {AppError} `conflict` if the store is not empty, for an unfinished restore
+ * of another target, or naming an unusable object; `not_found`; `malformed`;
+ * `unavailable`, and what the storage throws: then call again.
  */
 export async function restore(
   services: BackupServices,
@@ -126,7 +126,7 @@ export async function restore(
   return report;
 }
 
-/** Whether a restore has not come to its end: then the store must not be served. */
+/** Whether a restore is unfinished: then the store must not be served. One read. */
 export async function isRestoring({ store }: Pick<BackupServices, "store">): Promise<boolean> {
   return await store.get(keys.restoring) !== null;
 }
@@ -146,7 +146,7 @@ async function prepare(
   if (stopped && !overwrite) {
     throw new AppError(
       "conflict",
-      `A restore of ${stopped.progress.target} was not finished: go on with that, or say to overwrite it`,
+      `A restore of ${stopped.progress.target} is unfinished: continue it, or overwrite the store`,
     );
   }
   const plan = await resolveTarget(services, target);
@@ -154,7 +154,7 @@ async function prepare(
   expectKey(keyId, config.backupEncryptionKey, manifestName(id));
   const isFull = !stopped && !await isEmpty(kv);
   if (isFull && !overwrite) {
-    throw new AppError("conflict", "The store is not empty: say to overwrite it, or name another");
+    throw new AppError("conflict", "The store is not empty: overwrite it, or name another store");
   }
   if (isFull || stopped) await verifyBackup(services, id, signal ? { signal } : {});
   if (isFull) await backUpFirst(services, options);
@@ -177,7 +177,7 @@ async function prepare(
   return { plan, writer: stopped };
 }
 
-/** What is there is kept as well, for the case that the wrong store was named. */
+/** Backs up the store that will be overwritten, in case it is the wrong one. */
 async function backUpFirst(
   services: BackupServices,
   { signal, onProgress }: RestoreOptions,
@@ -190,8 +190,8 @@ async function backUpFirst(
 }
 
 /**
- * Brings a plan into a store, from where the writer is, and checks what is in the
- * store then.
+ * Restores a plan into a store, from the position of the writer, and checks the
+ * result.
  *
  * @throws what {@linkcode restore} throws
  */
@@ -227,7 +227,7 @@ export async function restoreInto(
   if (writer.progress.phase === "base") await loadBase(services, manifest, writer, take, report);
   let lastAt: number | null = null;
   let stamp = manifest.v1;
-  for await (const commit of wantedLog(services, plan)) {
+  for await (const commit of logToReplay(services, plan)) {
     if (commit.stamp > manifest.v1) ({ at: lastAt, stamp } = commit);
     if (writer.progress.phase !== "log" || commit.stamp <= writer.progress.stamp) continue;
     for (const line of commit.entries) await take(line);
@@ -253,7 +253,7 @@ async function loadBase(
     const done = writer.progress.line;
     let line = 0;
     for (const entry of await readObject(storage, base[i]!, config.backupEncryptionKey)) {
-      if (entry.kind !== "entry") throw damaged(base[i]!.name, "there is a commit in it");
+      if (entry.kind !== "entry") throw damaged(base[i]!.name, "it has a commit among its entries");
       if (line++ < done) continue;
       await take(entry);
       writer.reached({ line, entries: writer.progress.entries + 1 });
@@ -265,8 +265,8 @@ async function loadBase(
   writer.reached({ phase: "log" });
 }
 
-/** The log of the meantime, and what is wanted of that since. */
-async function* wantedLog(
+/** The log of the scan, and the requested part of the shipped log. */
+async function* logToReplay(
   services: BackupServices,
   { manifest, until }: RestorePlan,
 ): AsyncGenerator<ShippedCommit> {
@@ -277,12 +277,12 @@ async function* wantedLog(
   if (until.kind === "base") return;
   const last = until.kind === "stamp" ? until.stamp : undefined;
   for await (const commit of readShipped(services, manifest.epoch, manifest.v1, last)) {
-    if (!isWanted(commit, until)) return;
+    if (!isIncluded(commit, until)) return;
     yield commit;
   }
 }
 
-/** Counts what is in the store and, if it should be the backup's state, compares all of it. */
+/** Counts the entries of the store and, if it must equal the backup, compares digests. */
 async function checkStore(
   { kv }: BackupServices,
   { manifest, until }: RestorePlan,

@@ -1,9 +1,9 @@
 /**
- * Which backups are kept, and for how long.
+ * Retention: which backups are kept, and for how long.
  *
- * Nothing goes before something newer is known to be good: the newest backup is
- * always kept, as is the newest that a restore has proven, and as long as the
- * newest is not whole in the storage nothing is deleted at all.
+ * Nothing is deleted before something newer is known to be good: the newest backup
+ * and the newest proven by a restore are always kept, and while the newest is
+ * incomplete in the storage, nothing is deleted.
  *
  * @module
  */
@@ -18,35 +18,35 @@ import { backupIdOf, BACKUPS, type Manifest, manifestName, readBackups } from ".
 import { type BackupServices, throwIfAborted } from "./needs.ts";
 import { currentRun, logState, ownOperation, passGuards } from "./state.ts";
 
-/** What a retention run did. */
+/** The result of a retention run. */
 export interface RetainReport {
-  /** Ids of the backups that are there now, newest first. */
+  /** Ids of the backups that are left, newest first. */
   kept: string[];
-  /** Ids of those that were deleted. */
+  /** Ids of the deleted backups. */
   deleted: string[];
-  /** Objects of backups that never got to their end, deleted. */
+  /** Deleted objects of unfinished backups. */
   partials: number;
-  /** Stretches of log that no kept backup needs, deleted. */
+  /** Deleted segments of the log that no kept backup needs. */
   segments: number;
 }
 
-/** A backup, as far as it matters here. */
+/** The part of a backup that the retention rules need. */
 export type KeptBackup = Pick<Manifest, "id" | "pointInTime">;
 
-/** Objects of an unfinished backup stay so long: a run is given up after two days. */
+/** Age at which objects of an unfinished backup are deleted: a run ends after two days. */
 const PARTIAL_KEEP_MS = 3 * DAY_MS;
-/** What a restore replaced is kept so long, for the case that it should not have been. */
+/** Age up to which the backup of a replaced store is kept, in case the restore was a mistake. */
 const BEFORE_RESTORE_KEEP_MS = 30 * DAY_MS;
 /** 1 January 1970 was a Thursday. */
 const MONDAY_SHIFT_DAYS = 3;
-/** Proofs looked at, newest first. */
+/** Proofs that are read, newest first. */
 const PROOFS = 100;
-/** Records looked at, oldest first: several times what is ever kept. */
+/** Records that are read, oldest first: several times what is ever kept. */
 const RECORDS = 500;
 
 /**
- * Which of `backups` stay: of each of the last days, weeks (Monday to Sunday)
- * and months (UTC) that have any, the newest; and the newest of all.
+ * The ids of the backups to keep: the newest of each of the last days, weeks (Monday
+ * to Sunday) and months (UTC) with a backup; and the newest of all.
  */
 export function choose(backups: readonly KeptBackup[], retention: Retention): Set<string> {
   const newestFirst = backups.toSorted((a, b) => a.pointInTime < b.pointInTime ? 1 : -1);
@@ -70,12 +70,12 @@ export function choose(backups: readonly KeptBackup[], retention: Retention): Se
 }
 
 /**
- * Deletes backups that are not kept any more, the log that only they needed, and
- * what is left of backups that never got to their end.
+ * Deletes backups beyond the retention, the log that only they needed, and objects
+ * of unfinished backups.
  *
- * A backup's record goes first, so that none is shown which is not there, then
- * its manifest: from then on it is none, and if this is stopped the rest is
- * cleaned up as that of an unfinished one.
+ * The record of a backup is deleted first, so that no deleted backup is listed, then
+ * the manifest: without it there is no backup, and if the run stops there, the other
+ * objects are deleted later as those of an unfinished backup.
  */
 export async function retain(
   services: BackupServices,
@@ -86,7 +86,7 @@ export async function retain(
   const { backups, unreadable } = await readBackups(services);
   if (unreadable === 0) await resolveAlarms(services, "backup.unreadable");
   report.kept = backups.map(({ id }) => id);
-  // Of a store that was replaced: it is no substitute for any other of its day.
+  // The backup of a replaced store does not count as the backup of its day.
   const regular = backups.filter(({ isBeforeRestore }) => !isBeforeRestore);
   const [newest] = regular;
   if (!newest) return report;
@@ -106,22 +106,22 @@ export async function retain(
   if (proven !== undefined) kept.add(proven);
   for (const { id } of backups.filter(({ id }) => !kept.has(id)).reverse()) {
     throwIfAborted(signal);
-    await forget(services, id);
+    await deleteRecord(services, id);
     await storage.delete(manifestName(id));
     for await (const { key } of storage.list(`${BACKUPS}${id}/`)) await storage.delete(key);
     report.deleted.push(id);
   }
-  await forgetDeleted(services, new Set(kept));
+  await deleteStaleRecords(services, new Set(kept));
   report.kept = report.kept.filter((id) => kept.has(id));
   await passGuards(services);
-  report.partials = await cleanUp(services, signal);
+  report.partials = await deletePartials(services, signal);
   await passGuards(services);
   report.segments = await trimLog(services, backups.filter(({ id }) => kept.has(id)), signal);
   await storage.tidy();
   return report;
 }
 
-/** An object of the backup that is not there, or not as large as it should be. */
+/** The name of the first object that is missing or has the wrong size. */
 async function missingPart(
   { storage }: BackupServices,
   { parts }: Manifest,
@@ -145,24 +145,27 @@ async function newestProven(
   return backups.find(({ id }) => proven.has(id))?.id;
 }
 
-/** Deletes the records of backups that are gone, also of those that an earlier run was stopped after. */
-async function forgetDeleted(services: BackupServices, kept: ReadonlySet<string>): Promise<void> {
+/** Deletes the records of deleted backups, including those of an earlier, stopped run. */
+async function deleteStaleRecords(
+  services: BackupServices,
+  kept: ReadonlySet<string>,
+): Promise<void> {
   const { store, storage } = services;
   for (const { value: { id } } of await store.list(keys.backups, { limit: RECORDS })) {
-    // What was taken meanwhile had its manifest before its record.
+    // A backup that was taken meanwhile has a manifest.
     if (kept.has(id) || await storage.head(manifestName(id)) !== null) continue;
-    await forget(services, id);
+    await deleteRecord(services, id);
   }
 }
 
-async function forget(services: BackupServices, id: string): Promise<void> {
+async function deleteRecord(services: BackupServices, id: string): Promise<void> {
   await transact(services, { record: keys.backup(id) }, ({ record }, writes) => {
     if (record) writes.delete(keys.backup(id));
   }, { operation: ownOperation(services) });
 }
 
-/** Deletes objects of backups without a manifest, but for the one that is being taken. */
-async function cleanUp(
+/** Deletes objects of backups without a manifest, except the current run's. */
+async function deletePartials(
   services: BackupServices,
   signal: AbortSignal | undefined,
 ): Promise<number> {
@@ -179,7 +182,7 @@ async function cleanUp(
   }
   let deleted = 0;
   for (const [id, { names, storedAt }] of objects) {
-    // One with a manifest that cannot be read is for a person to look at.
+    // A backup with an unreadable manifest is left to a person.
     if (names.includes(manifestName(id)) || clock() - storedAt < PARTIAL_KEEP_MS) continue;
     for (const name of names) {
       throwIfAborted(signal);
@@ -190,7 +193,7 @@ async function cleanUp(
   return deleted;
 }
 
-/** Deletes the stretches of log that end before every kept backup of their epoch. */
+/** Deletes the segments that end before every kept backup of their epoch. */
 async function trimLog(
   services: BackupServices,
   kept: Manifest[],
@@ -207,7 +210,7 @@ async function trimLog(
   let deleted = 0;
   for await (const { key, modifiedAt } of storage.list(LOGS)) {
     const segment = segmentOf(key);
-    // The last one is what shipping finds its place by.
+    // Shipping confirms its position by the last segment.
     if (segment === undefined || key === position.name) continue;
     throwIfAborted(signal);
     const { epoch, to } = segment;

@@ -1,10 +1,10 @@
 /**
- * Shipping the log: every commit of the books reaches the storage within a
- * minute, so that with the whole database no more than that is lost.
+ * Ships the log: every durable commit reaches the storage within a minute, so the
+ * loss of the whole database loses at most one minute.
  *
- * Several instances may ship at once, and any of them may be stopped anywhere:
- * a stretch that was stored twice is the same twice (`journal.ts`), and the
- * position in the store is only moved once the storage has been asked.
+ * Several instances may ship concurrently, and each may stop at any point: segments
+ * agree where they overlap (`journal.ts`), and the position in the store only
+ * advances after the segment was read back from the storage.
  *
  * @module
  */
@@ -19,39 +19,39 @@ import { ObjectWriter, readObject } from "./object.ts";
 import { type BackupServices, throwIfAborted } from "./needs.ts";
 import { advanceLog, breakLog, currentRun, logState, rewindLog } from "./state.ts";
 
-/** What a run of {@linkcode shipLog} did. */
+/** The result of {@linkcode shipLog}. */
 export interface ShipReport {
-  /** Commits that were stored. */
+  /** Shipped commits. */
   commits: number;
-  /** Objects that were stored. */
+  /** Shipped objects. */
   objects: number;
-  /** Commits that were deleted from the store, as they are old and in the storage. */
+  /** Commits that were deleted from the store, as they were shipped long ago. */
   pruned: number;
-  /** The last commit that is in the storage. */
+  /** The last commit in the storage. */
   stamp: string;
-  /** How old the oldest commit was that was not yet, in milliseconds; 0 if there was none. */
+  /** The age of the oldest commit that had to be shipped, in milliseconds; 0 for none. */
   lagMs: number;
 }
 
-/** Shipped log stays in the store so long, for a part of the storage that is lost. */
+/** How long shipped log stays in the store, in case the storage loses a segment. */
 const KEEP_MS = 2 * DAY_MS;
-/** Log that has not been shipped for so long is an alarm. */
+/** The age of unshipped log that raises an alarm. */
 const ALARM_MS = DAY_MS;
-/** The store itself forgets log after seven days: then some may have gone unshipped. */
+/** Below the seven days after which log in the store expires: older log may be lost unshipped. */
 const BROKEN_MS = 7 * DAY_MS - 12 * HOUR_MS;
-/** How often the position is confirmed when there is nothing to ship. */
+/** The interval at which the position is confirmed when there is nothing to ship. */
 const CONFIRM_MS = 10 * MINUTE_MS;
 /** Commits deleted at once. */
 const PRUNE_PAGE = 100;
 
 /**
- * Stores the commits that have not been stored yet, then deletes those from the
- * store that have been for two days and that no backup under way needs.
+ * Ships new commits, then deletes from the store those that are two days old and
+ * that no current backup needs.
  *
- * Four reads of the store, and one request to the storage, when there is
- * nothing to do. Memory for one object.
+ * Without new commits: four reads of the store and one request to the storage.
+ * Memory for one object.
  *
- * @throws {AppError} `unavailable`, and what the storage throws; repeat it then
+ * @throws {AppError} `unavailable`, and what the storage throws: then call again
  */
 export async function shipLog(
   services: BackupServices,
@@ -75,7 +75,7 @@ export async function shipLog(
   let last = position.stamp;
   for await (const commits of readLog(services.kv, position.stamp)) {
     throwIfAborted(signal);
-    if (report.lagMs === 0 && commits[0]) report.lagMs = await alarming(services, commits[0].at);
+    if (report.lagMs === 0 && commits[0]) report.lagMs = await checkLag(services, commits[0].at);
     for (const { stamp, at, lines } of commits) {
       writer.add(commitLine({ stamp, at, entries: lines.length }));
       for (const line of lines) writer.add(line);
@@ -92,13 +92,17 @@ export async function shipLog(
     await advanceLog(services, epoch, { stamp: report.stamp });
   }
   report.pruned = await pruneLog(services, epoch, report.stamp, signal);
-  // Whatever has waited is in the storage now.
-  await resolveAlarms(services, "log.unshipped", ...(isMissing ? [] : ["log.segment_missing"] as const));
+  // Everything is in the storage now.
+  await resolveAlarms(
+    services,
+    "log.unshipped",
+    ...(isMissing ? [] : ["log.segment_missing"] as const),
+  );
   return report;
 }
 
-/** How old a commit is that waits to be shipped. */
-async function alarming(services: BackupServices, at: number): Promise<number> {
+/** The age of an unshipped commit; raises an alarm if it is above the limit. */
+async function checkLag(services: BackupServices, at: number): Promise<number> {
   const lagMs = Math.max(services.clock() - at, 0);
   if (lagMs > ALARM_MS) await raiseAlarm(services, "log.unshipped", { since: isoTime(at), lagMs });
   return lagMs;
@@ -119,7 +123,7 @@ async function ship(
     const expected = { name, kind: "log", bytes: bytes.length, sha256: sha256Hex(bytes) } as const;
     await readObject(storage, expected, config.backupEncryptionKey);
   } catch (error) {
-    await storage.delete(name).catch(() => {}); // whoever reads it will find it damaged
+    await storage.delete(name).catch(() => {}); // readers detect a damaged copy
     throw error;
   }
   await advanceLog(services, epoch, { stamp: to, name });
@@ -128,9 +132,9 @@ async function ship(
 }
 
 /**
- * The position, if the storage has what it says; else the last one before it
- * that the storage has. If the store has no log from there on any more, what is
- * missing is lost, and a new epoch begins.
+ * The position, if its segment is in the storage; else the end of the last segment
+ * before it that is. If the store no longer has the log from there on, that log is
+ * lost, and a new epoch begins.
  */
 async function confirmed(
   services: BackupServices,
@@ -173,7 +177,7 @@ async function pruneLog(
     const old = firstKept === -1 ? commits : commits.slice(0, firstKept);
     const last = old.at(-1);
     if (!last) break;
-    // Said before it is done: what may be gone must not be counted on.
+    // Before the deletion: the position must never claim log that may be deleted.
     await advanceLog(services, epoch, { stamp: shipped, pruned: last.stamp });
     await prune(kv, old.flatMap(({ keys }) => keys));
     pruned += old.length;

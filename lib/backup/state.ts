@@ -1,6 +1,6 @@
 /**
- * What a store remembers of its own backups: which database it is, how far its
- * log was shipped, which backup is being taken. None of it is part of the books.
+ * The store's records about its own backups: the epoch of the database, the
+ * position of the shipped log, the current run. None of them is durable.
  *
  * @module
  */
@@ -17,30 +17,30 @@ import { STAMP_ZERO } from "./journal.ts";
 import { randomHex } from "./manifest.ts";
 import type { BackupServices } from "./needs.ts";
 
-/** Long enough for any repetition of ours. */
+/** Longer than the program repeats a commit. */
 const RECEIPT_MS = HOUR_MS;
 
-/** A write that only this program asks for. It has to pass the guards of its run. */
+/** An operation of the program itself; it has to pass the guards of the run. */
 export function ownOperation({ clock, guards = [] }: BackupServices): Operation {
   return { id: newId(clock()), fingerprint: "", isNew: true, keepMs: RECEIPT_MS, guards };
 }
 
 /**
- * Makes sure that the run may still write, before it does what no guard can keep
- * it from: something in the storage. @throws {AppError} `conflict` if it may not
+ * Checks that the run may still write, before a change in the storage, which no
+ * guard protects. @throws {AppError} `conflict` if it may not
  */
 export async function passGuards(services: BackupServices): Promise<void> {
   if ((services.guards ?? []).length === 0) return;
   await transact(services, {}, () => null, { operation: ownOperation(services) });
 }
 
-/** Writes down what a restore showed. */
+/** Writes the result of a restore or drill. */
 export function putProof(writes: Writes, proof: RestoreProof): void {
   writes.set(keys.restoreProof(proof.at), proof);
   writes.set(keys.newestProof, proof);
 }
 
-/** Which database this is, and how far its log was shipped; both begin when first asked for. */
+/** The epoch and the position of the shipped log; the first call creates them. */
 export async function logState(
   services: BackupServices,
 ): Promise<{ epoch: string; position: LogPosition }> {
@@ -53,7 +53,7 @@ export async function logState(
   const now = clock();
   const isFirst = epoch === null;
   const fresh: LogPosition = { stamp: STAMP_ZERO, name: null, at: now, pruned: STAMP_ZERO };
-  // What was there before the epoch cannot be shipped in it without a gap, unless there was none.
+  // Log from before this position cannot be shipped without a gap, unless the epoch is new.
   if (!isFirst) fresh.stamp = fresh.pruned = await mark(services.kv, now);
   const name = `${isoTime(now).slice(0, 10)}-${randomHex()}`;
   return await transact(
@@ -69,21 +69,21 @@ export async function logState(
 }
 
 /**
- * Begins a new epoch: what is shipped from now on does not follow what was
- * shipped before, so the next backup is the first that it can go on from.
+ * Begins a new epoch: later segments do not continue the earlier log, so moments
+ * can be restored from the next backup on.
  */
 export async function breakLog(services: BackupServices, epoch: string): Promise<void> {
   const now = services.clock();
   const stamp = await mark(services.kv, now);
   const name = `${isoTime(now).slice(0, 10)}-${randomHex()}`;
   await transact(services, { epoch: keys.epoch }, (found, writes) => {
-    if (found.epoch !== epoch) return; // another instance did
+    if (found.epoch !== epoch) return; // another instance began it
     writes.set(keys.epoch, name);
     writes.set(keys.logShipped, { stamp, name: null, at: now, pruned: stamp });
   }, { operation: ownOperation(services) });
 }
 
-/** Says that the log up to a commit is in the storage; never takes anything back. */
+/** Advances the position of the shipped log; never moves it back. */
 export async function advanceLog(
   services: BackupServices,
   epoch: string,
@@ -105,7 +105,7 @@ export async function advanceLog(
   }, { operation: ownOperation(services) });
 }
 
-/** Takes a position back to what the storage really has. */
+/** Moves a position back to the last segment that is in the storage. */
 export async function rewindLog(
   services: BackupServices,
   epoch: string,
@@ -119,26 +119,26 @@ export async function rewindLog(
   }, { operation: ownOperation(services) });
 }
 
-/** The backup that is being taken; null for none. */
+/** The current run; null for none. */
 export async function currentRun({ store }: BackupServices): Promise<BackupRun | null> {
   return await store.get(keys.backupRun);
 }
 
-/** Begins to take a backup. @throws {AppError} `stale_revision` if another instance just did */
+/** Begins a run. @throws {AppError} `stale_revision` if another instance has just begun one */
 export async function beginRun(services: BackupServices, run: BackupRun): Promise<BackupRun> {
   const begun = await transact(services, { run: keys.backupRun }, (found, writes) => {
     if (found.run !== null) throw takenOver();
     writes.set(keys.backupRun, run);
     return run;
   }, { operation: ownOperation(services) });
-  // Of those before it, which were stopped just when they had ended; never of one after it.
-  await forgetParts(services, keys.backupParts, (id) => id < run.id);
+  // Of earlier runs that stopped right after their end; never of a later run.
+  await deleteParts(services, keys.backupParts, (id) => id < run.id);
   return begun;
 }
 
 /**
  * Takes the next step of a run. @throws {AppError} `stale_revision` if another instance
- * has taken it: then what was done for it here is waste, and is cleaned up later
+ * has taken it: objects that were stored for the step here are deleted later
  */
 export async function stepRun(
   services: BackupServices,
@@ -155,7 +155,7 @@ export async function stepRun(
   }, { operation: ownOperation(services) });
 }
 
-/** Forgets a run that is finished, or given up. */
+/** Deletes a finished or abandoned run. */
 export async function endRun(
   services: BackupServices,
   run: BackupRun,
@@ -166,10 +166,10 @@ export async function endRun(
     writes.delete(keys.backupRun);
     write(writes);
   }, { operation: ownOperation(services) });
-  await forgetParts(services, keys.backupPartsOf(run.id), () => true);
+  await deleteParts(services, keys.backupPartsOf(run.id), () => true);
 }
 
-async function forgetParts(
+async function deleteParts(
   { kv }: BackupServices,
   prefix: keys.Prefix<BackupPart>,
   isOver: (runId: string) => boolean,
@@ -181,7 +181,7 @@ async function forgetParts(
   await prune(kv, parts);
 }
 
-/** The stored parts of the run, in their order. */
+/** The stored parts of a run, in order. */
 export async function partsOf({ kv }: BackupServices, { id }: BackupRun): Promise<BackupPart[]> {
   const parts: BackupPart[] = [];
   for await (const page of scanRange(kv, [...keys.backupPartsOf(id)])) {

@@ -7,15 +7,15 @@
 import { AppError } from "../errors.ts";
 import { sweep } from "../integrity/mod.ts";
 import type { Store } from "../kv/store.ts";
-import { SECOND_MS, sleep } from "../time.ts";
+import { backoffMs, SECOND_MS, sleep } from "../time.ts";
 import { throwIfAborted } from "./needs.ts";
 
 const SLICE_MS = 2 * SECOND_MS;
 /** Attempts of a slice before the sweep fails. */
 const ATTEMPTS_MAX = 6;
-const BACKOFF_MS = 200;
+const BACKOFF_MS = 400;
 
-/** Counts the findings of a store. @throws {AppError} `unavailable` when all attempts of a slice fail */
+/** Counts the findings of a store. @throws {AppError} `unavailable` if all attempts of a slice fail */
 export async function countFindings(
   { store }: { readonly store: Store },
   signal?: AbortSignal,
@@ -33,7 +33,7 @@ export async function countFindings(
     } catch (error) {
       const isTransient = error instanceof AppError && error.kind === "unavailable";
       if (!isTransient || attempt === ATTEMPTS_MAX) throw error;
-      await sleep(BACKOFF_MS * 2 ** attempt++);
+      await sleep(backoffMs(attempt++, { firstMs: BACKOFF_MS }));
     }
   }
 }

@@ -1,37 +1,35 @@
 /**
- * Taking a backup of a store that goes on working.
+ * Takes a backup of a store that is in use.
  *
  * A listing of a live store shows different keys at different moments, so a copy
- * made by listing is of a state that never was. Here the log of the meantime is
- * kept with the copy, and replayed over it:
+ * made by listing is of a state that never existed. Therefore the log of the scan
+ * is stored with the copy, and replayed over it:
  *
  * 1. A marker is committed; its versionstamp is V0.
  * 2. Every durable entry is listed, in as much time as it takes.
  * 3. A marker is committed; its versionstamp is V1.
  * 4. The log of the commits after V0 up to V1 is copied.
  *
- * Why replaying the log over the copy gives the state at V1 exactly, neither more
- * nor less. Versionstamps order the commits, and a read sees precisely the
- * commits up to some versionstamp, with all that were acknowledged before it.
- * Each key was therefore read at some R with V0 ≤ R < V1: the marker V0 was
- * acknowledged before the first read, and V1 was only sent after the last. Take
- * any key. If no commit in (V0, V1] changed it, what was read is its value at V0,
- * at R and at V1. Otherwise the log has all of those commits, with the value
- * that each left behind, and the last of them left what holds at V1, whatever
- * was read at R. So keys are right one by one; and since V1 is one moment for
- * all of them, and a commit is either up to V1 with all of its keys or with
- * none, no transaction is cut. Any later V serves as well as V1, given the log
- * up to it, which is what makes every moment after a backup restorable.
+ * Proof that the replay gives exactly the state at V1. Versionstamps order the
+ * commits, and a read sees precisely the commits up to some versionstamp, including
+ * all that were acknowledged before it. Each key was therefore read at some R with
+ * V0 ≤ R < V1: the marker V0 was acknowledged before the first read, and V1 was
+ * sent after the last. Take any key. If no commit in (V0, V1] changed it, the value
+ * that was read is its value at V0, at R and at V1. Otherwise the log has all of
+ * those commits with their values, and the last of them is the value at V1,
+ * whatever was read at R. So each key is right; and since V1 is one moment for all
+ * keys, and each commit is up to V1 with all of its keys or with none, no
+ * transaction is cut. The same holds for any later V with the log up to it, so
+ * every moment after a backup can be restored.
  *
- * The argument needs every change of a durable key to be in the log. `transact()`
- * puts it there in the same atomic. What went around it would show: an entry
- * whose revision is after V0 must be in the log at that very revision. Each one
- * is looked up, and one that is missing raises an alarm and stands in the
- * manifest.
+ * The proof needs every change of a durable key in the log. `transact()` writes it
+ * there in the same atomic operation. Any other write would show: an entry whose
+ * revision is after V0 must be in the log at that revision. Each of them is looked
+ * up; a missing one raises an alarm and is counted in the manifest.
  *
- * A run may be stopped anywhere. Every stored part is noted in the store
- * together with how far the scan had come, and the next run goes on from there;
- * it is no matter that keys are then read hours apart.
+ * A run may stop at any point. Every stored part is recorded in the store together
+ * with the position of the scan, and the next run continues there; keys may be read
+ * hours apart.
  *
  * @module
  */
@@ -57,37 +55,37 @@ import { keyIdOf, type ObjectKind, ObjectWriter } from "./object.ts";
 import { type BackupServices, throwIfAborted } from "./needs.ts";
 import { beginRun, currentRun, endRun, logState, partsOf, stepRun } from "./state.ts";
 
-/** How far a backup is. */
+/** The progress of a backup. */
 export interface BackupProgress {
-  /** What it is at. */
+  /** The current phase. */
   phase: BackupRun["phase"];
   /** Entries scanned so far. */
   entries: number;
-  /** Objects read back, and of how many; both 0 before that. */
+  /** Objects read back so far; 0 before the phase `check`. */
   checked: number;
-  /** Objects to read back. */
+  /** Objects to read back; 0 before the phase `check`. */
   toCheck: number;
 }
 
 /** Options for {@linkcode takeBackup}. */
 export interface TakeOptions {
-  /** Pauses after about so many milliseconds; to the end when absent. */
+  /** Pauses after about this many milliseconds; unlimited if absent. */
   budgetMs?: number;
-  /** Says that a restore is about to replace the store; what was begun becomes such a backup. */
+  /** Whether a restore is about to replace the store; an unfinished backup becomes such a one. */
   isBeforeRestore?: boolean;
-  /** Ends it where it is; it can be resumed. */
+  /** Stops the backup, which can be resumed. */
   signal?: AbortSignal;
-  /** Is told after each page and part. */
+  /** Called after each page and part. */
   onProgress?: (progress: BackupProgress) => void;
 }
 
-/** What became of a backup. */
+/** The result of {@linkcode takeBackup}. */
 export type TakeResult =
   | { status: "taken"; manifest: Manifest }
-  /** Time was up: call again to go on. */
+  /** The time is up: call again to continue. */
   | { status: "unfinished"; id: string; phase: BackupRun["phase"]; entries: number };
 
-/** A run that does not get to its end in this time is given up, and a new one begun. */
+/** The age at which an unfinished run is abandoned and a new one begins. */
 const RUN_MAX_MS = 2 * DAY_MS;
 
 interface Taking {
@@ -98,15 +96,14 @@ interface Taking {
 }
 
 /**
- * Takes a backup, or goes on with the one that was begun. It counts once it has
- * been read back from the storage and its manifest is there, not before.
+ * Takes a backup, or continues the unfinished one. A backup exists once it has been
+ * read back from the storage and its manifest is stored.
  *
- * Memory for two objects and, for reading it back, 150,000 keys of the log.
+ * Memory for two objects and, while reading back, 150,000 keys of the log.
  *
- * @throws {AppError} `stale_revision` if another instance takes it at this moment;
- * `conflict`, naming the object, if one is not stored as it was sent, and then the
- * next call begins anew; `unavailable`, and what the storage throws, after which
- * the next call goes on.
+ * @throws {AppError} `stale_revision` if another instance is taking it; `conflict`,
+ * naming the object, if one is not stored as it was sent: the next call begins a
+ * new backup; `unavailable`, and what the storage throws: the next call continues.
  */
 export async function takeBackup(
   services: BackupServices,
@@ -130,7 +127,7 @@ export async function takeBackup(
   }
 }
 
-/** Whether a backup is being taken, perhaps by an instance that was stopped. */
+/** Whether a backup is unfinished; its instance may have stopped. One read. */
 export async function isBackupUnderWay(services: BackupServices): Promise<boolean> {
   return await currentRun(services) !== null;
 }
@@ -146,10 +143,10 @@ async function resumeOrBegin(
   if (found) {
     const isFresh = now - Date.parse(found.startedAt) < RUN_MAX_MS && found.epoch === epoch;
     const { isBeforeRestore: _, ...run } = found;
-    const isAsked = isBeforeRestore === (found.isBeforeRestore ?? false);
-    if (isFresh && isAsked) return found;
+    const hasSamePurpose = isBeforeRestore === (found.isBeforeRestore ?? false);
+    if (isFresh && hasSamePurpose) return found;
     if (isFresh) {
-      // Of somebody else, who may not go on with it as it was.
+      // The step stops its former owner from continuing it with the other purpose.
       return await stepRun(services, isBeforeRestore ? { ...run, isBeforeRestore } : run, {});
     }
     await raiseAlarm(services, "backup.given_up", { backupId: found.id, phase: found.phase });
@@ -174,7 +171,7 @@ async function resumeOrBegin(
   });
 }
 
-/** Whether the store knows of no backup, neither of itself nor one that it was restored from. */
+/** Whether the store has no record of a backup, neither its own nor one it was restored from. */
 async function isFirst({ store }: BackupServices): Promise<boolean> {
   const known = await Promise.all([
     store.list(keys.backups, { limit: 1 }),
@@ -213,7 +210,7 @@ async function scan(taking: Taking): Promise<void> {
     return;
   }
   await store();
-  // Before the marker: what was acknowledged by now is below it.
+  // Before the marker, so that everything acknowledged by now is below it.
   const now = services.clock();
   taking.run = await stepRun(services, taking.run, {
     phase: "log",
@@ -228,7 +225,7 @@ function lineOf(entry: Parameters<typeof entryLine>[0]): Uint8Array {
     return entryLine(entry);
   } catch (cause) {
     const prefix = String(entry.key[0]);
-    throw new AppError("internal", `An entry of "${prefix}" has a value that no backup holds`, {
+    throw new AppError("internal", `An entry of "${prefix}" has a value of an unsupported type`, {
       cause,
     });
   }
@@ -270,7 +267,7 @@ async function storePart(
 ): Promise<void> {
   const { services, run } = taking;
   const index = run.parts;
-  // Not by the index alone: of two instances at the same part, one is right.
+  // The random suffix separates two instances at the same part, of which one wins.
   const name = `${BACKUPS}${run.id}/${kind}-${String(index).padStart(5, "0")}-${randomHex()}.gz`;
   const bytes = await writer.finish(name, kind, services.config.backupEncryptionKey);
   const sha256 = sha256Hex(bytes);
@@ -308,10 +305,10 @@ async function readBack(taking: Taking): Promise<void> {
 async function finish(taking: Taking): Promise<Manifest> {
   const { services } = taking;
   const { clock, config, storage } = services;
-  // Whoever has been outrun must not make a backup of what may be gone by now.
+  // An instance that lost its run must not complete a backup whose objects may be deleted.
   const run = taking.run = await stepRun(services, taking.run, {});
   const parts = await partsOf(services, run);
-  const { prefixes, unexplained } = run.check!; // the phase before made it
+  const { prefixes, unexplained } = run.check!; // set by the phase `check`
   const verifiedAt = clock();
   const manifest = await writeManifest(services, {
     id: run.id,
@@ -344,17 +341,20 @@ async function finish(taking: Taking): Promise<Manifest> {
     });
     writes.set(keys.newestBackup, { id, epoch: run.epoch, pointInTime });
   });
-  await tellHow(services, manifest);
-  // What a stopped or outrun instance stored, and nobody noted.
-  const wanted = new Set([manifestName(id), ...parts.map(({ name }) => name)]);
+  await reportFaults(services, manifest);
+  // Unrecorded objects of instances that stopped or lost the run.
+  const used = new Set([manifestName(id), ...parts.map(({ name }) => name)]);
   for await (const { key } of storage.list(`${BACKUPS}${id}/`)) {
-    if (!wanted.has(key)) await storage.delete(key);
+    if (!used.has(key)) await storage.delete(key);
   }
   return manifest;
 }
 
-/** Says what is wrong with a backup, or that what was wrong with earlier ones is over. */
-async function tellHow(services: BackupServices, { id, unexplained }: Manifest): Promise<void> {
+/** Raises the alarm of a backup with unexplained entries; resolves those of earlier backups. */
+async function reportFaults(
+  services: BackupServices,
+  { id, unexplained }: Manifest,
+): Promise<void> {
   await resolveAlarms(services, "backup.given_up", "log.broken");
   if (unexplained === 0) await resolveAlarms(services, "backup.unexplained", "backup.inconsistent");
   else await raiseAlarm(services, "backup.inconsistent", { backupId: id, unexplained });

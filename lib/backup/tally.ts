@@ -1,10 +1,10 @@
 /**
- * Counts and digests of a store, by the first part of its keys.
+ * Counts and digests of a store, by the first part of the keys.
  *
  * A digest is the sum of the SHA-256 of every entry's line, modulo 2^256. It does
- * not depend on an order, so a backup can be summed up as it is scanned and
- * replayed, and a store as it is listed. It guards against accidents; that
- * nobody alters a backup on purpose is for encryption to prevent.
+ * not depend on the order, so a backup is summed up during scan and replay, and a
+ * store as it is listed. It protects against accidents; encryption protects against
+ * intentional changes.
  *
  * @module
  */
@@ -25,7 +25,7 @@ export function digestOf(content: Uint8Array): bigint {
   return BigInt(`0x${hash("sha256", content, "hex")}`);
 }
 
-/** What the entries below one first part of a key have in common. */
+/** The first part of a key. */
 export function prefixOf(keyText: string): string {
   // The first part of nearly every key is a plain string.
   const plain = /^\["([\w-]+)"[,\]]/.exec(keyText)?.[1];
@@ -36,7 +36,7 @@ export function prefixOf(keyText: string): string {
 export class Tally {
   readonly #prefixes = new Map<string, Sums>();
 
-  /** Goes on from what was counted before. */
+  /** Continues from an earlier result. */
   constructor(from: Readonly<Record<string, PrefixTally>> = {}) {
     for (const [prefix, { entries, bytes, sha256 }] of Object.entries(from)) {
       this.#prefixes.set(prefix, { entries, bytes, digest: BigInt(`0x${sha256}`) });
@@ -48,7 +48,7 @@ export class Tally {
     this.add(prefixOf(keyText), content.length, digestOf(content));
   }
 
-  /** Counts an entry that was looked at before. */
+  /** Counts an entry by its digest. */
   add(prefix: string, bytes: number, digest: bigint): void {
     let sums = this.#prefixes.get(prefix);
     if (!sums) this.#prefixes.set(prefix, sums = { entries: 0, bytes: 0, digest: 0n });
@@ -57,12 +57,12 @@ export class Tally {
     sums.digest += digest;
   }
 
-  /** All entries together. */
+  /** The number of all entries. */
   get entries(): number {
     return this.#prefixes.values().reduce((sum, { entries }) => sum + entries, 0);
   }
 
-  /** What was counted, in the order of the prefixes. */
+  /** The counts and digests, in the order of the prefixes. */
   result(): Record<string, PrefixTally> {
     const sorted = [...this.#prefixes].sort(([a], [b]) => a < b ? -1 : 1);
     return Object.fromEntries(sorted.map(([prefix, { entries, bytes, digest }]) => [prefix, {
@@ -83,7 +83,7 @@ export function differenceOf(
     if (a?.entries !== b?.entries) {
       return `${b?.entries ?? 0} entries of "${prefix}" instead of ${a?.entries ?? 0}`;
     }
-    if (a?.sha256 !== b?.sha256) return `other entries of "${prefix}", as many as there should be`;
+    if (a?.sha256 !== b?.sha256) return `the right number of "${prefix}" with different content`;
   }
   return undefined;
 }

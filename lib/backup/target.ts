@@ -1,5 +1,5 @@
 /**
- * What to restore: which backup, and how much of the log after it.
+ * The target of a restore: a backup, and a part of the log after it.
  *
  * @module
  */
@@ -9,27 +9,27 @@ import { isStamp } from "./journal.ts";
 import { isBackupId, listBackupIds, listBackups, type Manifest, readManifest } from "./manifest.ts";
 import type { BackupServices } from "./needs.ts";
 
-/** Where to stop. */
+/** The end of the log to replay. */
 export type Until =
-  /** At the backup's own end. */
+  /** The state of the backup, without later log. */
   | { kind: "base" }
-  /** At the end of the log. */
+  /** The end of the log. */
   | { kind: "end" }
-  /** Before the first commit that was made later, in milliseconds UTC. */
+  /** Before the first commit after this time, in milliseconds UTC. */
   | { kind: "time"; at: number }
   /** After the commit with this versionstamp. */
   | { kind: "stamp"; stamp: string };
 
-/** What to restore. */
+/** A backup and the log to replay. */
 export interface RestorePlan {
-  /** The backup that it begins with. */
+  /** The backup to start with. */
   manifest: Manifest;
-  /** How far to go on from there. */
+  /** The end of the log to replay. */
   until: Until;
 }
 
-/** Whether a commit after the backup is to be replayed; after the first that is not, none is. */
-export function isWanted(commit: { stamp: string; at: number }, until: Until): boolean {
+/** Whether to replay a commit after the backup; the first excluded commit ends the replay. */
+export function isIncluded(commit: { stamp: string; at: number }, until: Until): boolean {
   switch (until.kind) {
     case "base":
       return false;
@@ -45,12 +45,12 @@ export function isWanted(commit: { stamp: string; at: number }, until: Until): b
 }
 
 /**
- * Finds what `target` means.
+ * Resolves a target to a plan.
  *
- * @param backupId The backup that a stopped restore has begun with.
- * @throws {AppError} `malformed`; `not_found` if there is no such backup, or none
- * as old; `conflict`, naming it, if the one that should be taken cannot be read:
- * an older one would be another state; or if it is not clear which store is wanted
+ * @param backupId The backup that a stopped restore started with.
+ * @throws {AppError} `malformed`; `not_found` if the backup does not exist, or none
+ * is old enough; `conflict`, naming the backup, if it is unreadable, as an older one
+ * would give another state; or if `latest` is ambiguous between two stores
  */
 export async function resolveTarget(
   services: BackupServices,
@@ -65,24 +65,24 @@ export async function resolveTarget(
   let epoch: string | undefined;
   for (const id of await listBackupIds(services)) {
     const manifest = await readManifest(services, id);
-    // What a restore was to replace is not what it is to bring back.
+    // A backup of a replaced store is restored by its id only.
     if (manifest.isBeforeRestore) continue;
     epoch ??= manifest.epoch;
     if (until.kind === "time" && Date.parse(manifest.pointInTime) > until.at) continue;
-    // Versionstamps of another database say nothing about this one's.
+    // Versionstamps of different databases cannot be compared.
     if (until.kind === "stamp" && (manifest.epoch !== epoch || manifest.v1 > until.stamp)) continue;
     if (until.kind === "end") await expectOneStore(services, manifest);
     return { manifest, until };
   }
   throw new AppError(
     "not_found",
-    target === "latest" ? "There is no backup" : `There is no backup from before ${target}`,
+    target === "latest" ? "There is no backup yet" : `There is no backup before ${target}`,
   );
 }
 
 /**
- * A store is lost, the server begins a new one and backs that up: from then on the
- * newest backup is not what anybody wants back. @throws {AppError} `conflict`, saying what to give instead
+ * If a store is lost and the server starts and backs up a new one, the newest
+ * backup is not the right one. @throws {AppError} `conflict`, naming the alternatives
  */
 async function expectOneStore(services: BackupServices, newest: Manifest): Promise<void> {
   const regular = (await listBackups(services)).filter((backup) => !backup.isBeforeRestore);
@@ -91,8 +91,8 @@ async function expectOneStore(services: BackupServices, newest: Manifest): Promi
   const before = isoTime(Date.parse(first.startedAt) - 1);
   throw new AppError(
     "conflict",
-    `The newest backup is of a store that began anew when there were backups of another: ` +
-      `give ${before} for the other and all of its log, or ${newest.id}`,
+    `The backups are of two stores, and the newest is of the later one. Restore ${before} ` +
+      `for the earlier store with all of its log, or ${newest.id} for the later one`,
   );
 }
 
@@ -107,9 +107,9 @@ function untilOf(target: string, now: number): Until {
       "malformed",
       `${
         JSON.stringify(target)
-      } is no backup, not "latest", and no moment such as 2026-11-30T12:00:00Z`,
+      } is not a backup id, "latest", a versionstamp or a time such as 2026-11-30T12:00:00Z`,
     );
   }
-  if (at > now) throw new AppError("malformed", `${target} is yet to come`);
+  if (at > now) throw new AppError("malformed", `${target} is in the future`);
   return { kind: "time", at };
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isLoopbackHost } from "../outgoing/mod.ts";
 
 /** A server that accepts mail by SMTP. */
 export interface SmtpServer {

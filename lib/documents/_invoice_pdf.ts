@@ -5,7 +5,7 @@
  */
 import { encode } from "uqr";
 import { type Look, PAGE, Sheet } from "./_sheet.ts";
-import type { DocumentLine, InvoiceDocument } from "./invoice_document.ts";
+import type { DocumentLine, InvoiceDocument } from "./mod.ts";
 import { fill, INVOICE_TEXTS, type InvoiceState, type InvoiceTexts } from "./texts.ts";
 
 const LEFT = PAGE.margin;

@@ -6,7 +6,7 @@
  */
 import { LRUCache } from "lru-cache";
 import { sha256, toBase64Url } from "../digest.ts";
-import type { InvoiceDocument } from "./invoice_document.ts";
+import type { InvoiceDocument } from "./mod.ts";
 
 /** Cache size of an instance; a one-page PDF has about 25 KB. */
 const KEPT_BYTES_MAX = 8 * 1024 * 1024;

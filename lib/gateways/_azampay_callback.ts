@@ -1,16 +1,16 @@
 /**
- * What a callback in AzamPay's name says. Its signature covers four fields, one after
- * the other: `utilityref` (our reference), `externalreference` (theirs),
- * `transactionstatus` and `operator`. So a callback whose signature holds proves that
- * AzamPay came to this end with this reference, and nothing else:
+ * The contents of AzamPay's callbacks. The signature covers four fields, joined without
+ * a separator: `utilityref` (our reference), `externalreference` (theirs),
+ * `transactionstatus` and `operator`. A valid signature proves that AzamPay reported
+ * this outcome for this reference, and nothing else:
  *
- * - The amount is not signed. Whoever takes it must hold it against what was asked for,
- *   and leave a difference to a person.
- * - The other names of the transaction are not signed either, nor is there a time: the
- *   same callback may come again for ever.
- * - Nothing parts the fields, so characters can be moved from one to its neighbour
- *   under the same signature. As our references have one length and form, whatever is
- *   moved leaves the reference as it was, or leaves none.
+ * - The amount is not signed. It must be compared with the requested amount; a
+ *   difference is for a person to review.
+ * - The other ids of the transaction are not signed, and there is no time: the same
+ *   callback may come again at any time.
+ * - Without separators, characters can be moved from one field to the next under the
+ *   same signature. Our references have a fixed length and form, so the reference
+ *   either stays the same or becomes invalid.
  *
  * @module
  */
@@ -21,31 +21,31 @@ import { type Money, parseMajor } from "../money.ts";
 import { quotable } from "./_call.ts";
 import type { Confirmation, IncomingCall } from "./mod.ts";
 
-/** The fields that are looked at. What else there is, passwords and telephones, is dropped here. */
+/** The fields in use. All others, such as passwords and telephone numbers, are dropped. */
 export interface AzamPayCallback {
   /** Our reference, a UUIDv7; signed. */
   utilityref: string;
-  /** AzamPay's own name for it; signed. */
+  /** AzamPay's own id; signed. */
   externalreference: string;
   /** Such as `success`; signed. */
   transactionstatus: string;
   /** The network; signed. */
   operator: string;
-  /** Another name. */
+  /** Another id. */
   reference: string;
-  /** Another one. */
+  /** A third id. */
   transid: string;
-  /** The network's receipt. */
+  /** The receipt number of the network. */
   mnoreference: string;
   /** Whole shillings, as sent. */
   amount: string;
-  /** Words. */
+  /** For people. */
   message: string;
   /** In base64; empty if there is none. */
   signature: string;
 }
 
-/** An absent text is an empty one: what AzamPay signs then. */
+/** A missing text counts as empty, as in the signature. */
 function text(max: number) {
   return z.string().max(max).nullish().transform((value) => value ?? "");
 }
@@ -63,7 +63,7 @@ const Callback: z.ZodType<AzamPayCallback> = z.object({
   signature: text(2_048),
 });
 
-/** A JSON body of a POST as a callback; null if it is none, or about no payment of ours. */
+/** Parses the JSON body of a POST; null if it is not a callback, or has no reference of ours. */
 export function parseCallback({ method, body }: IncomingCall): AzamPayCallback | null {
   if (method !== "POST") return null;
   try {
@@ -74,21 +74,21 @@ export function parseCallback({ method, body }: IncomingCall): AzamPayCallback |
   }
 }
 
-/** What the signature is over: never the two fields of which a note in AzamPay's schema speaks. */
+/** The signed text; without the two fields that a note in AzamPay's schema mentions. */
 export function signedText(
   { utilityref, externalreference, transactionstatus, operator }: AzamPayCallback,
 ): string {
   return utilityref + externalreference + transactionstatus + operator;
 }
 
-/** All names that a callback gives the transaction, the signed one first. Which is which is not documented. */
+/** All ids of the transaction, the signed one first. Their meaning is not documented. */
 export function trackingIdsOf(
   { externalreference, reference, transid }: AzamPayCallback,
 ): string[] {
   return [...new Set([externalreference, reference, transid])].filter((id) => id !== "");
 }
 
-/** What a callback says, once its signature is known to hold. See above for what that proves. */
+/** What a callback with a valid signature reports; see the module's head for what that proves. */
 export function confirmationOf(callback: AzamPayCallback): Confirmation {
   const state = stateOf(callback.transactionstatus);
   return {
@@ -102,7 +102,7 @@ export function confirmationOf(callback: AzamPayCallback): Confirmation {
   };
 }
 
-/** What `transactionstatus` means: documents say `failure`, the official plugin `failed`. */
+/** The meaning of `transactionstatus`: documents have `failure`, the official plugin `failed`. */
 export function stateOf(status: string): Confirmation["state"] {
   switch (status.toLowerCase()) {
     case "success":

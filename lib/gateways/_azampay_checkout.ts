@@ -1,6 +1,6 @@
 /**
- * What AzamPay is asked for, and what it answers: a request on the payer's telephone,
- * in whole Tanzanian shillings. That it took the request is not that it was paid.
+ * AzamPay's checkout: a payment request on the payer's telephone, in whole Tanzanian
+ * shillings. An accepted request is not yet a payment.
  *
  * @module
  */
@@ -15,49 +15,44 @@ import {
   type MobileProvider,
 } from "./mod.ts";
 
-/** The most that AzamPay asks a telephone for at once, by its schema: five million shillings. */
+/** The largest amount of one request, by AzamPay's schema: five million shillings. */
 const AMOUNT_MAX: Money = Object.freeze({ currency: "TZS", minor: 500_000_000 });
 
 const CENTS = 100;
 
-/** Tanzania's mobile numbers as AzamPay's own plugin for WooCommerce tells them. */
+/** Tanzania's mobile numbers, as in AzamPay's own plugin for WooCommerce. */
 const PAYER = /^\+(255(?:6[1-9]|7[1-8])\d{7})$/;
 
-/** What is posted to ask a telephone. */
+/** The body of a checkout request. */
 export interface MnoCheckout {
   /** `255` and nine digits. */
   accountNumber: string;
-  /** Whole shillings, in digits. The schema says a number, but clients send a text. */
+  /** Whole shillings, in digits. The schema has a number, but clients send text. */
   amount: string;
-  /** It takes no other. */
+  /** No other is accepted. */
   currency: "TZS";
   /** Our reference, up to 128 ASCII characters; it comes back as `utilityref`. */
   externalId: string;
-  /** Whose telephone; it cannot be told from the number, since numbers are portable. */
+  /** The network; the number does not show it, since numbers are portable. */
   provider: MobileProvider;
 }
 
-/** Why AzamPay cannot ask for `amount`, for the payer to read; null if it can. */
+/** Why AzamPay does not accept `amount`, for the payer to read; null if it does. */
 export function amountRefusal(amount: Money): string | null {
   const { currency, minor } = amount;
-  if (currency !== "TZS") return "Mobile money takes only Tanzanian shillings";
-  if (minor <= 0 || minor % CENTS !== 0) return "Mobile money takes only whole shillings";
+  if (currency !== "TZS") return "Mobile money accepts only Tanzanian shillings";
+  if (minor <= 0 || minor % CENTS !== 0) return "Mobile money accepts only whole shillings";
   if (minor > AMOUNT_MAX.minor) {
-    return `Mobile money takes at most ${formatMoney(AMOUNT_MAX)} at a time`;
+    return `Mobile money accepts at most ${formatMoney(AMOUNT_MAX)} per payment`;
   }
   return null;
 }
 
-/** Why AzamPay cannot ask the telephone `phone` (E.164), for the payer to read; null if it can. */
-export function phoneRefusal(phone: string | null): string | null {
-  return PAYER.test(phone ?? "") ? null : "Mobile money needs a mobile number of Tanzania";
-}
-
 /**
- * What to post for `request`.
+ * The body for `request`.
  *
- * @throws {GatewayError} `refused`, code `amount`, `phone` or `provider`, where
- * AzamPay is sure to refuse: so that it need not be asked.
+ * @throws {GatewayError} `refused`, code `amount`, `phone` or `provider`, where AzamPay
+ * would refuse, so that no call is made.
  */
 export function newMnoCheckout(
   { reference, amount, payer, provider }: CheckoutRequest,
@@ -65,9 +60,11 @@ export function newMnoCheckout(
   const refusal = amountRefusal(amount);
   if (refusal !== null) throw refused("amount", refusal);
   const [, accountNumber] = PAYER.exec(payer.phone ?? "") ?? [];
-  if (accountNumber === undefined) throw refused("phone", phoneRefusal(null)!);
+  if (accountNumber === undefined) {
+    throw refused("phone", "Mobile money requires a mobile number of Tanzania");
+  }
   if (provider === undefined || !MOBILE_PROVIDERS.includes(provider)) {
-    throw refused("provider", "Mobile money needs the name of its provider");
+    throw refused("provider", "Mobile money requires the name of the network");
   }
   return {
     accountNumber,
@@ -87,18 +84,18 @@ const Accepted = z.object({
 const Problem = z.object({ errors: z.record(z.string(), z.unknown()) });
 
 /**
- * What AzamPay made of a request for money.
+ * Reads the answer to a checkout request.
  *
- * @throws {GatewayError} `refused` for any answer that says no, `success: false` with
- * a status of success among them; `unknown`, code `bad_answer`, for one that says
- * neither, since the telephone may have been asked.
+ * @throws {GatewayError} `refused` for a refusal, including `success: false` with a
+ * status of success; `unknown`, code `bad_answer`, for an unclear answer, since the
+ * telephone may have received the request.
  */
 export function readCheckout({ status, body }: GatewayReply): Checkout {
-  // By 408 a server says that it gave up reading: not what became of the request.
+  // 408 means that the server stopped reading; the outcome is not known.
   if (status >= 400 && status !== 408) throw refused(`http_${status}`, refusalText(status, body));
   const { success: isRead, data } = Accepted.safeParse(body);
   if (!isRead || status !== 200) {
-    const message = "Cannot start a payment: AzamPay answered something else";
+    const message = "Cannot start a payment: the answer of AzamPay is not valid";
     throw new GatewayError("azampay", "unknown", "bad_answer", message);
   }
   if (!data.success) {
@@ -108,7 +105,7 @@ export function readCheckout({ status, body }: GatewayReply): Checkout {
   return { trackingId: data.transactionId || null, redirectUrl: null };
 }
 
-/** Names the fields that AzamPay found bad; their values, which it may quote, stay out. */
+/** Names the fields that AzamPay refused, without their values, which it may quote. */
 function refusalText(status: number, body: unknown): string {
   const { data } = Problem.safeParse(body);
   const fields = Object.keys(data?.errors ?? {}).map((name) => quotable(name).slice(0, 40));

@@ -1,7 +1,7 @@
 /**
- * AzamPay's public key, and whether it signed something. The key is kept for a day. A
- * signature that it does not fit is either forged or made with a newer key, so the key
- * is fetched again: but rarely, or whoever forges callbacks makes us a nuisance.
+ * AzamPay's public key, and the verification of its signatures. The key is kept for a
+ * day. A signature that does not match is either forged or made with a newer key, so the
+ * key is fetched again: but rarely, or forged callbacks would make us flood AzamPay.
  *
  * @module
  */
@@ -9,24 +9,24 @@ import { createPublicKey, type KeyObject, verify } from "node:crypto";
 import { type Clock, DAY_MS, MINUTE_MS } from "../time.ts";
 import type { SharedCache } from "./mod.ts";
 
-/** How an {@linkcode AzamPayKey} works. */
+/** Options of an {@linkcode AzamPayKey}. */
 export interface AzamPayKeyOptions {
-  /** Where the key is shared with other instances, and under which name. */
+  /** Shares the key with other instances. */
   cache: SharedCache;
-  /** Tells accounts and environments apart. */
+  /** Its name in the cache, different for each account and environment. */
   name: string;
-  /** Tells how old the key is. */
+  /** Measures the age of the key. */
   clock: Clock;
-  /** Asks AzamPay for it, in PEM. */
+  /** Fetches the key from AzamPay, in PEM. */
   ask: () => Promise<string>;
 }
 
-/** What is known of a signature; `unverified` if the key could not be had. */
+/** The validity of a signature; `unverified` if the key is not available. */
 export type Verdict = "valid" | "invalid" | "unverified";
 
-/** As long as AzamPay's documents say. */
+/** As in AzamPay's documents. */
 const KEY_LIFE_MS = DAY_MS;
-/** All instances together ask no more often. A rotation is noticed that much later. */
+/** The shortest interval between fetches of all instances; a new key is noticed that much later. */
 const ASK_PAUSE_MS = MINUTE_MS / 2;
 
 /** RSA keys have 1,024 to 4,096 bits, and their signatures as many. */
@@ -48,7 +48,7 @@ export class AzamPayKey {
   #held: Held | null = null;
   #search: Promise<Held | null> | null = null;
 
-  /** Asks for nothing yet. */
+  /** Makes no call yet. */
   constructor(options: AzamPayKeyOptions) {
     this.#options = options;
   }
@@ -56,8 +56,8 @@ export class AzamPayKey {
   /**
    * Whether AzamPay signed `text`: RSA, PKCS#1 v1.5, over SHA-256 of its UTF-8.
    *
-   * Costs nothing but the arithmetic while the key fits; otherwise a few reads of
-   * the cache, and at most one call of AzamPay in half a minute.
+   * Only arithmetic while the key matches; otherwise a few reads of the cache, and at
+   * most one call to AzamPay in half a minute.
    *
    * @param signature In base64.
    * @throws what `ask` and the cache throw
@@ -77,7 +77,7 @@ export class AzamPayKey {
     return fits(second) ? "valid" : "invalid";
   }
 
-  /** A key other than `unfit`, for all who look for one at the same time; null if there is none. */
+  /** A key other than `unfit`, shared by concurrent callers; null if there is none. */
   #find(unfit: Held | null): Promise<Held | null> {
     this.#search ??= this.#seek(unfit).finally(() => this.#search = null);
     return this.#search;
@@ -92,7 +92,7 @@ export class AzamPayKey {
     const pauseName = `${name} asked`;
     if (await cache.get(pauseName) !== null) return null;
     const askedAt = clock();
-    // Before the call, so that one that fails counts as well.
+    // Before the call, so that a failing one counts too.
     await cache.set(pauseName, "1", askedAt + ASK_PAUSE_MS);
     const kept = { pem: await ask(), askedAt };
     const found = this.#hold(kept);
@@ -111,7 +111,7 @@ export class AzamPayKey {
 /** An RSA key in PEM; null for anything else. */
 export function publicKeyOf(pem: string): KeyObject | null {
   try {
-    // Some hand it on with its line ends written out.
+    // Some sources escape the line ends.
     const key = createPublicKey(pem.replaceAll("\\n", "\n"));
     return key.asymmetricKeyType === "rsa" ? key : null;
   } catch {
@@ -119,7 +119,7 @@ export function publicKeyOf(pem: string): KeyObject | null {
   }
 }
 
-/** Null for what is no signature: then nobody needs to look for a key. */
+/** Null for a text that cannot be a signature, so that no key is fetched for it. */
 function decoded(signature: string): Uint8Array<ArrayBuffer> | null {
   if (!/^[A-Za-z\d+/]+={0,2}$/.test(signature)) return null;
   try {

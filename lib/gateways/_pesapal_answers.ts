@@ -1,9 +1,8 @@
 /**
- * What Pesapal's answers mean (API 3.0). It says most failures with status 200
- * and an `error`, which it also sends, empty, along with success; the `status`
- * in a body is text, and `"500"` may mean no more than that nobody has paid yet.
- * So a field counts only for what it is needed for, and is looked at before it is
- * believed.
+ * The meaning of Pesapal's answers (API 3.0). Most failures have status 200 and an
+ * `error`, which is also sent, empty, with success; the `status` in a body is text, and
+ * `"500"` may only mean that nobody has paid yet. So each field is validated and used
+ * only where it is needed.
  *
  * @module
  */
@@ -12,16 +11,16 @@ import { isCurrency, type Money, parseMajor } from "../money.ts";
 import { quotable } from "./_call.ts";
 import type { Confirmation } from "./mod.ts";
 
-/** What Pesapal says went wrong. */
+/** An error as Pesapal reports it. */
 export interface PesapalError {
-  /** A word; `error` if it gave none. */
+  /** A word; `error` if there is none. */
   code: string;
-  /** What to tell: its message, or else the code. */
+  /** Its message, or else the code. */
   message: string;
 }
 
 const text = z.string().trim().nullish().catch(null);
-/** Where documents and answers disagree on whether it is a number or text. */
+/** Documents and answers disagree on whether it is a number or text. */
 const number = z.preprocess(
   (value) => typeof value === "string" && /^\d{1,15}(?:\.\d{1,6})?$/.test(value) ? +value : value,
   z.number().nullish().catch(null),
@@ -61,12 +60,12 @@ const StatusBody = z.looseObject({
   description: text,
 });
 
-/** A tracking id as Pesapal makes them, in lower case; null for anything else. */
-export function trackingIdOf(said: unknown): string | null {
-  return guid.parse(said) ?? null;
+/** A tracking id in the form of Pesapal, in lower case; null for anything else. */
+export function trackingIdOf(value: unknown): string | null {
+  return guid.parse(value) ?? null;
 }
 
-/** The error of an answer; null if there is none, or one that says nothing. */
+/** The error of an answer; null if there is none, or an empty one. */
 export function errorOf(body: unknown): PesapalError | null {
   const { data: answer } = Answer.safeParse(body);
   if (!answer) return null;
@@ -81,12 +80,12 @@ export function errorOf(body: unknown): PesapalError | null {
   return { code: codeOf(kind || "error"), message: quotable(message || kind || "") };
 }
 
-/** A code fit for the log: theirs are words, but who knows. */
-function codeOf(said: string): string {
-  return /^[\w.-]{1,64}$/.test(said) ? said : "error";
+/** A code for the log; `error` if it is not a single word. */
+function codeOf(text: string): string {
+  return /^[\w.-]{1,64}$/.test(text) ? text : "error";
 }
 
-/** Whether the token is what was wrong. */
+/** Whether the token was refused. */
 export function isUnauthorized({ status, body }: { status: number; body: unknown }): boolean {
   if (status === 401) return true;
   const { data: answer } = Answer.safeParse(body);
@@ -96,7 +95,7 @@ export function isUnauthorized({ status, body }: { status: number; body: unknown
     /invalid access token/i.test(error?.message ?? "");
 }
 
-/** The outcome of a call that is answered by `status` and `message` only; null if it is neither. */
+/** The outcome of a call that is answered by `status` and `message` only; null if unclear. */
 export function verdictOf(body: unknown): { isDone: boolean; message: string } | null {
   const { data: answer } = Answer.safeParse(body);
   const status = String(answer?.status ?? "");
@@ -115,23 +114,23 @@ export function tokenOf(body: unknown): { token: string; expiresAt: number | nul
   return { token: data.token, expiresAt: Number.isNaN(expiresAt) ? null : expiresAt };
 }
 
-/** The id of a registered address; null if there is none. */
+/** The id of a registered URL; null if there is none. */
 export function ipnIdOf(body: unknown): string | null {
   return IpnBody.safeParse(body).data?.ipn_id ?? null;
 }
 
-/** The id that `url` has in a list of registered addresses, the newest one; null if it is not there. */
+/** The newest id of `url` in a list of registered URLs; null if there is none. */
 export function findIpnId(body: unknown, url: string, method: "GET" | "POST"): string | null {
   if (!Array.isArray(body)) return null;
   const found = body.map((item) => IpnBody.safeParse(item).data).findLast((item) =>
     item?.url === url && item.ipn_id && (item.ipn_status ?? 1) === 1 &&
-    // Lists often do not say; what is registered for this address is then ours.
+    // Lists often omit the method; the registration is then ours.
     (item.ipn_notification_type_description || method).toUpperCase() === method
   );
   return found?.ipn_id ?? null;
 }
 
-/** An order as Pesapal took it on; null for a field that it left out. */
+/** An accepted order; null for a missing field. */
 export function orderOf(body: unknown): {
   trackingId: string | null;
   reference: string | null;
@@ -145,7 +144,7 @@ export function orderOf(body: unknown): {
   };
 }
 
-/** What the status codes mean, and how they are described, in any case. */
+/** Status codes, by index, with their descriptions, which come in any case. */
 const STATES = [
   { description: "INVALID", state: "pending" },
   { description: "COMPLETED", state: "completed" },
@@ -153,10 +152,10 @@ const STATES = [
   { description: "REVERSED", state: "reversed" },
 ] as const;
 
-/** The code of the error by which Pesapal says that nobody has paid yet. */
+/** The error code that means that nobody has paid yet. */
 const NOT_PAID_YET = "payment_details_not_found";
 
-/** What an answer about a payment says of it. */
+/** The status of a payment, as an answer has it. */
 export function confirmationOf(body: unknown): Confirmation {
   const { data } = StatusBody.safeParse(body);
   const { state, reason } = stateOf(body);
@@ -177,25 +176,28 @@ function stateOf(body: unknown): Pick<Confirmation, "state" | "reason"> {
   const said = quotable(data?.description || data?.payment_status_code || "") || null;
   if (error?.code === NOT_PAID_YET) {
     return data?.status_code
-      ? { state: "unknown", reason: `It says ${data.status_code}, and that nobody paid` }
+      ? { state: "unknown", reason: `It reports status ${data.status_code}, and that nobody paid` }
       : { state: "pending", reason: said ?? error.message };
   }
   const known = STATES[data?.status_code ?? -1];
   if (!data || !known) {
-    return { state: "unknown", reason: error?.message ?? "It does not say how the payment stands" };
+    return {
+      state: "unknown",
+      reason: error?.message ?? "It does not report the status of the payment",
+    };
   }
   const { state, description } = known;
   const words = data.payment_status_description || description;
   if (words.toUpperCase() !== description) {
-    const reason = quotable(`It says ${data.status_code}, but also ${words}`);
+    const reason = quotable(`It reports status ${data.status_code}, but also ${words}`);
     return { state: "unknown", reason };
   }
-  // It takes no more than this for someone to have paid, so nothing may speak against it.
+  // This alone decides that somebody has paid, so nothing may contradict it.
   const isSound = state === "failed" || state === "reversed" || error === null;
   return isSound ? { state, reason: said } : { state: "unknown", reason: error.message };
 }
 
-/** An amount of ours; zeros beyond the currency's decimals are no more than a way of writing. */
+/** A valid amount; additional zeros after the decimals do not matter. */
 function amountOf(
   amount: number | null | undefined,
   currency: string | null | undefined,
@@ -204,7 +206,7 @@ function amountOf(
   try {
     return parseMajor(String(amount), currency);
   } catch {
-    // Negative, too great or of too many decimals: nothing that was asked for.
+    // Negative, too large or with too many decimals: not an amount that we requested.
     return null;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Pesapal's calls to us: the instant payment notification (IPN) and the payer's
- * way back. Neither is signed and neither says how a payment stands.
+ * Pesapal's callbacks: the instant payment notification (IPN) and the payer's return.
+ * Neither is signed, and neither has the status of the payment.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { isId } from "../ids.ts";
 import { trackingIdOf } from "./_pesapal_answers.ts";
 import type { CallbackAnswer, GatewayCallback, IncomingCall } from "./mod.ts";
 
-/** What it may say that it is. */
+/** The kinds of callbacks. */
 const KINDS = ["IPNCHANGE", "RECURRING", "CALLBACKURL"];
 
 /**
- * Reads a call, whether its three values are in the query, in JSON or in a form,
- * and however their names are spelt; null if they are not there, are not what we
- * or Pesapal would have written, or are there twice and differ.
+ * Reads a callback, whether its three values are in the query, in JSON or in a form,
+ * with names in any case; null if a value is missing, is not of the form that we or
+ * Pesapal use, or occurs twice with a difference.
  */
 export function callbackOf(call: IncomingCall): GatewayCallback | null {
   const values = new Map<string, Set<string>>();
@@ -49,21 +49,21 @@ function fieldsOf({ contentType, body }: IncomingCall): [string, string][] {
 }
 
 /**
- * The answer that Pesapal waits for, with the values that it sent. Only when the
- * notification could not be kept it is told so, to try again.
+ * The response that Pesapal expects, with the values that it sent. Status 500, which
+ * makes it try again, only if the callback could not be stored.
  */
 export function ipnAnswer(
-  notification: GatewayCallback | null,
+  callback: GatewayCallback | null,
   isStored: boolean,
 ): CallbackAnswer {
-  const isTaken = notification !== null && isStored;
+  const isAccepted = callback !== null && isStored;
   return {
-    status: notification === null ? 400 : isTaken ? 200 : 500,
+    status: callback === null ? 400 : isAccepted ? 200 : 500,
     body: {
-      orderNotificationType: notification?.kind ?? "IPNCHANGE",
-      orderTrackingId: notification?.trackingId ?? "",
-      orderMerchantReference: notification?.reference ?? "",
-      status: isTaken ? 200 : 500,
+      orderNotificationType: callback?.kind ?? "IPNCHANGE",
+      orderTrackingId: callback?.trackingId ?? "",
+      orderMerchantReference: callback?.reference ?? "",
+      status: isAccepted ? 200 : 500,
     },
   };
 }

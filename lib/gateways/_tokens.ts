@@ -1,33 +1,33 @@
 /**
- * A gateway's token: asked for once by all that need it at the same time, used
- * until shortly before it expires, and shared with the other instances.
+ * A gateway's token: requested once for all concurrent callers, used until shortly
+ * before it expires, and shared with the other instances.
  *
  * @module
  */
 import { type Clock, DAY_MS, MINUTE_MS } from "../time.ts";
 import type { SharedCache } from "./mod.ts";
 
-/** A token as the gateway gave it. */
+/** A new token. */
 export interface FreshToken {
-  /** What calls are authorized by. */
+  /** Authorizes calls. */
   token: string;
-  /** How long it is good from now on, milliseconds; null if the gateway did not say. */
+  /** How long it is valid from now on, in milliseconds; null if the gateway did not say. */
   lifeMs: number | null;
 }
 
-/** How a {@linkcode TokenKeeper} works. */
+/** Options of a {@linkcode TokenKeeper}. */
 export interface TokenKeeperOptions {
-  /** Where it is shared, and under which name: another for other credentials. */
+  /** Shares the token with other instances. */
   cache: SharedCache;
-  /** Tells the account and the environment apart. */
+  /** Its name in the cache, different for each account and environment. */
   name: string;
   /** Tells when it has expired. */
   clock: Clock;
-  /** Asks the gateway for a new one. */
+  /** Requests a new token from the gateway. */
   ask: () => Promise<FreshToken>;
 }
 
-/** For clocks that differ, and calls that take their time. */
+/** For clocks that differ, and slow calls. */
 const MARGIN_MS = MINUTE_MS;
 /** Pesapal's documents promise no more than five minutes. */
 const LIFE_ASSUMED_MS = 4 * MINUTE_MS;
@@ -45,19 +45,19 @@ export class TokenKeeper {
   #held: Held | null = null;
   #renewal: Promise<Held> | null = null;
 
-  /** Asks for nothing yet. */
+  /** Makes no call yet. */
   constructor(options: TokenKeeperOptions) {
     this.#options = options;
   }
 
   /**
-   * A token that is good for the next call.
+   * A token for the next call.
    *
-   * @param refused One that the gateway takes no longer, so that this is another.
+   * @param refused A token that the gateway no longer accepts; the result is another one.
    * @throws what `ask` throws
    */
   async get(refused: string | null = null): Promise<string> {
-    // What was being fetched when it was refused may be the same one.
+    // A renewal already under way may return the refused token.
     for (let tries = 0; tries < 2; tries++) {
       if (this.#isGood(this.#held, refused)) break;
       this.#renewal ??= this.#renew(refused).finally(() => this.#renewal = null);
@@ -82,7 +82,7 @@ export class TokenKeeper {
   }
 }
 
-/** How long a token is used: its life less a margin, or half of a life that has no room for one. */
+/** How long a token is used: its life less a margin, or half of a life too short for one. */
 export function usableMs(lifeMs: number | null): number {
   const isSaid = lifeMs !== null && lifeMs > 0;
   const life = Math.min(isSaid ? lifeMs : LIFE_ASSUMED_MS, LIFE_MAX_MS);

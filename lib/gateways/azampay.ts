@@ -1,7 +1,7 @@
 /**
- * AzamPay: mobile money of Tanzania. The payer's telephone asks for a PIN, and AzamPay
- * calls us with the end, signed. It has no word for how a payment stands, for money
- * that goes back, or for giving up: what it does not call about, a person looks up.
+ * AzamPay: mobile money in Tanzania. The payer's telephone asks for a PIN, and AzamPay
+ * sends the outcome in a signed callback. It has no call for the status of a payment,
+ * for refunds or for cancelling: if a callback is missing, a person checks.
  *
  * @module
  */
@@ -35,7 +35,7 @@ import {
   type IncomingCall,
 } from "./mod.ts";
 
-/** How AzamPay gives a token. */
+/** AzamPay's answer with a token. */
 const TokenAnswer = z.object({
   success: z.literal(true),
   data: z.object({ accessToken: z.string().min(1).max(8_192), expire: z.string().max(64) }),
@@ -54,7 +54,7 @@ export class AzamPay implements Gateway {
   readonly #tokens: TokenKeeper;
   readonly #key: AzamPayKey;
 
-  /** Calls nobody yet. */
+  /** Makes no call yet. */
   constructor(config: AzamPayConfig, { cache, clock, random, log, policy = {} }: GatewayOptions) {
     this.#config = config;
     this.#clock = clock;
@@ -65,13 +65,13 @@ export class AzamPay implements Gateway {
       cache,
       name: `${account} token`,
       clock,
-      ask: () => this.#askToken(),
+      ask: () => this.#requestToken(),
     });
     this.#key = new AzamPayKey({
       cache,
       name: `${account} key`,
       clock,
-      ask: () => this.#askKey(),
+      ask: () => this.#requestKey(),
     });
   }
 
@@ -84,8 +84,8 @@ export class AzamPay implements Gateway {
   }
 
   /**
-   * Asks the payer's telephone. Only a refusal of our token is followed by a second
-   * request: nothing else says that the telephone was not asked.
+   * Sends a payment request to the payer's telephone. Repeated only if our token was
+   * refused: nothing else proves that the telephone did not receive it.
    */
   async startCheckout(request: CheckoutRequest, signal?: AbortSignal): Promise<Checkout> {
     const body = newMnoCheckout(request);
@@ -104,8 +104,8 @@ export class AzamPay implements Gateway {
   }
 
   /**
-   * Always null: what AzamPay documents of a status is about money that it pays out,
-   * names no amount, and is said not to know of checkouts.
+   * Always null: the documented status call is about payouts, has no amount, and is
+   * reported not to know checkouts.
    */
   queryStatus(): Promise<null> {
     return Promise.resolve(null);
@@ -116,27 +116,27 @@ export class AzamPay implements Gateway {
     return Promise.resolve(null);
   }
 
-  /** Always false: there is no such call, and the telephone may be answered late. */
+  /** Always false: there is no such call, and the payer may still confirm later. */
   cancel(): Promise<boolean> {
     return Promise.resolve(false);
   }
 
   /**
-   * A callback whose signature holds has a confirmation, whose amount AzamPay did not
-   * sign: it must equal what was asked for. One that has no signature, or one that does
-   * not hold, or that cannot be checked for want of the key, has none; `kind` is then
-   * what it claims, `completed`, `failed` or `unknown`.
+   * A callback with a valid signature has a confirmation; its amount is not signed and
+   * must equal the requested one. Without a signature, with an invalid one, or while
+   * the key is not available there is none; `kind` is then the claimed outcome:
+   * `completed`, `failed` or `unknown`.
    */
   async readCallback(call: IncomingCall): Promise<GatewayCallback | null> {
     const callback = parseCallback(call);
     if (!callback) return null;
-    const verdict = await this.#verdictOn(callback);
+    const verdict = await this.#verify(callback);
     const { utilityref: reference, transactionstatus } = callback;
     const trackingIds = trackingIdsOf(callback);
     const kind = stateOf(transactionstatus);
     const confirmation: Confirmation | null = verdict === "valid" ? confirmationOf(callback) : null;
     if (confirmation) {
-      // Which of them is the id of the checkout is not documented: this tells.
+      // Which of them is the id of the checkout is not documented: the log shows it.
       const { externalreference, reference: azamReference, transid } = callback;
       const fields = { externalreference, azamReference, transid };
       this.#log.info("azampay.callback", { paymentId: reference, state: kind, ...fields });
@@ -146,26 +146,26 @@ export class AzamPay implements Gateway {
     return { reference, trackingId: trackingIds[0] ?? null, kind, confirmation };
   }
 
-  /** AzamPay reads the status alone; whether it calls again is not documented. */
-  answerOf(notification: GatewayCallback | null, isStored: boolean): CallbackAnswer {
-    if (!notification) return { status: 400, body: { success: false, message: "Not a callback" } };
+  /** AzamPay reads only the status; whether it calls again is not documented. */
+  answerOf(callback: GatewayCallback | null, isStored: boolean): CallbackAnswer {
+    if (!callback) return { status: 400, body: { success: false, message: "Not a callback" } };
     return isStored
       ? { status: 200, body: { success: true, message: "Received" } }
-      : { status: 500, body: { success: false, message: "Not stored, please call again" } };
+      : { status: 500, body: { success: false, message: "Not stored, please send it again" } };
   }
 
-  async #verdictOn(callback: AzamPayCallback): Promise<Verdict | "unsigned"> {
+  async #verify(callback: AzamPayCallback): Promise<Verdict | "unsigned"> {
     if (callback.signature === "") return "unsigned";
     try {
       return await this.#key.verify(signedText(callback), callback.signature);
     } catch (error) {
-      // The callback may never come again: a person decides, rather than nobody.
+      // The callback may not be repeated: a person has to decide.
       if (error instanceof GatewayError) return "unverified";
       throw error;
     }
   }
 
-  /** Makes a call with a token, and once more with another one if that is not taken. */
+  /** Makes a call with a token, and once more with a new token if that is refused. */
   async #authorized(
     call: (headers: Record<string, string>) => Promise<GatewayReply>,
   ): Promise<GatewayReply> {
@@ -181,7 +181,7 @@ export class AzamPay implements Gateway {
     return reply.status === 401 ? (await attempt(token)).reply : reply;
   }
 
-  async #askToken(): Promise<FreshToken> {
+  async #requestToken(): Promise<FreshToken> {
     const { authUrl, appName, clientId, clientSecret, apiKey } = this.#config;
     const { status, body, date } = await this.#caller.json({
       does: "sign in",
@@ -209,8 +209,8 @@ export class AzamPay implements Gateway {
     return { token: accessToken, lifeMs: Number.isNaN(lifeMs) ? null : lifeMs };
   }
 
-  /** The documents name one place for the key, users of the sandbox the other. */
-  async #askKey(): Promise<string> {
+  /** The documents have one URL for the key, users of the sandbox report the other. */
+  async #requestKey(): Promise<string> {
     const { authUrl, checkoutUrl } = this.#config;
     const places = [
       `${checkoutUrl}/azampay/v1/public-key?format=Pem`,
@@ -220,11 +220,11 @@ export class AzamPay implements Gateway {
       const pem = await this.#keyAt(url);
       if (pem !== null) return pem;
     }
-    const message = "Cannot fetch the public key: azampay has none where it should be";
+    const message = "Cannot fetch the public key: azampay has none at the known URLs";
     throw new GatewayError("azampay", "refused", "no_key", message);
   }
 
-  /** Null if AzamPay has no key there. */
+  /** Null if AzamPay has no key at this URL. */
   async #keyAt(url: string): Promise<string | null> {
     try {
       const does = "fetch the public key";
@@ -240,7 +240,7 @@ export class AzamPay implements Gateway {
   }
 }
 
-/** What went wrong before a call was made, whatever it was: nothing of the call was sent. */
+/** The error for a failure before the call itself, of which nothing was sent. */
 function notSent(error: unknown): unknown {
   if (!(error instanceof GatewayError) || error.outcome !== "unknown") return error;
   const { gateway, code, message } = error;

@@ -1,10 +1,9 @@
 /**
- * What every payment gateway can do for us, whatever it is called inside. A third
- * one is one file more and a line in {@linkcode openGateways}.
+ * The contract of payment gateways; `open.ts` opens them.
  *
- * A gateway knows nothing of invoices: it is given a reference and an amount. What
- * calls us in its name proves nothing, so {@linkcode Gateway.readCallback} only
- * says what to look at.
+ * A gateway knows nothing of invoices: it is given a reference and an amount. A
+ * callback in its name proves nothing by itself, so {@linkcode Gateway.readCallback}
+ * mostly says which payment to check.
  *
  * @module
  */
@@ -20,139 +19,139 @@ export const MOBILE_PROVIDERS = ["Mpesa", "Tigo", "Airtel", "Halopesa", "Azampes
 /** One of {@linkcode MOBILE_PROVIDERS}. */
 export type MobileProvider = (typeof MOBILE_PROVIDERS)[number];
 
-/** A payment to begin. */
+/** A payment to start. */
 export interface CheckoutRequest {
   /** Ours, unique for ever and of a fixed length: the payment's id. */
   reference: string;
-  /** What to ask for. */
+  /** The amount to pay. */
   amount: Money;
   /** What the payer reads, up to 100 characters. */
   description: string;
-  /** Who pays, as far as known. */
+  /** The payer, as far as known. */
   payer: {
     /** As on the invoice. */
     name: string;
     /** Null if unknown. */
     email: string | null;
-    /** E.164; null if unknown. For mobile money the account that is asked. */
+    /** E.164; null if unknown. For mobile money the account that is charged. */
     phone: string | null;
   };
-  /** For mobile money: whose. */
+  /** The network; for mobile money only. */
   provider?: MobileProvider;
-  /** Where the payer's browser goes when it is done, absolute. */
+  /** Where the payer's browser goes afterwards, absolute. */
   returnUrl: string;
-  /** Where the gateway calls us, absolute. */
+  /** Where the gateway sends callbacks, absolute. */
   notificationUrl: string;
 }
 
-/** A payment that a gateway has taken on; it is not paid by that. */
+/** A payment that a gateway has accepted for processing; it is not paid yet. */
 export interface Checkout {
-  /** The gateway's own name for it; null if it gave none. */
+  /** The gateway's id of the payment; null if it gave none. */
   trackingId: string | null;
-  /** Where the payer pays, https and at the gateway; null when asked by telephone. */
+  /** The gateway's payment page, https; null for mobile money. */
   redirectUrl: string | null;
 }
 
-/** What a gateway says about one payment. */
+/** What a gateway reports about one payment. */
 export interface Confirmation {
   /**
-   * `unknown`: it said nothing that could be relied on; ask again later.
-   * `failed` may still become `completed`, as payers try again.
+   * `unknown`: it reported nothing reliable; query again later. `failed` may still
+   * become `completed`, as payers try again.
    */
   state: "pending" | "completed" | "failed" | "reversed" | "unknown";
-  /** The reference that it has; null if it did not say. */
+  /** Our reference as it has it; null if it has none. */
   reference: string | null;
-  /** Its own name or names for the payment; empty if it did not say. */
+  /** Its ids of the payment; empty if it has none. */
   trackingIds: readonly string[];
-  /** What it says was paid; null if it did not say or it is no amount of ours. */
+  /** The amount that it says was paid; null if missing or not a valid amount. */
   amount: Money | null;
   /** Its code for the completed payment. */
   confirmationCode: string | null;
-  /** How it was paid, in its words. */
+  /** The method of payment, in its words. */
   method: string | null;
-  /** Why it is so, in its words, without personal data; up to 200 characters. */
+  /** The reason, in its words, without personal data; up to 200 characters. */
   reason: string | null;
 }
 
-/** A call that came in a gateway's name, as HTTP brought it. */
+/** A callback as it came by HTTP, not verified. */
 export interface IncomingCall {
   /** Upper case. */
   method: string;
-  /** All of the query. */
+  /** The whole query. */
   query: URLSearchParams;
-  /** Lower case; empty if there was none. */
+  /** In lower case; empty if there was none. */
   contentType: string;
-  /** As it came; empty if there was none. */
+  /** As received; empty if there was none. */
   body: string;
 }
 
-/** What such a call is about; believed only as far as `confirmation` goes. */
+/** A callback that was read. Only its `confirmation` is proven. */
 export interface GatewayCallback {
-  /** Which payment; looked up, never trusted. */
+  /** The payment that it names; to be looked up, never trusted. */
   reference: string;
-  /** The gateway's name for it that the caller used; null if none. */
+  /** The gateway's id of the payment, as the caller names it; null if none. */
   trackingId: string | null;
-  /** What sort of news the caller says it is: nothing to go by, but to answer with. */
+  /** The kind of callback, as the caller names it: not proven, but part of the answer. */
   kind?: string;
   /**
-   * What the gateway itself says in it, when it is signed and the signature holds;
-   * null when it has to be asked.
+   * What the gateway reports, if the callback has a valid signature; null if the
+   * gateway has to be queried.
    */
   confirmation: Confirmation | null;
 }
 
-/** What to answer to a call in a gateway's name. */
+/** The response to a callback. */
 export interface CallbackAnswer {
   /** HTTP. */
   status: 200 | 400 | 500;
-  /** JSON, in the form that the gateway expects. */
+  /** JSON in the form that the gateway expects. */
   body: Record<string, string | number | boolean>;
 }
 
-/** Whether calls to a gateway are made, or refused at once because it is down. */
+/** Whether calls to a gateway are made, or refused at once since it is down. */
 export type BreakerState = "closed" | "open" | "half_open";
 
-/** A gateway that is configured. Every call has a time limit and throws {@linkcode GatewayError}. */
+/** A configured gateway. Every call has a time limit and throws {@linkcode GatewayError}. */
 export interface Gateway {
   /** Which one. */
   readonly name: GatewayName;
   /** Of this instance. */
   readonly breaker: BreakerState;
-  /** Whether the payer names a telephone and provider instead of being sent somewhere. */
+  /** Whether the payer gives a telephone number and network, instead of visiting a page. */
   readonly isMobileMoney: boolean;
-  /** Why it cannot take an amount, for the payer to read; null if it can. */
+  /** Why it does not accept an amount, for the payer to read; null if it does. */
   refusalOf(amount: Money): string | null;
-  /** Begins a payment. Never repeated by itself: repeating may ask the payer twice. */
+  /** Starts a payment. Never repeated automatically, as the payer might be charged twice. */
   startCheckout(request: CheckoutRequest, signal?: AbortSignal): Promise<Checkout>;
-  /** Asks how a payment stands; null if this gateway cannot be asked. Safe to repeat. */
+  /** Queries a payment; null if this gateway cannot be queried. Safe to repeat. */
   queryStatus(
     payment: { reference: string; trackingId: string | null; amount: Money },
     signal?: AbortSignal,
   ): Promise<Confirmation | null>;
-  /** Asks for money to go back; null if this gateway cannot. */
+  /** Requests a refund; null if this gateway has no refunds. */
   refund(
     request: { confirmationCode: string; amount: Money; by: string; reason: string },
     signal?: AbortSignal,
   ): Promise<{ message: string } | null>;
-  /** Ends a payment that is not paid, so that it can no longer be; false if it did not. */
+  /** Cancels an unpaid payment; false if it was not cancelled. */
   cancel(payment: { trackingId: string }, signal?: AbortSignal): Promise<boolean>;
-  /** What a call is about; null if it is no notification of this gateway. May ask the gateway for its public key. */
+  /** Reads a callback; null if it is not one of this gateway. May fetch the gateway's public key. */
   readCallback(call: IncomingCall): Promise<GatewayCallback | null>;
-  /** What to answer when the notification is stored (or was of no use), and when it could not be. */
-  answerOf(notification: GatewayCallback | null, isStored: boolean): CallbackAnswer;
+  /** The response to a callback that was stored or needs no action, or that could not be stored. */
+  answerOf(callback: GatewayCallback | null, isStored: boolean): CallbackAnswer;
 }
 
-/** A call to a gateway that did not do what it should. Its message says what the gateway said, without secrets. */
+/** A call to a gateway that failed. Its message quotes the gateway, without secrets. */
 export class GatewayError extends Error {
-  /** What the class is called in logs. */
+  /** Identifies it in logs. */
   override readonly name = "GatewayError";
 
   /**
-   * Says what went wrong, and whether it may have been done all the same.
+   * Says what failed, and whether the call may have had its effect.
    *
-   * @param outcome `refused`: it said no, and nothing was done. `not_sent`: it was
-   * not reached, nothing was done. `unknown`: it may have done it.
-   * @param code The gateway's own, or ours such as `timeout`.
+   * @param outcome `refused` or `not_sent` (the gateway was not reached): no effect.
+   * `unknown`: it may have had its effect.
+   * @param code The gateway's own, or one of ours such as `timeout`.
    */
   constructor(
     readonly gateway: GatewayName,
@@ -165,40 +164,40 @@ export class GatewayError extends Error {
   }
 }
 
-/** What instances keep together, such as a gateway's token. Values are secrets, kept encrypted. */
+/** Values that instances share, such as a gateway's token. They are secrets, stored encrypted. */
 export interface SharedCache {
-  /** What is kept under a name, unless its time is over. */
+  /** The value under a name; null if there is none, or it has expired. */
   get(name: string): Promise<string | null>;
-  /** Keeps a value until `expiresAt`, milliseconds UTC. */
+  /** Stores a value until `expiresAt`, milliseconds UTC. */
   set(name: string, value: string, expiresAt: number): Promise<void>;
 }
 
-/** How patient a caller is. */
+/** Time limits and retries of a caller. */
 export interface CallPolicy {
-  /** How long an attempt may take, its body included, unless the call says otherwise. */
+  /** Time limit of an attempt, body included, unless the call has its own. */
   timeoutMs: number;
-  /** How often a call that may be repeated is made at most, the first time included. */
+  /** Attempts of a repeatable call, the first one included. */
   attemptsMax: number;
-  /** The longest wait before the second attempt; it doubles from one to the next. */
+  /** The longest wait before the second attempt; doubled for each further one. */
   backoffMs: number;
-  /** Where that doubling ends. */
+  /** The limit of that wait. */
   backoffMaxMs: number;
-  /** So many failures in a row stop all calls. */
+  /** Consecutive failures that open the breaker, which stops all calls. */
   failuresMax: number;
-  /** How long they are stopped before one is tried. */
+  /** How long calls are stopped before one is tried. */
   pauseMs: number;
 }
 
-/** What gateways need of the program. */
+/** What gateways need. */
 export interface GatewayOptions {
-  /** Where tokens and the like are shared. */
+  /** Shares tokens and the like. */
   cache: SharedCache;
   /** Tells what has expired. */
   clock: Clock;
   /** Numbers in [0, 1), for jitter. */
   random: () => number;
-  /** Told of calls that fail. */
+  /** Records calls that fail. */
   log: Log;
-  /** How patient calls are, where that is not as usual. */
+  /** Overrides of the usual time limits and retries. */
   policy?: Partial<CallPolicy>;
 }

@@ -1,9 +1,9 @@
 /**
- * Pesapal (API 3.0): the payer is sent to its page, and what came of it is asked
- * for. An order is never repeated: each attempt to pay is one of its own.
+ * Pesapal (API 3.0): the payer is sent to its page, and the outcome is queried. An
+ * order is never repeated: each attempt to pay is a new order.
  *
- * Orders need the id of an address that was registered for notifications. It is
- * registered once for each address and account, and found again when forgotten.
+ * Orders need the id of a URL that is registered for callbacks (IPN). It is registered
+ * once for each URL and account, and looked up when the id is not known.
  *
  * @module
  */
@@ -38,10 +38,10 @@ import {
   type IncomingCall,
 } from "./mod.ts";
 
-/** What its accounts can be paid in. */
+/** The currencies that it accepts. */
 const CURRENCIES: ReadonlySet<Currency> = new Set(["TZS", "KES", "UGX", "RWF", "USD"]);
 
-/** Where its pages are, beside the host of the API. */
+/** Hosts of its payment pages, beside the host of the API. */
 const PAGE_HOSTS: ReadonlySet<string> = new Set(["pay.pesapal.com", "cybqa.pesapal.com"]);
 
 /** Limits of its fields, in characters. */
@@ -50,12 +50,12 @@ const NAME_MAX = 50;
 const REFERENCE = /^[A-Za-z0-9][A-Za-z0-9-]{0,49}$/;
 const URL_MAX = 2_000;
 
-/** What is registered with it by us is called by POST, which keeps ids out of addresses. */
+/** Callbacks come by POST, which keeps ids out of URLs. */
 const IPN_METHOD = "POST";
-/** Registered for good; looked up again now and then, in case it was deleted there. */
+/** A registration is permanent; it is looked up again in case it was deleted there. */
 const IPN_KEPT_MS = 30 * DAY_MS;
 
-/** A call before it is known who makes it. */
+/** A call without its authorization. */
 type Call = Omit<GatewayCall, "url" | "headers"> & { path: string };
 
 /** Pesapal, for one account. */
@@ -68,11 +68,11 @@ export class Pesapal implements Gateway {
   readonly #options: GatewayOptions;
   readonly #caller: GatewayCaller;
   readonly #tokens: TokenKeeper;
-  /** Tells this account and environment from others in the cache. */
+  /** Distinguishes this account and environment in the cache. */
   readonly #account: string;
   readonly #registrations = new Map<string, Promise<string>>();
 
-  /** Calls nothing yet. */
+  /** Makes no call yet. */
   constructor(config: PesapalConfig, options: GatewayOptions) {
     const { baseUrl, consumerKey, consumerSecret } = config;
     const { cache, clock, random, log, policy = {} } = options;
@@ -90,7 +90,7 @@ export class Pesapal implements Gateway {
       cache,
       clock,
       name: `pesapal token ${this.#account}`,
-      ask: () => this.#askForToken(),
+      ask: () => this.#requestToken(),
     });
   }
 
@@ -101,7 +101,7 @@ export class Pesapal implements Gateway {
 
   /** Why it cannot take an amount, for the payer to read; null if it can. */
   refusalOf({ currency, minor }: Money): string | null {
-    if (!CURRENCIES.has(currency)) return `Pesapal takes no ${currency}`;
+    if (!CURRENCIES.has(currency)) return `Pesapal does not accept ${currency}`;
     return minor > 0 ? null : "There is nothing to pay";
   }
 
@@ -110,9 +110,11 @@ export class Pesapal implements Gateway {
     const { reference, amount, description, payer, returnUrl, notificationUrl } = request;
     const refusal = this.refusalOf(amount);
     if (refusal !== null) throw this.#refused("amount", refusal);
-    if (!REFERENCE.test(reference)) throw this.#refused("reference", "The reference is no good");
+    if (!REFERENCE.test(reference)) {
+      throw this.#refused("reference", "The reference is not valid for Pesapal");
+    }
     if (payer.email === null && payer.phone === null) {
-      throw this.#refused("payer", "Pesapal needs an e-mail address or a telephone number");
+      throw this.#refused("payer", "Pesapal requires an e-mail address or a phone number");
     }
     const body = await this.#call({
       does: "start a payment",
@@ -121,7 +123,7 @@ export class Pesapal implements Gateway {
       body: {
         id: reference,
         currency: amount.currency,
-        // Exact: up to 15 digits survive being a number.
+        // Exact, since a number holds up to 15 digits.
         amount: Number(formatMajor(amount)),
         description: cut(description, DESCRIPTION_MAX),
         callback_url: returnUrl,
@@ -135,36 +137,36 @@ export class Pesapal implements Gateway {
     }).catch((error) => this.#forgetRefusedIpn(error, notificationUrl));
     const order = orderOf(body);
     if (order.reference !== reference || order.trackingId === null) {
-      throw this.#unknown("mismatch", "Pesapal answered for another payment");
+      throw this.#unknown("mismatch", "Pesapal answered about another payment");
     }
     if (!this.#isPage(order.redirectUrl)) {
-      throw this.#unknown("bad_address", "Pesapal did not say where to pay");
+      throw this.#unknown("bad_address", "Pesapal returned no valid payment page");
     }
     return { trackingId: order.trackingId, redirectUrl: order.redirectUrl };
   }
 
-  /** Asks for the status by tracking id, the only name that Pesapal knows; null without one. */
+  /** Queries the status by tracking id, the only id that Pesapal accepts; null without one. */
   async queryStatus(
     { trackingId }: { trackingId: string | null },
     signal?: AbortSignal,
   ): Promise<Confirmation | null> {
-    const asked = trackingIdOf(trackingId);
-    if (asked === null) return null;
+    const known = trackingIdOf(trackingId);
+    if (known === null) return null;
     const { status, body } = await this.#authorized({
-      does: "ask for a payment",
+      does: "query a payment",
       method: "GET",
-      path: `/api/Transactions/GetTransactionStatus?orderTrackingId=${asked}`,
+      path: `/api/Transactions/GetTransactionStatus?orderTrackingId=${known}`,
       isRepeatable: true,
       signal,
     });
     const confirmation = confirmationOf(body);
-    // A refusal has no field to be believed.
+    // The fields of a refusal are not reliable.
     return status < 300 ? confirmation : { ...confirmation, state: "unknown" };
   }
 
   /**
-   * Asks for a refund, which a person at Pesapal's dashboard then grants; that it
-   * went through shows as `reversed`. Mobile money goes back whole or not at all.
+   * Requests a refund, which a person then approves in Pesapal's dashboard; a completed
+   * one shows as `reversed`. Mobile money is refunded in full or not at all.
    */
   async refund(
     request: { confirmationCode: string; amount: Money; by: string; reason: string },
@@ -172,7 +174,7 @@ export class Pesapal implements Gateway {
   ): Promise<{ message: string }> {
     const { confirmationCode, amount, by, reason } = request;
     const body = await this.#call({
-      does: "ask for a refund",
+      does: "request a refund",
       method: "POST",
       path: "/api/Transactions/RefundRequest",
       body: {
@@ -185,38 +187,40 @@ export class Pesapal implements Gateway {
       signal,
     });
     const verdict = verdictOf(body);
-    if (!verdict) throw this.#unknown("no_verdict", "Pesapal did not say whether it takes it");
+    if (!verdict) {
+      throw this.#unknown("no_verdict", "Pesapal did not say whether it accepts the refund");
+    }
     if (!verdict.isDone) {
       throw this.#refused("refund_refused", `Pesapal refused the refund: ${verdict.message}`);
     }
     return { message: verdict.message };
   }
 
-  /** Cancels an order that nobody has paid; false if Pesapal did not, as for one that is paid. */
+  /** Cancels an unpaid order; false if Pesapal did not, as for a paid one. */
   async cancel({ trackingId }: { trackingId: string }, signal?: AbortSignal): Promise<boolean> {
     const { body } = await this.#authorized({
       does: "cancel a payment",
       method: "POST",
       path: "/api/Transactions/CancelOrder",
       body: { order_tracking_id: trackingId },
-      // A second time it would say no, of what it did the first time.
+      // It would refuse a repeated request although the first one succeeded.
       isRepeatable: false,
       signal,
     });
     return verdictOf(body)?.isDone ?? false;
   }
 
-  /** What a call is about; null if it is no notification of Pesapal's. */
+  /** Reads a callback; null if it is not one of Pesapal. */
   readCallback(call: IncomingCall): Promise<GatewayCallback | null> {
     return Promise.resolve(callbackOf(call));
   }
 
-  /** What to answer to one. */
-  answerOf(notification: GatewayCallback | null, isStored: boolean): CallbackAnswer {
-    return ipnAnswer(notification, isStored);
+  /** The response to a callback. */
+  answerOf(callback: GatewayCallback | null, isStored: boolean): CallbackAnswer {
+    return ipnAnswer(callback, isStored);
   }
 
-  /** Makes a call whose answer must not be an error. */
+  /** Makes a call; an answer with an error is thrown. */
   async #call(call: Call): Promise<unknown> {
     const { status, body } = await this.#authorized(call);
     const error = errorOf(body);
@@ -229,16 +233,16 @@ export class Pesapal implements Gateway {
     return body;
   }
 
-  /** Makes a call with the token, and once more with a new one if that is refused. */
+  /** Makes a call with the token, and once more with a new token if that is refused. */
   async #authorized(call: Call): Promise<GatewayReply> {
     const token = await this.#beforehand(() => this.#tokens.get(), call.signal);
     const reply = await this.#request(call, token);
     if (!isUnauthorized(reply)) return reply;
-    // Nothing was done without it, so even an order may be submitted again.
+    // A refused token has no effect, so even an order may be submitted again.
     const other = await this.#beforehand(() => this.#tokens.get(token), call.signal);
     const second = await this.#request(call, other);
     if (!isUnauthorized(second)) return second;
-    throw this.#refused("unauthorized", `Cannot ${call.does}: Pesapal takes no token of ours`);
+    throw this.#refused("unauthorized", `Cannot ${call.does}: Pesapal refuses our tokens`);
   }
 
   #request({ path, ...call }: Call, token?: string): Promise<GatewayReply> {
@@ -249,9 +253,9 @@ export class Pesapal implements Gateway {
     });
   }
 
-  async #askForToken(): Promise<FreshToken> {
+  async #requestToken(): Promise<FreshToken> {
     const { consumerKey, consumerSecret } = this.#config;
-    const asked = this.#options.clock();
+    const requestedAt = this.#options.clock();
     const { body, date } = await this.#request({
       does: "sign in",
       method: "POST",
@@ -261,15 +265,15 @@ export class Pesapal implements Gateway {
     });
     const found = tokenOf(body);
     if (!found) {
-      const { code, message } = errorOf(body) ?? { code: "no_token", message: "nothing of use" };
+      const { code, message } = errorOf(body) ?? { code: "no_token", message: "no token" };
       throw this.#refused(code, `Cannot sign in: Pesapal says ${message}`);
     }
     const { token, expiresAt } = found;
-    // Its own clock tells how long that is, however wrong ours goes.
-    return { token, lifeMs: expiresAt === null ? null : expiresAt - (date ?? asked) };
+    // Measured by Pesapal's clock, since ours may be wrong.
+    return { token, lifeMs: expiresAt === null ? null : expiresAt - (date ?? requestedAt) };
   }
 
-  /** The id of our address for notifications. */
+  /** The id of our callback URL. */
   async #ipnId(url: string, signal?: AbortSignal): Promise<string> {
     const { cache } = this.#options;
     const known = await cache.get(this.#ipnName(url));
@@ -284,21 +288,23 @@ export class Pesapal implements Gateway {
 
   async #register(url: string): Promise<string> {
     const list = await this.#call({
-      does: "list the addresses for notifications",
+      does: "list the callback URLs",
       method: "GET",
       path: "/api/URLSetup/GetIpnList",
       isRepeatable: true,
     });
     const id = findIpnId(list, url, IPN_METHOD) ?? ipnIdOf(
       await this.#call({
-        does: "register the address for notifications",
+        does: "register the callback URL",
         method: "POST",
         path: "/api/URLSetup/RegisterIPN",
         body: { url, ipn_notification_type: IPN_METHOD },
         isRepeatable: false,
       }),
     );
-    if (id === null) throw this.#unknown("no_ipn_id", "Pesapal gave the address no id");
+    if (id === null) {
+      throw this.#unknown("no_ipn_id", "Pesapal returned no id for the callback URL");
+    }
     const { cache, clock } = this.#options;
     await cache.set(this.#ipnName(url), id, clock() + IPN_KEPT_MS);
     return id;
@@ -308,7 +314,7 @@ export class Pesapal implements Gateway {
     return `pesapal ipn ${this.#account} ${digest([IPN_METHOD, url])}`;
   }
 
-  /** What Pesapal no longer knows is registered again the next time. */
+  /** Forgets a registration that Pesapal refused, so that the next order registers again. */
   async #forgetRefusedIpn(error: unknown, url: string): Promise<never> {
     const isAboutIpn = error instanceof GatewayError && error.outcome === "refused" &&
       /ipn|notification/i.test(`${error.code} ${error.message}`);
@@ -316,26 +322,31 @@ export class Pesapal implements Gateway {
     throw error;
   }
 
-  /** Does what comes before a call: whatever becomes of it, the call itself was not made. */
+  /** Prepares a call. A failure is `not_sent`, as the call itself was not made. */
   async #beforehand<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
-      // Others wait for the same; who is given up must not end it for them.
+      // Other calls wait for the same work; cancelling one must not cancel it for them.
       return await orAborted(work(), signal);
     } catch (error) {
       if (signal?.aborted) {
-        throw new GatewayError(this.name, "not_sent", "aborted", "Pesapal was not asked in time");
+        throw new GatewayError(
+          this.name,
+          "not_sent",
+          "aborted",
+          "Cannot call Pesapal: the call was cancelled",
+        );
       }
       if (!(error instanceof GatewayError) || error.outcome !== "unknown") throw error;
       throw new GatewayError(this.name, "not_sent", error.code, error.message);
     }
   }
 
-  /** Whether `url` is a page of Pesapal's, to which a payer may be sent. */
+  /** Whether `url` is a page of Pesapal, to which a payer may be sent. */
   #isPage(url: string | null): url is string {
     const page = url === null || url.length > URL_MAX ? null : URL.parse(url);
     if (!page || page.username !== "" || page.password !== "") return false;
     const api = new URL(this.#config.baseUrl);
-    // A simulator on this machine has no certificate.
+    // A local simulator has no certificate.
     if (page.protocol !== "https:") return page.origin === api.origin;
     return page.host === api.host || PAGE_HOSTS.has(page.host);
   }

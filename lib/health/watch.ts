@@ -9,7 +9,7 @@ import type { ErrorContext, ErrorTracker } from "../telemetry/error_tracking.ts"
 import type { Health, HealthMonitor } from "./mod.ts";
 import { MINUTE_MS } from "../time.ts";
 import type { ErrorRate } from "../telemetry/error_rate.ts";
-import { type DueJob, jobProblems, noteTimetable, readJobs } from "../jobs/timetable.ts";
+import { type DueJob, jobProblems, readJobs, storeTimetable } from "../jobs/timetable.ts";
 
 /** What watch rules decide on. */
 export interface Observation {
@@ -103,7 +103,7 @@ export interface WatchServices extends AlertServices {
  * Reports an unexpected error to the error tracker, and raises an alert when
  * there are many. Does not wait, and does not throw.
  */
-export function noteUnexpected(
+export function reportUnexpected(
   services: WatchServices,
   error: unknown,
   context: ErrorContext,
@@ -167,7 +167,7 @@ export async function watch(
  * @returns How many did not.
  */
 async function watchJobs(services: WatchServices, jobs: readonly DueJob[]): Promise<number> {
-  await noteTimetable(services, jobs);
+  await storeTimetable(services, jobs);
   const now = services.clock();
   // The caller is the watch itself, so it is not late now.
   const problems = jobProblems(await readJobs(services), now, now);

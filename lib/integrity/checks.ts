@@ -219,7 +219,7 @@ function overdueFault(invoice: Invoice): string | null {
   return statusFault(invoice) === null ? markFault(invoice) : null;
 }
 
-/** Clears the mark; the overdue job sets it again if due. Null if more than the mark was damaged. */
+/** Clears the mark; the overdue job sets it again if due. Null if more was damaged. */
 function clearOverdueMark(invoice: Invoice, get: Get): Repair | null {
   const { id, revision } = invoice;
   const last = get(keys.audit("invoice", id, revision));

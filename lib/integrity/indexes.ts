@@ -22,7 +22,7 @@ export interface Repair {
   put(writes: Writes, by: Caller, now: number): void;
 }
 
-/** Chooses the repair from the values that were judged. Pure; null where only a person can repair. */
+/** Chooses the repair from the judged values. Pure; null where only a person can repair. */
 export type RepairRule = (get: Get) => Repair | null;
 
 /** One invariant of every entry of a table. */
@@ -59,7 +59,7 @@ export interface Table {
   severity: Severity;
   /** The checks of a readable entry. */
   checks: readonly Check[];
-  /** The repair of an unreadable entry, which does not read it; absent where only a person can repair. */
+  /** The repair of an unreadable entry, which does not read it; absent if only a person can. */
   repairUnreadable?(
     key: keys.Key<unknown>,
     store: Store,

@@ -23,7 +23,7 @@ import { repair } from "./repair.ts";
 import { isoTime, SECOND_MS } from "../time.ts";
 import { lastDue } from "../jobs/timetable.ts";
 
-export type { Finding, RepairRecord, SweepRecord } from "../kv/sweep_records.ts";
+export type { SweepRecord } from "../kv/sweep_records.ts";
 export { LEFT_UNREPAIRED, SWEEP_STATUSES } from "../kv/sweep_records.ts";
 
 /** When a sweep is due: five fields of cron, UTC. */
@@ -96,7 +96,7 @@ export function listSweeps(services: SweepServices, page: PageRequest): Promise<
   return listEntities(services, "sweeps", keys.sweeps, page);
 }
 
-/** Whether a sweep is pending, running or due for the night. One read. @throws {AppError} `unavailable` */
+/** Whether a sweep is pending, running or due. One read. @throws {AppError} `unavailable` */
 export async function isSweepJobDue({ store, clock }: SweepServices): Promise<boolean> {
   const run = await store.get(keys.sweepRun);
   return run === null || run.sweepId !== null || run.nightAt < lastDue(SWEEP_SCHEDULE, clock());

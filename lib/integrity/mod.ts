@@ -32,10 +32,8 @@ import {
   type Prefix,
 } from "../kv/keys.ts";
 import type { Store } from "../kv/store.ts";
-import type { Finding } from "../kv/sweep_records.ts";
-import type { Defect, RepairOutcome, RepairRecord } from "./repair.ts";
-
-export type { Finding } from "../kv/sweep_records.ts";
+import type { Finding, RepairRecord } from "../kv/sweep_records.ts";
+import type { Defect, RepairOutcome } from "./repair.ts";
 
 /** The report of one slice. */
 export interface SweepReport {
@@ -64,7 +62,7 @@ export interface SweepReport {
 
 /** The progress within a slice. */
 export interface SweepProgress {
-  /** The current stage: the first part of its keys, `invoice_payments`, `invoice_numbers` or `others`. */
+  /** The stage: the first part of keys, `invoice_payments`, `invoice_numbers` or `others`. */
   prefix: string;
   /** Entries checked so far in this slice. */
   entries: number;
@@ -89,7 +87,7 @@ export const FINDINGS_MAX = 150;
 
 /** Entries per read; more would block other readers for too long. */
 const PAGE_SIZE = 500;
-/** Indexes whose missing numbers or invoices are remembered, so that no later stage reports them again. */
+/** Indexes whose missing numbers or invoices are remembered: no later stage reports them again. */
 const UNINDEXED = new Set(["invoice_by_number", "payment_by_invoice"]);
 /** Missing numbers and invoices that a cursor remembers. */
 const UNINDEXED_MAX = 100;

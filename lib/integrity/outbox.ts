@@ -90,7 +90,7 @@ function addDead({ id }: OutboxMessage): Repair {
 
 function ageFault({ status, dueAt, since }: OutboxMessage): string | null {
   return status === "pending" && dueAt - since > TRIED_MAX_DAYS * DAY_MS
-    ? `The message is still pending after ${TRIED_MAX_DAYS} days`
+    ? `The message has been retried for more than ${TRIED_MAX_DAYS} days`
     : null;
 }
 

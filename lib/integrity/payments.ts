@@ -215,7 +215,7 @@ async function readAll(
 /** The value of an entry; undefined for an unreadable one, which is a finding itself. */
 function valueOf<T>(entry: StoredEntry): T | undefined {
   const reading = new View().add(entry);
-  return "value" in reading ? reading.value as T : undefined; // its shape was checked against its key
+  return "value" in reading ? reading.value as T : undefined; // its shape was checked
 }
 
 /** Null also for an invoice that keeps changing: the next sweep checks it again. */

@@ -15,14 +15,12 @@ import { hasValidShape } from "./shapes.ts";
 import { type Answer, type Judge, judgeSnapshot, readEntry, View } from "./view.ts";
 import { decode } from "../kv/codec.ts";
 import * as keys from "../kv/keys.ts";
+import type { StoreServices } from "../kv/store.ts";
 import type { RepairRecord } from "../kv/sweep_records.ts";
 import { transact } from "../kv/transact.ts";
 import type { Operation, Reads } from "../kv/transaction.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
-import type { StoreServices } from "../kv/store.ts";
 import { DAY_MS, isoTime } from "../time.ts";
-
-export type { RepairRecord } from "../kv/sweep_records.ts";
 
 /** A confirmed finding, with its judge and its repair. */
 export interface Defect {

@@ -144,7 +144,7 @@ function parsed(time: string | null): number {
  *
  * @throws {AppError} `unavailable`
  */
-export async function noteTimetable(
+export async function storeTimetable(
   services: StoreServices,
   jobs: readonly DueJob[],
 ): Promise<void> {

@@ -1,72 +1,72 @@
 /**
- * What is stored about backups and restores; the rest of the data dictionary is
- * in `records.ts`.
+ * Stored records of backups and restores. The rest of the data dictionary is in
+ * `records.ts`.
  *
  * @module
  */
 
-/** A part of a backup, as it is stored. */
+/** A part of a backup: one object in the storage. */
 export interface BackupPart {
   /** The object's key in the storage. */
   name: string;
   /** `base`: scanned entries; `log`: commits made during the scan. */
   kind: "base" | "log";
-  /** Entries in it; of log, entries after changes. */
+  /** Entries in it; for `log`, entries after their changes. */
   entries: number;
-  /** Of the object, at most 8 MiB. */
+  /** Size of the object, at most 8 MiB. */
   bytes: number;
-  /** Of its lines before compression. */
+  /** Size of its lines before compression. */
   rawBytes: number;
   /** SHA-256 of the object, hexadecimal. */
   sha256: string;
 }
 
-/** What is known of the entries that share the first part of their keys. */
+/** Totals of the entries that share the first part of their keys. */
 export interface PrefixTally {
-  /** How many there are. */
+  /** Number of entries. */
   entries: number;
-  /** Of their lines in a backup. */
+  /** Size of their lines in a backup. */
   bytes: number;
-  /** The sum of the SHA-256 of each line, modulo 2^256, hexadecimal: in no order. */
+  /** The sum of the SHA-256 of every line, modulo 2^256, hexadecimal: independent of order. */
   sha256: string;
 }
 
-/** How far a backup's parts have been read back. */
+/** Progress of reading a backup's parts back. */
 export interface BackupCheck {
-  /** Which share of the keys the pass is about, from 0. */
+  /** The share of the keys in this pass, from 0. */
   pass: number;
-  /** Of how many. */
+  /** Number of passes. */
   passes: number;
   /** Base parts read in this pass. */
   part: number;
-  /** What was found so far, by the first part of the keys. */
+  /** Totals so far, by the first part of the keys. */
   prefixes: Record<string, PrefixTally>;
   /** Scanned entries that the log does not explain. */
   unexplained: number;
 }
 
-/** What is done for a backup, in order. */
+/** Steps of a backup, in order. */
 export const BACKUP_PHASES = ["scan", "log", "check", "manifest"] as const;
 /** One of {@linkcode BACKUP_PHASES}. */
 export type BackupPhase = (typeof BACKUP_PHASES)[number];
 
 /** A backup that is being taken, possibly over several runs of the job. */
 export interface BackupRun {
-  /** What the backup will be called. */
+  /** Id of the backup. */
   id: string;
-  /** Which database it is of. */
+  /** The database that it is of. */
   epoch: string;
-  /** It is of a store that a restore is about to replace; absent for all others. */
+  /** Taken of a store that a restore is about to replace; absent otherwise. */
   isBeforeRestore?: true;
-  /** The store had none before it, and was not restored from one; absent for all others. */
+  /** The store had no earlier backup and was not restored from one; absent otherwise. */
   isFirst?: true;
-  /** Raised with every step, so that two instances cannot both take the next one. */
+  /** Incremented by every step, so that two instances cannot both take the next one. */
   step: number;
   /** When it began. */
   startedAt: string;
   /** The versionstamp before the scan. */
   v0: string;
-  /** What comes next. */
+  /** The next step. */
   phase: BackupPhase;
   /** Tagged JSON of the last key scanned; null at the start. */
   scanned: string | null;
@@ -80,33 +80,33 @@ export interface BackupRun {
   pointInTime: string | null;
   /** The last commit of the log that is in a part. */
   logged: string;
-  /** How far it was read back; null before. */
+  /** Progress of the check; null before it. */
   check: BackupCheck | null;
 }
 
-/** A verified backup, in short. */
+/** Summary of a verified backup. */
 export interface BackupRecord {
-  /** What it is called. */
+  /** Id of the backup. */
   id: string;
-  /** The moment that it is of. */
+  /** The moment whose state it has. */
   pointInTime: string;
   /** When it was stored and read back. */
   verifiedAt: string;
   /** Entries of the store. */
   entries: number;
-  /** Of its objects. */
+  /** Size of its objects. */
   bytes: number;
-  /** From its beginning, pauses included. */
+  /** Since its start, including pauses. */
   durationMs: number;
 }
 
-/** The newest verified backup of this store. Volatile: it is of this database and no other. */
+/** The newest verified backup of this store. Volatile: it belongs to this database only. */
 export interface NewestBackup {
-  /** What it is called. */
+  /** Id of the backup. */
   id: string;
-  /** Which database it is of: the log goes on from it in the same epoch only. */
+  /** The database that it is of: the log continues from it in the same epoch only. */
   epoch: string;
-  /** The moment that it is of. */
+  /** The moment whose state it has. */
   pointInTime: string;
 }
 
@@ -123,38 +123,38 @@ export interface JobRequest {
   requestId: string;
 }
 
-/** How far the log is known to be in the storage. */
+/** How far the log is stored in the storage. */
 export interface LogPosition {
-  /** The last commit that is. */
+  /** The last stored commit. */
   stamp: string;
-  /** The object that ends with it; null as long as there is none. */
+  /** The object that ends with it; null before the first. */
   name: string | null;
-  /** When that was last so, milliseconds UTC. */
+  /** When this was last confirmed, milliseconds UTC. */
   at: number;
-  /** Commits up to this one may be gone from the store. */
+  /** Commits up to this one may have been pruned from the store. */
   pruned: string;
 }
 
-/** What a restore does, in order. */
+/** Steps of a restore, in order. */
 export const RESTORE_PHASES = ["wipe", "base", "log", "check"] as const;
 /** One of {@linkcode RESTORE_PHASES}. */
 export type RestorePhase = (typeof RESTORE_PHASES)[number];
 
-/** How far a restore has come; written with the entries themselves. */
+/** Progress of a restore; written in the same commits as the entries. */
 export interface RestoreProgress {
-  /** Raised with every write. */
+  /** Incremented by every write. */
   step: number;
-  /** Who wrote it: no other writer has said the same, even at the same step. */
+  /** The writer: unique, even among writers of the same step. */
   by: string;
   /** The backup that it starts from. */
   backupId: string;
-  /** What it was asked for, so that it is resumed with the same. */
+  /** The requested target, so that a resumed restore has the same one. */
   target: string;
-  /** What it is at. */
+  /** The current step. */
   phase: RestorePhase;
   /** Base parts restored. */
   part: number;
-  /** Lines restored of the next one. */
+  /** Lines restored of the next part. */
   line: number;
   /** The last commit replayed; empty before the first. */
   stamp: string;
@@ -169,19 +169,19 @@ export const RESTORE_KINDS = ["drill", "restore"] as const;
 /** One of {@linkcode RESTORE_KINDS}. */
 export type RestoreKind = (typeof RESTORE_KINDS)[number];
 
-/** A restore that was carried out, or was not. */
+/** Result of a restore or a drill, successful or not. */
 export interface RestoreProof {
   /** When it ended. */
   at: string;
   /** A drill or a restore. */
   kind: RestoreKind;
-  /** Which backup. */
+  /** The backup. */
   backupId: string;
-  /** The moment that was restored. */
+  /** The restored moment. */
   pointInTime: string;
-  /** Whether all was as the backup says, and the sweep found nothing. */
+  /** Whether all entries match the backup and the sweep has no findings. */
   isProven: boolean;
-  /** Why not; null if it was. */
+  /** Why it is not proven; null if it is. */
   problem: string | null;
   /** Entries restored. */
   entries: number;

@@ -21,26 +21,26 @@ export interface TextKey {
 
 /** A transaction, its types forgotten. */
 export interface Transaction {
-  /** What it is called, so that doing it twice is doing it once. */
+  /** Its identity: the same operation takes effect once. */
   operation: Operation;
-  /** Where its receipt is, or will be. */
+  /** The key of its receipt. */
   receipt: TextKey;
-  /** What to read, in the order in which `decide` takes the values. */
+  /** The keys to read, in the order of the values for `decide`. */
   reads: TextKey[];
-  /** Pure and synchronous; called anew in each attempt. */
+  /** Pure and synchronous; called in each attempt. */
   decide: (values: unknown[], writes: Writes) => unknown;
-  /** Where the caller counts what this costs. */
+  /** Counts its cost for the caller. */
   meter: Meter;
-  /** Names what it shares with others that should be grouped; undefined for nothing. */
+  /** Transactions with the same name are grouped; undefined for none. */
   hotKey: string | undefined;
 }
 
-/** How a transaction ended, if the batch it is in is committed. */
+/** The outcome of a transaction, if its batch is committed. */
 export type Outcome = { result: unknown; isReplay: boolean } | { error: unknown };
 
 /** An entry as read; `bytes` is null where there is nothing. */
 export interface Seen {
-  /** Where it was looked for. */
+  /** The key that was read. */
   key: Key<unknown>;
   /** The revision that the commit will check; null where there is nothing. */
   versionstamp: string | null;
@@ -60,7 +60,7 @@ interface Mutation {
 }
 
 /**
- * Limits as the runtime counts them, with room to spare: 1,000 mutations,
+ * Limits as the runtime counts them, with a reserve: 1,000 mutations,
  * 819,200 B of payload in which a value's key counts twice, 81,920 B of keys.
  */
 const MUTATIONS_MAX = 900;
@@ -70,14 +70,14 @@ const KEY_BYTES_MAX = 70_000;
 const VALUE_BYTES_MAX = 65_536;
 /** Bytes of a log entry's part, under the same limit. */
 const LOG_PART_BYTES = 60_000;
-/** The backup ships and prunes the log; this is the net below that. */
+/** The backup ships and prunes the log; this limit applies if it does not run. */
 const LOG_KEEP_MS = 7 * 24 * 3_600_000;
-/** Expired entries are only garbage: some room for clocks that differ. */
+/** Expired entries are only garbage: a margin for clocks that differ. */
 export const EXPIRY_GRACE_MS = 10 * 60_000;
 
 const encoder = new TextEncoder();
 
-/** One atomic in the making. */
+/** An atomic that is being put together. */
 export class Batch {
   readonly #view: View;
   readonly #now: number;
@@ -98,10 +98,10 @@ export class Batch {
   }
 
   /**
-   * Lets one transaction decide. Its outcome holds only if the batch is
-   * committed, for it may rest on the writes of others.
+   * Lets one transaction decide. Its outcome is valid only if the batch is committed,
+   * since it may depend on the writes of others.
    *
-   * @returns `null` when its writes do not fit any more: nothing of it was taken.
+   * @returns `null` if its writes do not fit any more; nothing of it was added.
    */
   decide(transaction: Transaction): Outcome | null {
     const own = new Map<string, Mutation>();
@@ -121,10 +121,10 @@ export class Batch {
     }
     if (this.#take(own)) return { result, isReplay: false };
     if (!this.isEmpty) return null;
-    return { error: new AppError("internal", "A transaction writes more than one atomic holds") };
+    return { error: new AppError("internal", "The transaction exceeds the limits of one atomic") };
   }
 
-  /** Whether the atomic writes this transaction's receipt, and with it all that it does. */
+  /** Whether the atomic writes this transaction's receipt, and with it all its writes. */
   settles({ receipt }: Transaction): boolean {
     return this.#mutations.has(receipt.text);
   }
@@ -176,7 +176,7 @@ export class Batch {
     let keyBytes = 0;
     let payloadBytes = 0;
     for (const [text, { bytes }] of own) {
-      // JSON text is never shorter than the encoded key, but for a few bytes a part.
+      // JSON text is never shorter than the encoded key, except for a few bytes a part.
       const size = text.length * 3 + 16;
       keyBytes += size;
       // Twice as a mutation, and once more with the value in the log.
@@ -198,7 +198,7 @@ function replay(found: Receipt, { fingerprint }: Operation): Outcome {
   return {
     error: new AppError(
       "idempotency_key_reused",
-      "This Idempotency-Key came before with another request",
+      "This Idempotency-Key was used before with another request",
     ),
   };
 }

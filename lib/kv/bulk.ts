@@ -1,7 +1,7 @@
 /**
- * The store as a whole: read from one end to the other as it lies there, marked,
- * pruned and written again. With the health probe this is the only writer beside
- * `transact()`, and it belongs to backup and restore alone.
+ * Bulk access to the store for backup and restore: scans, markers, pruning and bulk
+ * writes of entries as stored. Besides the health probe this is the only writer other
+ * than `transact()`.
  *
  * @module
  */
@@ -12,49 +12,49 @@ import { decode, encode } from "./codec.ts";
 import { isDurable, type Key, logMark, restoring } from "./keys.ts";
 import type { KvPort } from "./store.ts";
 
-/** An entry as it lies in the store. */
+/** An entry as stored. */
 export interface RawEntry {
-  /** As Deno KV gives it. */
+  /** The key. */
   key: Deno.KvKey;
-  /** As it was stored; not decoded. */
+  /** Not decoded. */
   value: unknown;
   /** Its revision. */
   versionstamp: string;
 }
 
-/** What a bulk write does to a key. */
+/** A write or deletion of a key. */
 export interface RawMutation {
-  /** Where. */
+  /** The key. */
   key: Deno.KvKey;
-  /** As it is to be stored; says nothing about a deletion. */
+  /** The value to store; ignored for a deletion. */
   value?: unknown;
-  /** Takes away what is there. */
+  /** Deletes the key. */
   isDeletion: boolean;
-  /** In milliseconds from now; for ever when absent. */
+  /** In milliseconds from now; never when absent. */
   expireIn?: number;
 }
 
-/** Entries a read fetches: more starve the event loop, fewer cost round trips. */
+/** Entries per read: more block the event loop, fewer cost round trips. */
 const PAGE = 500;
-/** One call; nobody waits for a bulk operation, so it may take its time. */
+/** Time limit of a call; generous, since nobody waits for a bulk operation. */
 const CALL_MS = 15_000;
-/** Tries of a call before the operation ends; it can be resumed. */
+/** Attempts of a call before the operation fails; it can be resumed. */
 const ATTEMPTS_MAX = 6;
 /** After the first failure, doubled by each further one. */
 const BACKOFF_MS = 200;
 
-/** Limits as the runtime counts them, with room to spare; see `batch.ts`. */
+/** Limits as the runtime counts them, with a reserve; see `batch.ts`. */
 const MUTATIONS_MAX = 900;
 const PAYLOAD_BYTES_MAX = 700_000;
 const KEY_BYTES_MAX = 75_000;
-/** What a value that is no bytes is counted as: the most that it can be. */
+/** The size assumed for a value that is not bytes: the maximum. */
 const OTHER_VALUE_BYTES = 65_536;
 
 /**
  * All entries from `after` (exclusive) on in key order, a page at a time.
  *
- * @param isWanted Tells by the first part of a key whether to read what has it;
- * what is unwanted is stepped over, not read.
+ * @param isWanted Decides by the first part of a key whether to read its entries; others
+ * are skipped without reading them.
  * @throws {AppError} `unavailable` when the store does not answer repeatedly.
  */
 export async function* scanAll(
@@ -71,7 +71,7 @@ export async function* scanAll(
     const wanted = page.slice(from, unwanted === -1 ? undefined : unwanted);
     if (wanted.length > 0) yield wanted;
     if (unwanted !== -1) {
-      // Above every key that begins with the name, and below every other.
+      // After every key with this first part, and before all others.
       start = [`${String(page[unwanted]!.key[0])}\0`];
       isSeen = false;
     } else if (page.length < PAGE) {
@@ -109,7 +109,7 @@ export async function* scanRange(
   }
 }
 
-/** Reads keys as they lie in the store, at most 10 at once as one snapshot. */
+/** Reads keys without decoding; each 10 are one snapshot. */
 export async function readRaw(kv: KvPort, keys: Deno.KvKey[]): Promise<(RawEntry | null)[]> {
   const found: (RawEntry | null)[] = [];
   for (let i = 0; i < keys.length; i += 10) {
@@ -123,8 +123,8 @@ export async function readRaw(kv: KvPort, keys: Deno.KvKey[]): Promise<(RawEntry
 }
 
 /**
- * Commits a marker. Every commit that was acknowledged before is below it, and
- * every read after it sees all that is below. @returns The marker's versionstamp.
+ * Commits a marker. Every commit acknowledged before has a lower versionstamp, and every
+ * read after it sees all of those. @returns The marker's versionstamp.
  */
 export async function mark(kv: KvPort, now: number): Promise<string> {
   // Applied twice, or without our knowledge, it does no harm: the last one counts.
@@ -132,11 +132,11 @@ export async function mark(kv: KvPort, now: number): Promise<string> {
     "A marker",
     () => kv.atomic().set(logMark, encode(now)).commit(),
   );
-  if (!answer.ok) throw new AppError("unavailable", "The store refuses the marker");
+  if (!answer.ok) throw new AppError("unavailable", "The store refused the marker");
   return answer.versionstamp;
 }
 
-/** Deletes keys that nobody writes any more, such as those of the old log. */
+/** Deletes keys that are no longer written, such as those of the old log. */
 export async function prune(kv: KvPort, keys: Deno.KvKey[]): Promise<void> {
   for (let i = 0; i < keys.length; i += MUTATIONS_MAX) {
     await repeated("A deletion", () => {
@@ -147,16 +147,16 @@ export async function prune(kv: KvPort, keys: Deno.KvKey[]): Promise<void> {
   }
 }
 
-/** Whether nothing of the books is in the store. */
+/** Whether the store has no business data. */
 export async function isEmpty(kv: KvPort): Promise<boolean> {
   for await (const _ of scanAll(kv)) return false;
   return true;
 }
 
 /**
- * Writes many entries, as many to an atomic as it holds. Each atomic also says,
- * under {@linkcode restoring}, how far it has come, and checks that nobody else
- * has said so since: killed at any moment, the next one goes on from there.
+ * Writes many entries, as many in an atomic as fit. Each atomic also stores the progress
+ * under {@linkcode restoring}, and checks that no other writer has changed it: killed at
+ * any moment, the next writer resumes from there.
  */
 export class BulkWriter {
   readonly #kv: KvPort;
@@ -176,26 +176,26 @@ export class BulkWriter {
     this.#stamp = stamp;
   }
 
-  /** Begins anew. @throws {AppError} `conflict` if a restore is under way. */
+  /** Starts a restore. @throws {AppError} `conflict` if one is running. */
   static async start(kv: KvPort, progress: RestoreProgress): Promise<BulkWriter> {
     const writer = new BulkWriter(kv, progress, null);
     await writer.#commit();
     return writer;
   }
 
-  /** Goes on where one ended; null if there was none. */
+  /** Resumes a restore; null if there is none. */
   static async resume(kv: KvPort): Promise<BulkWriter | null> {
     const [entry] = await readRaw(kv, [restoring]);
     if (!entry) return null;
     return new BulkWriter(kv, decode(entry.value as Uint8Array), entry.versionstamp);
   }
 
-  /** How far it has come, what waits to be written included. */
+  /** The progress, buffered mutations included. */
   get progress(): RestoreProgress {
     return this.#reached;
   }
 
-  /** Takes a mutation; writes what waits when there is no room for more. */
+  /** Adds a mutation; writes the buffer first if it is full. */
   async add(mutation: RawMutation): Promise<void> {
     const keySize = keyBytes(mutation.key);
     const valueSize = mutation.isDeletion
@@ -207,24 +207,24 @@ export class BulkWriter {
       this.#keyBytes + keySize > KEY_BYTES_MAX ||
       this.#payloadBytes + 2 * keySize + valueSize > PAYLOAD_BYTES_MAX;
     if (isFull) await this.flush();
-    // A later write of the same key takes the place of the earlier one.
+    // A later write of the same key replaces the earlier one.
     this.#buffer.set(keyName(mutation.key), mutation);
     this.#keyBytes += keySize;
     this.#payloadBytes += 2 * keySize + valueSize;
   }
 
-  /** Says what is done once all that was added is written. */
+  /** Sets the progress to store with the mutations added so far. */
   reached(progress: Partial<RestoreProgress>): void {
     this.#reached = { ...this.#reached, ...progress };
   }
 
-  /** Writes what waits, and how far that is. */
+  /** Writes the buffer and the progress. */
   async flush(): Promise<void> {
     if (this.#buffer.size === 0 && this.#reached === this.#progress) return;
     await this.#commit();
   }
 
-  /** Ends the restore: from now on the store may be served. */
+  /** Ends the restore; the store may be served again. */
   async end(): Promise<void> {
     await this.flush();
     await this.#settle((atomic) => atomic.delete(restoring), null);
@@ -248,8 +248,8 @@ export class BulkWriter {
   }
 
   /**
-   * Commits until it is known to be applied. All attempts check the same
-   * revision, so at most one of them is; a lost answer is found by reading.
+   * Commits until it is known to be applied. All attempts check the same revision, so at
+   * most one of them is applied; reading detects a lost answer.
    */
   async #settle(
     write: (atomic: Deno.AtomicOperation) => void,
@@ -265,14 +265,14 @@ export class BulkWriter {
         ? !entry
         : entry?.value instanceof Uint8Array && isSameBytes(entry.value, written);
       if (isOurs) return entry?.versionstamp ?? "";
-      throw new AppError("conflict", "Another restore into this store is under way");
+      throw new AppError("conflict", "Another restore into this store is running");
     });
   }
 }
 
 /**
- * Deletes everything but what says how far the restore is. Receipts go as well:
- * they answer for entries that will be gone.
+ * Deletes everything except the progress of the restore. Receipts too, since they are
+ * of entries that will be gone.
  */
 export async function wipe(kv: KvPort, writer: BulkWriter): Promise<void> {
   const isWanted = (key: Deno.KvKey) => key[0] !== restoring[0];
@@ -282,7 +282,7 @@ export async function wipe(kv: KvPort, writer: BulkWriter): Promise<void> {
   }
 }
 
-/** What a KV counts for a key: a byte of type a part, its content, an end. Never too little. */
+/** The size of a key in a KV: for each part a type byte, its content and an end. Never too small. */
 export function keyBytes(key: Deno.KvKey | Key<unknown>): number {
   let size = 0;
   for (const part of key) {
@@ -325,7 +325,7 @@ async function readPage(
   );
 }
 
-/** Repeats what is safe to repeat, with a deadline each time. */
+/** Repeats a call that is safe to repeat, with a time limit for each attempt. */
 async function repeated<T>(what: string, call: () => Promise<T>): Promise<T> {
   for (let attempt = 1;; attempt++) {
     try {

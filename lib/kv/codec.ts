@@ -4,16 +4,16 @@
  *
  * Deno KV would serialize objects with V8, whose format changed in Deno 2.8:
  * what a newer Deno writes, 2.5 cannot read, and one such value makes a whole
- * listing throw. Bytes pass unchanged between all versions.
+ * listing throw. Bytes are the same in all versions.
  *
- * JSON carries what it can; the rest is wrapped in an object whose only key
- * beside its value is `$`, the tag.
+ * Values that JSON does not support are wrapped in an object with a tag `$` and the
+ * value `v`.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 
-/** The shape of the stored records. Raise it together with an entry in `UPGRADES`. */
+/** The version of the stored records. Raise it together with an entry in `UPGRADES`. */
 export const SCHEMA_VERSION = 1;
 
 /** Upgrades a value as stored under version `n + 1` to `n + 2`, at index `n`. */
@@ -24,7 +24,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 const HEADER = `${SCHEMA_VERSION} `;
 
 /**
- * Turns a value into bytes. Plain data, `undefined`, non-finite numbers, -0,
+ * Encodes a value as bytes. Plain data, `undefined`, non-finite numbers, -0,
  * bigints, dates, byte arrays, maps, sets and `Deno.KvU64` come back the same.
  *
  * @throws {TypeError} on anything else (functions, symbols, class instances).
@@ -34,10 +34,10 @@ export function encode(value: unknown): Uint8Array {
 }
 
 /**
- * Turns bytes from {@linkcode encode} back into the value. The caller names the
- * type that the key promises; nothing here checks it.
+ * Decodes bytes from {@linkcode encode}. The caller names the type that the key
+ * promises; it is not checked here.
  *
- * @throws {TypeError} on bytes that are no such text, or of a newer schema.
+ * @throws {TypeError} on bytes that are not such a text, or of a newer schema.
  */
 export function decode<T>(bytes: Uint8Array): T {
   const text = decoder.decode(bytes);
@@ -57,7 +57,7 @@ export function decode<T>(bytes: Uint8Array): T {
   return value as T;
 }
 
-/** Returns `value` itself when JSON carries it as it is, so that plain records are not copied. */
+/** Returns `value` itself if JSON supports it, so that plain records are not copied. */
 function tag(value: unknown): unknown {
   switch (typeof value) {
     case "string":
@@ -92,7 +92,9 @@ function tagObject(value: object): unknown {
   if (value instanceof Deno.KvU64) return { $: "u64", v: String(value.value) };
   const prototype = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) {
-    throw new TypeError(`Cannot encode a ${prototype.constructor?.name ?? "strange object"}`);
+    throw new TypeError(
+      `Cannot encode a ${prototype.constructor?.name ?? "object without a constructor"}`,
+    );
   }
   let isChanged = false;
   const entries = Object.entries(value).map(([key, item]): [string, unknown] => {

@@ -2,9 +2,9 @@
  * Group commit: transactions that wait at the same moment are decided one after
  * another over one shared view and committed as one atomic.
  *
- * There is no timer: a batch is what gathered while the one before it was being
- * committed, so a lone transaction waits for nobody. Each transaction ends by
- * its own receipt, whatever became of the atomic that it was in.
+ * There is no timer: a batch is what gathered during the previous commit, so a single
+ * transaction does not wait. Each transaction is settled by its own receipt, whatever
+ * happened to the atomic that contained it.
  *
  * @module
  */
@@ -27,9 +27,9 @@ import type { Receipt } from "./records.ts";
 
 /** The knee of the throughput curve; more per atomic only adds latency. */
 const BATCH_MAX = 64;
-/** Beyond this many the store cannot keep up, and the caller had better come back. */
+/** With more waiting the store cannot keep up, and callers should retry later. */
 const QUEUE_MAX = 2_000;
-/** A batch that keeps losing is split, so that one hot key does not hold up the rest. */
+/** A batch that keeps conflicting is split, so that one hot key does not delay the rest. */
 const SPLIT_AFTER_ATTEMPTS = 3;
 const BACKOFF_MS = 2;
 const BACKOFF_MAX_MS = 64;
@@ -39,8 +39,8 @@ interface Pending extends Transaction {
   /** By `performance.now()`. */
   deadline: number;
   /**
-   * What was checked under its receipt's key by commits that did not say `ok`.
-   * Each of them may have been applied, or may yet be while the key stays so.
+   * Revisions of its receipt's key that commits without an `ok` have checked. Each of
+   * these commits may have been applied, or may yet be while the key has that revision.
    */
   inDoubt: Set<string | null>;
   /** Why the last attempt failed, for the log. */
@@ -49,7 +49,7 @@ interface Pending extends Transaction {
   reject: (error: unknown) => void;
 }
 
-/** What became of one attempt; `again` holds the transactions that it did not settle. */
+/** The outcome of one attempt; `again` has the transactions that it did not settle. */
 interface Attempt {
   again: Pending[];
   isConflict: boolean;
@@ -88,7 +88,7 @@ export class Committer {
   readonly #options: CommitterOptions;
   readonly #lanes = new Map<string, Pending[]>();
   readonly #underWay = new Set<Promise<unknown>>();
-  /** By the first part of the keys that they are called for. */
+  /** By the first part of the keys. */
   readonly #listeners = new Map<unknown, WriteListener[]>();
   #waiting = 0;
 
@@ -99,7 +99,7 @@ export class Committer {
     this.#options = options;
   }
 
-  /** Puts a transaction in line. @throws what `transact()` throws. */
+  /** Queues a transaction. @throws what `transact()` throws. */
   submit(transaction: Transaction): Promise<unknown> {
     if (this.#waiting >= QUEUE_MAX) {
       return Promise.reject(
@@ -128,7 +128,7 @@ export class Committer {
     this.#listeners.set(prefix[0], [...this.#listeners.get(prefix[0]) ?? [], listener]);
   }
 
-  /** Waits until nothing is waiting or under way. */
+  /** Waits until no transaction is queued or running. */
   async idle(): Promise<void> {
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
   }
@@ -150,14 +150,14 @@ export class Committer {
   }
 
   async #run(lane: string, queue: Pending[]): Promise<void> {
-    await Promise.resolve(); // let those of this very moment join
+    await Promise.resolve(); // lets transactions of this moment join
     while (queue.length > 0) {
       queue.unshift(...await this.#settle(this.#inTime(this.#takeBatch(queue))));
     }
     this.#lanes.delete(lane);
   }
 
-  /** Takes from the front what one atomic's checks can guard. */
+  /** Takes from the front as many as the checks of one atomic can guard. */
   #takeBatch(queue: Pending[]): Pending[] {
     const keys = new Set<string>();
     let size = 0;
@@ -169,7 +169,7 @@ export class Committer {
     return queue.splice(0, size);
   }
 
-  /** Gives up on those whose time is up, and returns the others. */
+  /** Ends those whose time is up, and returns the others. */
   #inTime(batch: Pending[]): Pending[] {
     return batch.filter((pending) => {
       const isInTime = performance.now() < pending.deadline;
@@ -179,16 +179,16 @@ export class Committer {
   }
 
   /**
-   * Brings the transactions of a batch to their end. Never throws.
+   * Settles the transactions of a batch. Never throws.
    *
-   * @returns Those that one atomic had no room for; to be taken with what waits
-   * by now, since a batch costs a commit however small it is.
+   * @returns Those that did not fit into one atomic; they join those that wait by now,
+   * since a batch costs one commit however small it is.
    */
   async #settle(batch: Pending[]): Promise<Pending[]> {
     let waiting = batch;
     for (let attempt = 1; waiting.length > 0; attempt++) {
       const { again, isConflict } = await this.#attempt(waiting).catch((error) => {
-        for (const pending of waiting) pending.reject(error); // a defect of ours: nobody may wait for ever
+        for (const pending of waiting) pending.reject(error); // a defect: no caller may wait for ever
         return { again: [], isConflict: false };
       });
       if (!isConflict) return again;
@@ -275,7 +275,7 @@ export class Committer {
     };
     for (const pending of batch) {
       pending.meter.kvReads++;
-      // Nobody has heard of a new id before its first commit.
+      // A new id has no receipt before its first commit.
       add(pending.receipt, pending.operation.isNew && pending.inDoubt.size === 0);
       for (const key of pending.reads) add(key, false);
     }
@@ -295,10 +295,10 @@ export class Committer {
   }
 
   /**
-   * Ends a transaction that has written nothing, as far as is known: its time is
-   * up, or its decision refused or changed nothing. If a commit of it may still
-   * apply, a fence takes the place of its receipt, which that commit checks;
-   * that other keys have changed since is no fence, for they may change back.
+   * Ends a transaction that has written nothing, as far as is known: its time is up, or
+   * its decision refused or changed nothing. If a commit of it may still apply, a fence
+   * is written in place of its receipt, which that commit checks. A change of other keys
+   * is not a fence, since they may change back.
    */
   async #endUnwritten(pending: Pending, outcome: Outcome): Promise<void> {
     if (pending.inDoubt.size === 0) return end(pending, outcome);
@@ -309,7 +309,7 @@ export class Committer {
         if (state === "applied") return;
         if (state === "fenced") return end(pending, outcome);
       } catch {
-        // No answer is no fence: only a commit that said so, or was read back, counts.
+        // Without an answer there is no fence: only a confirmed or read-back commit counts.
       }
       await this.#backOff(attempt);
     }
@@ -339,11 +339,11 @@ export class Committer {
       found && !found.isAborted && found.exp > now && found.fingerprint === operation.fingerprint
     ) {
       pending.resolve(found.result);
-      // Which keys that commit set is not known any more.
+      // The keys that this commit set are no longer known.
       for (const listener of [...this.#listeners.values()].flat()) listener(null);
       return "applied";
     }
-    // Whoever wrote here since, no commit in doubt can pass its check any more.
+    // The receipt's key has changed since: no commit in doubt can pass its check.
     if (!pending.inDoubt.has(entry.versionstamp)) return "fenced";
     const { fingerprint, keepMs } = operation;
     const fence: Receipt = { fingerprint, isAborted: true, at: now, exp: now + keepMs };
@@ -357,17 +357,16 @@ export class Committer {
     return ok ? "fenced" : "open";
   }
 
-  /** Full jitter, so that writers which collided once do not collide again. */
   #backOff(attempt: number): Promise<void> {
     const { random } = this.#options;
     return sleep(backoffMs(attempt, { firstMs: BACKOFF_MS, maxMs: BACKOFF_MAX_MS, random }));
   }
 }
 
-/** What the spans of the two are called. */
+/** Names of the spans. */
 const SPANS = { kvRead: "kv.read", kvCommit: "kv.commit" } as const;
 
-/** Waits for `call`, in a span, and puts the time down for everyone who did. */
+/** Waits for `call`, in a span, and adds the time to every meter of the batch. */
 async function spent<T>(
   batch: readonly Pending[],
   what: "kvRead" | "kvCommit",
@@ -384,7 +383,7 @@ async function spent<T>(
 
 function end(pending: Pending, outcome: Outcome): void {
   if ("error" in outcome) return pending.reject(outcome.error);
-  // A receipt found after a commit of our own is most likely ours.
+  // A receipt found after a commit of this transaction is most likely its own.
   if (outcome.isReplay && pending.inDoubt.size === 0) pending.meter.replays++;
   pending.resolve(outcome.result);
 }
@@ -396,7 +395,7 @@ function outOfTime({ cause }: Pending): AppError {
   });
 }
 
-/** A second process on one KV file is refused this way, before anything is written. */
+/** How a second process on one KV file is refused, before anything is written. */
 function isNeverApplied(error: unknown): boolean {
   return error instanceof Error && error.message.includes("database is locked");
 }

@@ -5,15 +5,15 @@
  * @module
  */
 
-/** The right to run a job, which is anyone's after `until`. Volatile: it is about processes. */
+/** The right to run a job, free after `until`. Volatile: it is about processes. */
 export interface Lease {
-  /** The run that has it, or had it last. */
+  /** The run that holds it, or held it last. */
   by: string;
-  /** One more with each run: what a run wrote with an older one is refused. */
+  /** Fencing token, incremented by each run: writes with an older token are refused. */
   token: number;
-  /** The minute that it was taken for, counted since 1970: a minute is run once. */
+  /** The minute that it was acquired for, counted since 1970: each minute runs once. */
   minute: number;
-  /** Milliseconds UTC; 0 when it was given back. */
+  /** Milliseconds UTC; 0 after its release. */
   until: number;
 }
 
@@ -29,7 +29,7 @@ export type JobRunStatus = (typeof JOB_RUN_STATUSES)[number];
 export interface JobRun {
   /** The job. */
   job: string;
-  /** Names the run in the log; the id of its exchange for all that it wrote. */
+  /** The id of the run in the log, and the request id of all its writes. */
   runId: string;
   /** When it was started. */
   startedAt: string;
@@ -39,33 +39,32 @@ export interface JobRun {
   durationMs: number;
   /** How it ended. */
   status: JobRunStatus;
-  /** What it did, in counts and words of its own, `isMore` if not all of it; empty unless it is `ok`. */
+  /** The job's own counts and words; `isMore` if work remains. Empty unless the run is `ok`. */
   outcome: Record<string, number | string | boolean>;
-  /** What it failed with, redacted; null unless it failed. */
+  /** The error, redacted; null unless it failed. */
   error: string | null;
-  /** Runs since the last one that was `ok`; 0 if this one was. */
+  /** Runs since the last `ok` one; 0 if this one is. */
   failures: number;
-  /** When a run of it last ended `ok` with nothing left to do; null never. */
+  /** When a run last ended `ok` with no work remaining; null for never. */
   lastOkAt: string | null;
 }
 
 /** A job of the timetable. */
 export interface TimetableEntry {
-  /** When its work is due: five fields of cron, UTC. */
+  /** When it is due: five fields of cron, UTC. */
   schedule: string;
-  /** How long after that it has to be done. */
+  /** How long after that it must have finished. */
   withinMs: number;
-  /** Since when it is so. */
+  /** When this entry took effect. */
   since: string;
 }
 
 /**
- * Which jobs there are, so that one which does not run is missed. Volatile: the
- * program says it anew.
+ * All jobs, so that a job which does not run is noticed. Volatile: every start writes it.
  */
 export interface Timetable {
-  /** By the name of the job. */
+  /** By job name. */
   jobs: Record<string, TimetableEntry>;
-  /** When jobs began to run again, after a time in which none did. */
+  /** When jobs resumed after a time in which none ran. */
   resumedAt: string;
 }

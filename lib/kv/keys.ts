@@ -1,10 +1,10 @@
 /**
- * Where things are: every key of the store, typed by what it holds. An index
- * holds the id of its primary entry and exists because a listed query needs it.
+ * Every key of the store, typed by what it holds. An index holds the id of its primary
+ * entry and exists because a query needs it.
  *
- * Lists by age need no index: ids are time-ordered, so the primary entries are
- * already in that order. Nothing that a visitor typed is ever a prefix; an
- * e-mail address or phone number is always the last part of its key.
+ * Lists by age need no index: ids are time-ordered, so the primary entries are already
+ * in that order. Nothing that a visitor typed is ever a prefix; an e-mail address or
+ * phone number is always the last part of its key.
  *
  * @module
  */
@@ -12,11 +12,11 @@ import type {
   BackupPart,
   BackupRecord,
   BackupRun,
+  JobRequest,
   LogPosition,
   NewestBackup,
   RestoreProgress,
   RestoreProof,
-  JobRequest,
 } from "./backup_records.ts";
 import type { MailTemplate } from "./mail_records.ts";
 import type { MessageOrder, OutboxEvent, OutboxMessage } from "./outbox_records.ts";
@@ -62,7 +62,7 @@ export type Prefix<T> = readonly (string | number)[] & { readonly hold?: T };
 export const product = (id: string): Key<Product> => ["product", id];
 /** All products. */
 export const products: Prefix<Product> = ["product"];
-/** For addresses on the website, and to keep slugs unique. */
+/** For URLs on the website, and to keep slugs unique. */
 export const productBySlug = (slug: string): Key<string> => ["product_by_slug", slug];
 
 /** A client, by id. */
@@ -78,14 +78,14 @@ export const clientByPhone = (phone: string): Key<string> => ["client_by_phone",
 export const lead = (id: string): Key<Lead> => ["lead", id];
 /** All leads. */
 export const leads: Prefix<Lead> = ["lead"];
-/** To list the leads that wait for someone. */
+/** To list leads by status. */
 export const leadByStatus = (status: LeadStatus, id: string): Key<string> => [
   ...leadsByStatus(status),
   id,
 ];
 /** The leads in one status. */
 export const leadsByStatus = (status: LeadStatus): Prefix<string> => ["lead_by_status", status];
-/** To list what a client asked for. */
+/** To list the leads of a client. */
 export const leadByClient = (clientId: string, id: string): Key<string> => [
   ...leadsByClient(clientId),
   id,
@@ -97,9 +97,9 @@ export const leadsByClient = (clientId: string): Prefix<string> => ["lead_by_cli
 export const invoice = (id: string): Key<Invoice> => ["invoice", id];
 /** All invoices. */
 export const invoices: Prefix<Invoice> = ["invoice"];
-/** To find an invoice by the number that people quote, and to keep numbers unique. */
+/** To find an invoice by its number, and to keep numbers unique. */
 export const invoiceByNumber = (number: string): Key<string> => ["invoice_by_number", number];
-/** To list what is open, paid or void. */
+/** To list invoices by status. */
 export const invoiceByStatus = (status: InvoiceStatus, id: string): Key<string> => [
   ...invoicesByStatus(status),
   id,
@@ -109,7 +109,7 @@ export const invoicesByStatus = (status: InvoiceStatus): Prefix<string> => [
   "invoice_by_status",
   status,
 ];
-/** To list what a client was billed. */
+/** To list the invoices of a client. */
 export const invoiceByClient = (clientId: string, id: string): Key<string> => [
   ...invoicesByClient(clientId),
   id,
@@ -119,18 +119,18 @@ export const invoicesByClient = (clientId: string): Prefix<string> => [
   "invoice_by_client",
   clientId,
 ];
-/** The last number given; everyone who issues writes it, so they take turns. */
+/** The last number assigned; every issue writes it, so issues take turns. */
 export const invoiceSequence = (series: string, year: number): Key<InvoiceSequence> => [
   "invoice_sequence",
   series,
   year,
 ];
 
-/** A payment, by id, which is the reference that a gateway is given. */
+/** A payment, by id, which is the reference for the gateway. */
 export const payment = (id: string): Key<Payment> => ["payment", id];
 /** All payments. */
 export const payments: Prefix<Payment> = ["payment"];
-/** To list what was paid, or tried, on an invoice. */
+/** To list the payments of an invoice, failed ones too. */
 export const paymentByInvoice = (invoiceId: string, id: string): Key<string> => [
   ...paymentsByInvoice(invoiceId),
   id,
@@ -140,7 +140,7 @@ export const paymentsByInvoice = (invoiceId: string): Prefix<string> => [
   "payment_by_invoice",
   invoiceId,
 ];
-/** To list the payments that wait for somebody to decide. */
+/** To list payments by status, such as those that need review. */
 export const paymentByStatus = (status: PaymentStatus, id: string): Key<string> => [
   ...paymentsByStatus(status),
   id,
@@ -150,53 +150,53 @@ export const paymentsByStatus = (status: PaymentStatus): Prefix<string> => [
   "payment_by_status",
   status,
 ];
-/** To keep what a gateway calls a payment to one payment. */
+/** To keep a gateway's tracking id to one payment. */
 export const paymentByTracking = (channel: PaymentChannel, trackingId: string): Key<string> => [
   "payment_by_tracking",
   channel,
   trackingId,
 ];
-/** To find the payments whose gateway is to be asked, by when, milliseconds UTC. */
+/** To find the payments to check with their gateway, by when, milliseconds UTC. */
 export const paymentDue = (nextCheckAt: number, id: string): Key<string> => [
   "payment_due",
   nextCheckAt,
   id,
 ];
-/** All payments whose gateway is to be asked, the next one first. */
+/** All payments to check with their gateway, the next one first. */
 export const paymentsDue: Prefix<string> = ["payment_due"];
-/** The attempt that a payer may be under way with, so that it is not asked twice. */
+/** The attempt that a payer may be completing, so that a second one does not charge twice. */
 export const checkoutSlot = (invoiceId: string, channel: PaymentChannel): Key<CheckoutSlot> => [
   "checkout",
   invoiceId,
   channel,
 ];
 
-/** Something that happened and is not yet handed on, by its id, which sorts by age. */
+/** An event that is not yet dispatched, by its id, which sorts by age. */
 export const outboxEvent = (id: string): Key<OutboxEvent> => ["outbox_event", id];
-/** All that happened and is not yet handed on. */
+/** All events that are not yet dispatched. */
 export const outboxEvents: Prefix<OutboxEvent> = ["outbox_event"];
 
-/** A message that is to be sent, or is dead, by its id. */
+/** A message that is pending or dead, by its id. */
 export const message = (id: string): Key<OutboxMessage> => ["message", id];
-/** All messages that are to be sent or are dead. */
+/** All messages that are pending or dead. */
 export const messages: Prefix<OutboxMessage> = ["message"];
 /** A message that was sent or cancelled; it expires. */
 export const messageDone = (id: string): Key<OutboxMessage> => ["message_done", id];
-/** All messages that were sent or cancelled of late. */
+/** All messages that were sent or cancelled recently. */
 export const messagesDone: Prefix<OutboxMessage> = ["message_done"];
-/** To find what is to be sent, lane by lane, by when, milliseconds UTC; none for what waits in its order. */
+/** To find due messages by lane and time, milliseconds UTC; none for one that waits for its predecessor. */
 export const outboxDue = (lane: string, dueAt: number, id: string): Key<string> => [
   ...outboxDueIn(lane),
   dueAt,
   id,
 ];
-/** What is to be sent in one lane. */
+/** The due messages of one lane. */
 export const outboxDueIn = (lane: string): Prefix<string> => [...outboxDues, lane];
-/** What is to be sent in all lanes. Just before the events, so that one listing sees both. */
+/** The due messages of all lanes. Sorts just before the events, so that one listing has both. */
 export const outboxDues: Prefix<string> = ["outbox_due"];
-/** Which messages of an order key go out one after another. */
+/** The messages of an order key, which are sent one after another. */
 export const messageOrder = (orderKey: string): Key<MessageOrder> => ["message_order", orderKey];
-/** To list and count the dead. */
+/** To list and count dead messages. */
 export const messageDead = (id: string): Key<string> => ["message_dead", id];
 /** All dead messages. */
 export const messagesDead: Prefix<string> = ["message_dead"];
@@ -205,26 +205,26 @@ export const messagesDead: Prefix<string> = ["message_dead"];
 export const webhook = (id: string): Key<WebhookEndpoint> => ["webhook", id];
 /** All endpoints, deleted ones too. */
 export const webhooks: Prefix<WebhookEndpoint> = ["webhook"];
-/** Which endpoints there are, and what each wants. */
+/** The endpoints, with the events that each subscribes to. */
 export const webhookDirectory: Key<WebhookDirectory> = ["webhook_directory", "all"];
-/** What signs an endpoint's webhooks; apart from it, so that its history knows nothing of them. */
+/** The secrets of an endpoint; apart from it, so that its history does not contain them. */
 export const webhookSecrets = (id: string): Key<WebhookSecrets> => ["webhook_secrets", id];
-/** That an endpoint has taken nothing of late. */
+/** The endpoint fails at present. */
 export const webhookFailing = (id: string): Key<WebhookFailing> => ["webhook_failing", id];
-/** What became of a message to an endpoint; it expires. */
+/** The delivery of a message to an endpoint; it expires. */
 export const webhookDelivery = (id: string, messageId: string): Key<WebhookDelivery> => [
   ...webhookDeliveries(id),
   messageId,
 ];
-/** What was sent to an endpoint of late, by the message's id, which sorts by age. */
+/** Recent deliveries to an endpoint, by the message's id, which sorts by age. */
 export const webhookDeliveries = (id: string): Prefix<WebhookDelivery> => [
   "webhook_delivery",
   id,
 ];
 
-/** The shop's own words for a mail, by the id that its kind and language make. */
+/** A custom mail template, by the id derived from its kind and language. */
 export const mailTemplate = (id: string): Key<MailTemplate> => ["mail_template", id];
-/** All of the shop's own words, also those that are not used any more. */
+/** All custom mail templates, reset ones too. */
 export const mailTemplates: Prefix<MailTemplate> = ["mail_template"];
 
 /** The history of an entity, by the revision that each change made. */
@@ -244,93 +244,91 @@ export const apiKey = (id: string): Key<ApiKey> => ["api_key", id];
 /** All API keys. */
 export const apiKeys: Prefix<ApiKey> = ["api_key"];
 
-/** What an operation left behind; see `receipts.ts`. */
+/** The receipt of an operation; see `transact.ts`. */
 export const receipt = (operationId: string): Key<Receipt> => ["op", operationId];
 
-/** How often a subject did something of late: the rule's name and the subject's digest. */
+/** A rate window, by the rule's name and the subject's digest. */
 export const rateWindow = (rule: string, subject: string): Key<RateWindow> => [
   "rate",
   rule,
   subject,
 ];
-/** All rate windows. */
-export const rateWindows: Prefix<RateWindow> = ["rate"];
 
-/** Who runs a job at the moment. */
+/** The lease of a job that is running. */
 export const lease = (job: string): Key<Lease> => ["lease", job];
-/** How the last run of a job went. */
+/** The last run of a job. */
 export const jobRun = (job: string): Key<JobRun> => ["job_run", job];
 /** The last run of each job. */
 export const jobRuns: Prefix<JobRun> = ["job_run"];
-/** Which jobs there are, and when each is due. */
+/** The jobs, and when each is due. */
 export const timetable: Key<Timetable> = ["timetable"];
 /** That somebody wants a job to be done before its time. */
 export const wish = (job: string): Key<JobRequest> => ["wish", job];
 
-/** What instances keep of a gateway, such as its token, by a name. */
+/** A value of a gateway that instances share, such as its token, by name. */
 export const gatewayCache = (name: string): Key<SealedValue> => ["gateway_cache", name];
 
-/** What is or was unwell, by its name. */
+/** An incident, open or resolved, by its name. */
 export const incident = (name: string): Key<Incident> => ["incident", name];
 /** All incidents. */
 export const incidents: Prefix<Incident> = ["incident"];
 
-/** A sweep that was asked for, is under way or has ended, by its id, which sorts by age. */
+/** A sweep that was requested, is running or has ended, by its id, which sorts by age. */
 export const sweep = (id: string): Key<SweepRecord> => ["sweep", id];
 /** The sweeps that are kept. */
 export const sweeps: Prefix<SweepRecord> = ["sweep"];
-/** Which sweep is under way, and how far it has come. */
+/** The running sweep, and its progress. */
 export const sweepRun: Key<SweepRun> = ["sweep_run"];
-/** What a sweep mended, by the repair's id, which sorts by age. */
+/** A repair of a sweep, by its id, which sorts by age. */
 export const repair = (sweepId: string, id: string): Key<RepairRecord> => [
   ...repairsOf(sweepId),
   id,
 ];
-/** All that a sweep mended. */
+/** All repairs of a sweep. */
 export const repairsOf = (sweepId: string): Prefix<RepairRecord> => ["repair", sweepId];
 
-/** Where the health probe writes and reads. */
+/** Written and read by the health probe. */
 export const probe: Key<number> = ["probe"];
 
-/** Which of the log's parts an entry is; the commit's versionstamp follows. */
+/** A part of a log entry, by its number; the commit's versionstamp follows. */
 export const logPart = (part: number): Prefix<Uint8Array> => ["log", part];
 
-/** What this database is called, so that its versionstamps are never compared with another's. */
+/** Identifies this database, so that its versionstamps are never compared with another's. */
 export const epoch: Key<string> = ["epoch"];
-/** Written to learn the present versionstamp. */
+/** Written to obtain the current versionstamp. */
 export const logMark: Key<number> = ["log_mark"];
-/** How far the log has been shipped. */
+/** The position up to which the log was shipped. */
 export const logShipped: Key<LogPosition> = ["log_shipped"];
-/** The backup that is being taken. */
+/** The running backup. */
 export const backupRun: Key<BackupRun> = ["backup_run"];
-/** A stored part of the backup that is being taken, by its place. */
+/** A stored part of the running backup, by its index. */
 export const backupPart = (id: string, index: number): Key<BackupPart> => [
   ...backupPartsOf(id),
   index,
 ];
-/** The stored parts of a backup that is being taken. */
+/** The stored parts of a running backup. */
 export const backupPartsOf = (id: string): Prefix<BackupPart> => [...backupParts, id];
-/** The stored parts of backups that were being taken. */
+/** The stored parts of all unfinished backups. */
 export const backupParts: Prefix<BackupPart> = ["backup_part"];
-/** The restore that is under way; nothing may be served while it is there. */
+/** The running restore; nothing may be served while it is there. */
 export const restoring: Key<RestoreProgress> = ["restoring"];
 
 /** A verified backup, by its id, which sorts by age. */
 export const backup = (id: string): Key<BackupRecord> => ["backup", id];
-/** All verified backups that were kept. */
+/** All verified backups that are kept. */
 export const backups: Prefix<BackupRecord> = ["backup"];
-/** The newest of them, to be read with other things at once. */
+/** The newest of them, to be read together with other keys. */
 export const newestBackup: Key<NewestBackup> = ["newest_backup"];
-/** What a restore drill or a restore showed, by when it ended. */
+/** The result of a restore drill or restore, by when it ended. */
 export const restoreProof = (at: string): Key<RestoreProof> => ["restore_proof", at];
 /** All restore proofs. */
 export const restoreProofs: Prefix<RestoreProof> = ["restore_proof"];
-/** The newest of them, to be read with other things at once. */
+/** The newest of them, to be read together with other keys. */
 export const newestProof: Key<RestoreProof> = ["newest_proof"];
 
 /**
- * The first parts of keys that are not part of the shop's books: they expire,
- * are not logged and not backed up.
+ * The first parts of keys that are not business data: they are neither logged nor
+ * backed up, and may expire.
  */
 const VOLATILE = new Set([
   "op",
@@ -359,7 +357,7 @@ const VOLATILE = new Set([
   "checkout",
 ]);
 
-/** Whether what is at `key` belongs to the books: logged, backed up, kept for ever. */
+/** Whether `key` holds business data: logged, backed up, kept for ever. */
 export function isDurable(key: Deno.KvKey | Key<unknown>): boolean {
   return !VOLATILE.has(String(key[0]));
 }

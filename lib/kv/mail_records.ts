@@ -1,6 +1,6 @@
 /**
- * What is stored about mail beside its messages: the words of the shop's own. The
- * rest of the data dictionary is in `records.ts`.
+ * Stored records of mail besides its messages: custom templates. The rest of the data
+ * dictionary is in `records.ts`.
  *
  * @module
  */
@@ -31,22 +31,22 @@ export const MAIL_KINDS = [
 /** One of {@linkcode MAIL_KINDS}. */
 export type MailKind = (typeof MAIL_KINDS)[number];
 
-/** The words of a mail, in the template language. */
+/** The template of a mail. */
 export interface MailTexts {
   /** One line of up to 200 characters. */
   subject: string;
   /** Plain text of up to 5,000 characters. */
   text: string;
-  /** What the frame of the HTML part holds, up to 10,000 characters; empty for a mail of text only. */
+  /** The body of the HTML part, up to 10,000 characters; empty for a text-only mail. */
   html: string;
 }
 
-/** The shop's own words for one kind of mail in one language. */
+/** The shop's custom template of one kind of mail in one language. */
 export interface MailTemplate extends Entity, MailTexts {
-  /** Of which mail. With the language it makes the id. */
+  /** The kind of mail. Kind and language determine the id. */
   kind: MailKind;
-  /** In which language. */
+  /** Its language. */
   language: Language;
-  /** Since when the usual words are used again; null while these are. */
+  /** When the default template was restored; null while this one is in use. */
   resetAt: string | null;
 }

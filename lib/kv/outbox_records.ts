@@ -1,6 +1,6 @@
 /**
- * What is stored about what is told to others; the rest of the data dictionary is
- * in `records.ts`.
+ * Stored records of events and outgoing messages. The rest of the data dictionary is in
+ * `records.ts`.
  *
  * @module
  */
@@ -24,20 +24,19 @@ export const EVENT_TYPES = [
 export type EventType = (typeof EVENT_TYPES)[number];
 
 /**
- * Something that happened, written in the commit that made it happen. What is
- * sent because of it (mail, webhooks) follows from it afterwards. It holds no
- * personal data: whoever tells of it reads the entities.
+ * An event, written in the same commit as the change. Messages (mail, webhooks) are made
+ * from it afterwards. Without personal data: senders read the entities.
  */
 export interface OutboxEvent {
-  /** UUIDv7, drawn before the commit: the same event is never told as two. */
+  /** UUIDv7, generated before the commit, so that one event is never published as two. */
   id: string;
-  /** What happened. */
+  /** The type of event. */
   type: EventType;
-  /** When, ISO 8601 in UTC. */
+  /** When it happened, ISO 8601 in UTC. */
   at: string;
-  /** The entities that it is about, by kind, such as `{ invoiceId: "…" }`. */
+  /** The entities concerned, by kind, such as `{ invoiceId: "…" }`. */
   subject: Readonly<Record<string, string>>;
-  /** What was true at that moment and may change: numbers, amounts in minor units, states. */
+  /** Facts of that moment that may change later: numbers, amounts in minor units, states. */
   data: Readonly<Record<string, string | number | boolean | null>>;
 }
 
@@ -52,43 +51,44 @@ export const MESSAGE_STATUSES = [
   "sent",
   /** Dead-lettered: its attempts are exhausted, or were stopped. An operator may retry it. */
   "dead",
-  /** Not to be sent any more. */
+  /** Will not be sent. */
   "cancelled",
 ] as const;
 /** One of {@linkcode MESSAGE_STATUSES}. */
 export type MessageStatus = (typeof MESSAGE_STATUSES)[number];
 
-/** The right of one instance to send a message, which is anyone's after `until`. */
+/** The right of one instance to send a message; any instance may acquire it after `until`. */
 export interface MessageLease {
-  /** The instance that has it. */
+  /** The instance that holds it. */
   by: string;
   /** Milliseconds UTC. */
   until: number;
 }
 
 /**
- * Something to be told to one destination. It holds references and no text, so
- * that what was erased meanwhile is not told; what it says is made when it is sent.
+ * A message to one destination. It holds references and no text: the text is made when
+ * the message is sent, so that erased data is not sent.
  */
 export interface OutboxMessage {
   /**
-   * UUIDv7, made of the event and the destination: the same message whoever makes
-   * it. Mail's Message-ID and the webhook's id, by which receivers know a repeat.
+   * UUIDv7, derived from the event and the destination, so that every instance makes the
+   * same message. Also the mail's Message-ID and the webhook's id, by which recipients
+   * recognise duplicates.
    */
   id: string;
-  /** How it goes out. */
+  /** How it is sent. */
   kind: MessageKind;
-  /** What it says: the name of a mail or alert, or the event type of a webhook. */
+  /** The name of the mail or alert, or the event type of the webhook. */
   type: string;
-  /** Whom: a reference such as `client`, `shop` or an endpoint's id; never an address. */
+  /** Recipient reference such as `client`, `shop` or an endpoint's id; never an address. */
   to: string;
-  /** What it shares its way with, such as a server: one slow lane does not hold up another. */
+  /** Shared by messages of one route, such as a server: a slow lane does not delay others. */
   lane: string;
-  /** Messages of one lane and order key go out one after another; null in any order. */
+  /** Messages of one lane and order key are sent one after another; null for any order. */
   orderKey: string | null;
-  /** The event that it tells of. */
+  /** Its event. */
   eventId: string;
-  /** When that happened, ISO 8601. */
+  /** When the event happened, ISO 8601. */
   at: string;
   /** As in the event. */
   subject: OutboxEvent["subject"];
@@ -96,30 +96,30 @@ export interface OutboxMessage {
   data: OutboxEvent["data"];
   /** How far it has come. */
   status: MessageStatus;
-  /** How often sending was begun. Also the fence: an instance ends only the attempt that it began. */
+  /** Attempts started. Also the fence: an instance ends only the attempt that it started. */
   attempts: number;
-  /** Attempts before an operator had it tried anew: they do not count against it. */
+  /** Attempts before an operator's retry, which do not count towards the limit. */
   attemptsBefore: number;
   /**
-   * Milliseconds UTC from which on anyone may send it; while it is leased, when
-   * the lease ends. Says nothing when it waits for another of its order key.
+   * When any instance may send it, milliseconds UTC; while it is leased, the end of the
+   * lease. Without meaning while it waits for another message of its order key.
    */
   dueAt: number;
-  /** Since when it is to be sent, milliseconds UTC: when it was made, or tried anew. */
+  /** When it was queued, milliseconds UTC: when it was made, or retried by an operator. */
   since: number;
-  /** Who is sending it; null while nobody is. */
+  /** The instance that is sending it; null for none. */
   lease: MessageLease | null;
-  /** Why the last attempt failed, in words without personal data; null if none did. */
+  /** Why the last attempt failed, without personal data; null if none failed. */
   lastError: string | null;
   /** When it was made, ISO 8601. */
   createdAt: string;
-  /** When it was sent, died or was cancelled; null while pending. */
+  /** When it was sent, dead-lettered or cancelled; null while pending. */
   endedAt: string | null;
   /** Milliseconds UTC after which it counts as absent; null while it is kept. */
   exp: number | null;
 }
 
-/** The messages of one order key that are to go out, by lane, the next one first. */
+/** The pending messages of one order key, by lane, the next one first. */
 export type MessageOrder = Readonly<
   Record<string, readonly { readonly id: string; readonly dueAt: number }[]>
 >;

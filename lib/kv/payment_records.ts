@@ -1,6 +1,6 @@
 /**
- * What is stored about money that comes in and goes back; the rest of the data
- * dictionary is in `records.ts`.
+ * Stored records of payments and refunds. The rest of the data dictionary is in
+ * `records.ts`.
  *
  * @module
  */
@@ -58,33 +58,33 @@ export const PAYMENT_OUTCOMES = ["completed", "failed"] as const;
 /** One of {@linkcode PAYMENT_OUTCOMES}. */
 export type PaymentOutcome = (typeof PAYMENT_OUTCOMES)[number];
 
-/** Money that went back, or is about to. */
+/** A refund, made or requested. */
 export interface Refund {
   /** UUIDv7. */
   id: string;
   /** In minor units, more than 0. */
   amountMinor: number;
-  /** Why, as an operator said. */
+  /** The operator's reason. */
   reason: string;
-  /** Where it can be found outside: a receipt, the gateway's word; may be empty. */
+  /** Evidence elsewhere, such as a receipt or the gateway's reference; may be empty. */
   reference: string;
   /** Who pays it out. */
   through: RefundChannel;
   /** How far it has come. */
   status: RefundStatus;
-  /** When it was asked for. */
+  /** When it was requested. */
   at: string;
-  /** Who asked. */
+  /** Who requested it. */
   by: Actor;
 }
 
-/** What a person decided about a payment of which the gateway gave no clear word. */
+/** A person's decision on a payment whose status the gateway could not confirm. */
 export interface Resolution {
-  /** What became of it. */
+  /** The decided status. */
   outcome: PaymentOutcome;
   /** The evidence: where the gateway's portal or the bank shows it. */
   reference: string;
-  /** Why it was decided so. */
+  /** The reason of the decision. */
   reason: string;
   /** When it was decided. */
   at: string;
@@ -92,49 +92,49 @@ export interface Resolution {
   by: Actor;
 }
 
-/** One attempt to pay an invoice. Its id is the reference that the gateway is given. */
+/** One attempt to pay an invoice. Its id is the reference at the gateway. */
 export interface Payment extends Entity {
-  /** What it pays. */
+  /** The invoice that it pays. */
   invoiceId: string;
   /** Who takes the money. */
   channel: PaymentChannel;
   /** How far it has come. */
   status: PaymentStatus;
-  /** That of the invoice. */
+  /** The invoice's currency. */
   currency: Currency;
-  /** What the payer was asked for, in minor units. */
+  /** The requested amount, in minor units. */
   amountMinor: number;
-  /** What was paid as far as confirmed, in minor units; 0 unless completed or reversed. */
+  /** The confirmed amount, in minor units; 0 unless completed or reversed. */
   receivedMinor: number;
-  /** What went back of it, oldest first; at most 20. */
+  /** Its refunds, oldest first; at most 20. */
   refunds: Refund[];
-  /** The gateway's own name for it; for a manual one the receipt; null until known. */
+  /** The gateway's own id; for a manual payment the receipt; null until known. */
   trackingId: string | null;
-  /** The provider's code for the completed payment, such as a receipt of mobile money. */
+  /** The provider's code for the completed payment, such as a mobile money receipt. */
   confirmationCode: string | null;
   /** How it was paid, in the gateway's words, such as `Visa`; null if unknown. */
   method: string | null;
-  /** Where the payer pays, an address of the gateway; null for none. A credential: never logged. */
+  /** The gateway's page where the payer pays; null for none. A credential: never logged. */
   redirectUrl: string | null;
-  /** Of mobile money, E.164; null otherwise. */
+  /** The mobile money account, E.164; null otherwise. */
   payerPhone: string | null;
-  /** Why it failed or needs a person, in words without personal data; null if it does not. */
+  /** Why it failed or needs review, without personal data; null otherwise. */
   problem: string | null;
   /** When it was completed; null if it never was. */
   completedAt: string | null;
-  /** When the gateway is asked next, milliseconds UTC; null when nothing is left to ask. */
+  /** Time of the next status check, milliseconds UTC; null if none is due. */
   nextCheckAt: number | null;
-  /** How often it was asked since the payment began, or since it was last told something new. */
+  /** Status checks since the payment started, or since the last change. */
   checks: number;
-  /** The shop's own about a manual payment; may be empty. */
+  /** The shop's notes on a manual payment; may be empty. */
   notes: string;
-  /** What a person decided about it; null if nobody had to. */
+  /** The decision of a person; null if none was needed. */
   resolution: Resolution | null;
 }
 
 /**
- * The attempt that a payer may be under way with. Volatile: without it a payer
- * is only asked once more.
+ * The attempt that a payer may be in the middle of. Volatile: without it the payer only
+ * starts another one.
  */
 export interface CheckoutSlot {
   /** The last attempt on the invoice with the gateway. */
@@ -143,9 +143,9 @@ export interface CheckoutSlot {
   exp: number;
 }
 
-/** What instances keep together for a while, encrypted; see `gateway_cache.ts`. */
+/** An encrypted value that instances share for a limited time; see `gateways/cache.ts`. */
 export interface SealedValue {
-  /** As `sealing.ts` sealed it. */
+  /** Encrypted by `crypto/sealing.ts`. */
   sealed: string;
   /** Milliseconds UTC after which this counts as absent. */
   exp: number;

@@ -1,5 +1,5 @@
 /**
- * What is stored: the data dictionary. Amounts are integers in the currency's
+ * The stored records: the data dictionary. Amounts are integers in the currency's
  * minor unit, times are ISO 8601 in UTC, ids are UUIDv7.
  *
  * @module
@@ -19,19 +19,19 @@ export type Actor =
   | `gateway:${string}`
   | "cli";
 
-/** What every entity carries. */
+/** Fields of every entity. */
 export interface Entity {
   /** UUIDv7: sorts by age. */
   id: string;
   /** 1 when created, one more with each change. Revisions above 1 have an audit entry. */
   revision: number;
-  /** When it was made. */
+  /** When it was created. */
   createdAt: string;
-  /** Who made it; the first entry of its history, kept here to save a key. */
+  /** Who created it: the first entry of its history, stored here to save a key. */
   createdBy: Actor;
-  /** The request that made it. */
+  /** The request that created it. */
   createdIn: string;
-  /** When its revision was made; `createdAt` at revision 1. */
+  /** When its current revision was made; `createdAt` at revision 1. */
   updatedAt: string;
   /** The last digest of its history; null at revision 1. */
   chain: string | null;
@@ -42,25 +42,25 @@ export const PRODUCT_CATEGORIES = ["saas", "mobile", "web", "service"] as const;
 /** One of {@linkcode PRODUCT_CATEGORIES}. */
 export type ProductCategory = (typeof PRODUCT_CATEGORIES)[number];
 
-/** A thing on sale. */
+/** A product of the catalogue. */
 export interface Product extends Entity {
-  /** Unique, for addresses: lower-case letters, digits and hyphens. */
+  /** Unique, for URLs: lower-case letters, digits and hyphens. */
   slug: string;
   /** One line of plain text, up to 160 characters. */
   title: string;
-  /** What kind of thing it is. */
+  /** Its category. */
   category: ProductCategory;
   /** Tax included. */
   price: Money;
-  /** What it cost before, in the same currency. */
+  /** The previous price, in the same currency; null for none. */
   oldPrice: Money | null;
   /** HTML of b, i, em, strong, p and br only. */
   description: string;
   /** Up to 50 lines of plain text. */
   features: string[];
-  /** Where it can be tried, an http or https address; null for nowhere. */
+  /** URL of a demo, http or https; null for none. */
   demoUrl: string | null;
-  /** Whether it is shown and sold. */
+  /** Whether it is on sale. */
   active: boolean;
 }
 
@@ -72,21 +72,21 @@ export interface Client extends Entity {
   email: string | null;
   /** E.164; unique among clients. */
   phone: string | null;
-  /** The shop's own, never shown to the client; may be empty. */
+  /** The shop's notes, never shown to the client; may be empty. */
   notes: string;
-  /** Whether it agreed to be written to beyond its own business. */
+  /** Whether the client agreed to receive the newsletter. */
   marketingConsent: boolean;
-  /** When its personal data was erased. */
+  /** When its personal data was erased; null if it was not. */
   erasedAt: string | null;
 }
 
-/** How a person was reached at the time. */
+/** Contact data as of a moment. */
 export interface Contact {
-  /** As it was given. */
+  /** As given. */
   name: string;
-  /** Lower case; null if none was given. */
+  /** Lower case; null for none. */
   email: string | null;
-  /** E.164; null if none was given. */
+  /** E.164; null for none. */
   phone: string | null;
 }
 
@@ -111,27 +111,27 @@ export const LEAD_STATUSES = ["new", "contacted", "qualified", "won", "lost"] as
 /** One of {@linkcode LEAD_STATUSES}. */
 export type LeadStatus = (typeof LEAD_STATUSES)[number];
 
-/** One enquiry. */
+/** An enquiry. */
 export interface Lead extends Entity {
-  /** The client that has the contact's address or number. */
+  /** The client with this e-mail address or phone number. */
   clientId: string;
-  /** As given with this enquiry; a known client is not changed by a visitor. */
+  /** As given with this enquiry; visitors do not change a known client. */
   contact: Contact;
-  /** What it asks for; null for an open question. */
+  /** The requested product; null for a general question. */
   productId: string | null;
-  /** How many of the product, 1 to 10,000; says nothing without one. */
+  /** Quantity of the product, 1 to 10,000; ignored without a product. */
   quantity: number;
   /** Plain text of up to 4,000 characters; may be empty. */
   message: string;
-  /** As the sender said; nothing checks it. */
+  /** As the sender stated; not verified. */
   source: LeadSource;
-  /** Every change of it is in the history. */
+  /** Every change is in the history. */
   status: LeadStatus;
-  /** The invoice that it became, if it asked for a product. */
+  /** The invoice made from it; null without a product. */
   invoiceId: string | null;
-  /** What the visitor said with this enquiry; the client's own may differ. */
+  /** The visitor's consent in this enquiry; the client's own may differ. */
   marketingConsent: boolean;
-  /** What it wants to be written to in; absent if nobody said. */
+  /** The visitor's language; absent if unknown. */
   language?: Language;
 }
 
@@ -150,55 +150,55 @@ export type InvoiceStatus = (typeof INVOICE_STATUSES)[number];
 
 /** One line of an invoice: total = quantity × unit. */
 export interface InvoiceLine {
-  /** What is sold; null for a text of its own. */
+  /** The product; null for free text. */
   productId: string | null;
-  /** As it was when the invoice was written, whatever the product is called now. */
+  /** As of the creation of the invoice; later changes of the product do not apply. */
   description: string;
   /** A whole number from 1 up. */
   quantity: number;
-  /** For one, in minor units of the invoice's currency. */
+  /** Unit price, in minor units of the invoice's currency. */
   unitMinor: number;
-  /** For all of them, in minor units. */
+  /** Line total, in minor units. */
   totalMinor: number;
 }
 
 /** A demand for payment. Once issued, only its status and payments change. */
 export interface Invoice extends Entity {
-  /** `INV-2026-000123`; null while a draft. Printed and quoted, never a credential. */
+  /** Such as `INV-2026-000123`; null while a draft. Public: never a credential. */
   number: string | null;
-  /** Who owes it. */
+  /** The buyer. */
   clientId: string;
-  /** The enquiry that asked for it; null when an operator wrote it. */
+  /** The enquiry that it was made from; null if an operator created it. */
   leadId: string | null;
-  /** The buyer as it stood when the invoice was written. */
+  /** The buyer's contact data as of the creation of the invoice. */
   billTo: Contact;
   /** How far it has come. */
   status: InvoiceStatus;
-  /** Of every amount in it. */
+  /** The currency of all its amounts. */
   currency: Currency;
   /** 1 to 50. */
   lines: InvoiceLine[];
-  /** The lines together, in minor units. */
+  /** Sum of the lines, in minor units. */
   subtotalMinor: number;
-  /** On top of the lines, in minor units; 0 for none. */
+  /** Added to the subtotal, in minor units; 0 for none. */
   taxMinor: number;
-  /** What is owed: subtotal and tax, in minor units; more than 0. */
+  /** Subtotal plus tax, in minor units; more than 0. */
   totalMinor: number;
-  /** What was paid and not paid back, in minor units; beyond the total it is credit. */
+  /** Received and not refunded, in minor units; an excess over the total is credit. */
   paidMinor: number;
-  /** What was paid and paid back, in minor units. */
+  /** Received and refunded, in minor units. */
   refundedMinor: number;
-  /** When it got its number; null while a draft. */
+  /** When it was issued; null while a draft. */
   issuedAt: string | null;
   /** A date in the shop's time zone, `YYYY-MM-DD`. */
   dueOn: string;
   /** Plain text for the buyer; may be empty. */
   notes: string;
-  /** Why it is not owed any more; null unless it is void. */
+  /** Why it was voided; null unless it is void. */
   voidReason: string | null;
-  /** When it was noted that it is overdue; absent before the first time, null when it is not any more. */
+  /** When it was marked as overdue; absent if it never was, null if it no longer is. */
   overdueAt?: string | null;
-  /** Reminders up to so many days after `dueOn` (before, if less than 0) are done with; absent for none. */
+  /** Reminders are done up to this many days after `dueOn` (negative: before); absent for none. */
   remindedDays?: number;
 }
 
@@ -224,9 +224,9 @@ export type EntityKind = (typeof ENTITY_KINDS)[number];
 
 /** One change of an entity after its creation. */
 export interface AuditEntry {
-  /** What kind of thing changed. */
+  /** The kind of entity. */
   entity: EntityKind;
-  /** Which one. */
+  /** The id of the entity. */
   entityId: string;
   /** The revision that the change made. */
   revision: number;
@@ -234,19 +234,19 @@ export interface AuditEntry {
   at: string;
   /** Who changed it. */
   by: Actor;
-  /** In which exchange; the access log has it too. */
+  /** The request, as in the access log. */
   requestId: string;
   /** The use case, such as `invoice.void`. */
   action: string;
-  /** Names of the fields that changed; values of personal ones are not repeated here. */
+  /** Names of the changed fields; values of personal fields are not stored here. */
   fields: string[];
-  /** From and to, for fields that hold no personal data. */
+  /** Old and new values of fields without personal data. */
   changes: Record<string, [unknown, unknown]>;
   /** `digest` of the entry before; of the entity at revision 1 in the first. */
   previousDigest: string;
-  /** SHA-256 over the entity as this change left it. */
+  /** SHA-256 over the entity after this change. */
   stateDigest: string;
-  /** SHA-256 over all of the above, so that no part of a history changes unnoticed. */
+  /** SHA-256 over all of the above: a later change of the history is detectable. */
   digest: string;
 }
 
@@ -269,27 +269,27 @@ export const SCOPES = [
 /** One of {@linkcode SCOPES}. */
 export type Scope = (typeof SCOPES)[number];
 
-/** A program's credential; the secret itself is shown once and never stored. */
+/** The credential of a program; the secret is shown once and never stored. */
 export interface ApiKey extends Entity {
-  /** Who uses it and what for. */
+  /** Its user and purpose. */
   name: string;
-  /** What it may do. */
+  /** Granted scopes. */
   scopes: Scope[];
   /** SHA-256 of the whole key, hexadecimal. */
   secretHash: string;
-  /** From when on it is refused; null never. */
+  /** When it expires; null for never. */
   expiresAt: string | null;
-  /** Since when it is refused; null while it is not revoked. */
+  /** When it was revoked; null if it was not. */
   revokedAt: string | null;
 }
 
-/** What an operation left behind, so that repeating it answers instead of doing it again. */
+/** The record of an operation: a repeat returns its result instead of applying it again. */
 export interface Receipt {
   /** Digest of the request that came with the operation id. */
   fingerprint: string;
-  /** What the decision returned; absent when the operation was given up. */
+  /** The operation's result; absent if it was aborted. */
   result?: unknown;
-  /** The operation was given up: whatever of it is still under way can no longer apply. */
+  /** The operation was aborted: a commit of it that is still in flight can no longer apply. */
   isAborted: boolean;
   /** When it was written, in milliseconds UTC. */
   at: number;
@@ -297,9 +297,9 @@ export interface Receipt {
   exp: number;
 }
 
-/** How often a subject did something within a window of time. */
+/** Requests of a subject within a window of time. */
 export interface RateWindow {
-  /** Moments (or starts of slices) in milliseconds UTC, oldest first, each with how often. */
+  /** Times (or starts of slices) in milliseconds UTC, oldest first, each with a count. */
   slots: [at: number, count: number][];
   /** Milliseconds UTC after which nothing in it counts. */
   exp: number;
@@ -311,9 +311,8 @@ export const SEVERITIES = ["warning", "critical"] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
 /**
- * Something unwell from when it was first seen until it was well again. Volatile:
- * it is about the system and not the books, and a restored one would be of
- * another time.
+ * A problem of the system, from its first report until it is resolved. Volatile: it is
+ * about the system and not the books, and a restored one would be out of date.
  */
 export interface Incident {
   /** Unique, such as `job_failed:backup`. */
@@ -322,23 +321,23 @@ export interface Incident {
   severity: Severity;
   /** One line of plain text, up to 150 characters. */
   title: string;
-  /** What was first seen, plain text of up to 1,000 characters, redacted; may be empty. */
+  /** The first report: plain text of up to 1,000 characters, redacted; may be empty. */
   detail: string;
-  /** When it was first seen. */
+  /** When it was first reported. */
   openedAt: string;
-  /** When it was last seen, to the minute. */
+  /** When it was last reported, to the minute. */
   lastSeenAt: string;
-  /** How often it was seen; instances report what they counted once a minute. */
+  /** Number of reports; instances add their counts once a minute. */
   count: number;
-  /** When it was well again; null while it is open. */
+  /** When it was resolved; null while it is open. */
   resolvedAt: string | null;
-  /** After so many milliseconds unseen it counts as well; null for only when told so. */
+  /** Resolved after this many milliseconds without a report; null: only explicitly. */
   quietMs: number | null;
-  /** It came back soon after it was resolved; it is not believed to be well before it was quiet. */
+  /** It recurred soon after it was resolved: it is resolved only after a quiet period. */
   isFlapping: boolean;
-  /** When a channel took the news of its present state; null not yet. */
+  /** When a channel accepted the notification of its current state; null for not yet. */
   notifiedAt: string | null;
-  /** Milliseconds UTC until which an instance is telling; anyone's to tell after that. */
+  /** Milliseconds UTC until which one instance is notifying; free for others after that. */
   notifyingUntil: number;
   /** Milliseconds UTC after which this counts as absent. */
   exp: number;

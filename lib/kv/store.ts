@@ -1,6 +1,6 @@
 /**
- * The store: one open Deno KV with deadlines on every call, values as bytes,
- * and the committer behind which all writes go. Opened once a process.
+ * The store: one open Deno KV with deadlines on every call, values as bytes, and the
+ * committer for all writes. Opened once per process.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { Committer, type CommitterOptions, type WriteListener } from "./committe
 import { DEADLINES, type Deadlines } from "./deadlines.ts";
 import { type Key, type Prefix, probe } from "./keys.ts";
 
-/** What the store needs of a Deno KV; tests put a misbehaving one here. */
+/** What the store needs of a Deno KV; tests pass a faulty one. */
 export type KvPort = Pick<
   Deno.Kv,
   "getMany" | "list" | "atomic" | "commitVersionstamp" | "close"
@@ -25,33 +25,33 @@ export interface StoreOptions extends Omit<CommitterOptions, "deadlines"> {
   deadlines?: Deadlines;
 }
 
-/** One entry of a listing. */
+/** An entry of a listing. */
 export interface Listed<T> {
   /** The whole key, prefix included. */
   key: Key<T>;
-  /** Decoded, and brought up to the present schema. */
+  /** Decoded, and upgraded to the current schema. */
   value: T;
 }
 
-/** An entry as it lies in the store, whether or not anyone can read it. */
+/** An entry as stored, whether or not it can be decoded. */
 export interface StoredEntry {
   /** The whole key, prefix included. */
   key: Key<unknown>;
-  /** What was stored; bytes of `encode()`, unless something else wrote it. Null where nothing is. */
+  /** The stored value: bytes of `encode()`, unless another program wrote it. Null if there is none. */
   value: unknown;
-  /** Its revision; null where nothing is. */
+  /** Its revision; null if there is none. */
   versionstamp: string | null;
 }
 
 /** Bounds of a listing. */
 export interface ListOptions {
-  /** At most so many entries. */
+  /** The largest number of entries. */
   limit: number;
   /** Newest (highest key) first. */
   reverse?: boolean;
-  /** Only keys before it (exclusive), in key order. */
+  /** Only keys before this one, in key order. */
   end?: Key<unknown>;
-  /** Only keys from it on (inclusive), in key order. */
+  /** Only this key and later ones, in key order. */
   start?: Key<unknown>;
 }
 
@@ -73,12 +73,12 @@ export type FoundOf<T extends readonly unknown[]> = { -readonly [I in keyof T]: 
 
 /** An open store. */
 export class Store implements Disposable {
-  /** Where every write goes; use `transact()`. */
+  /** Commits every write; use `transact()`. */
   readonly committer: Committer;
   readonly #kv: KvPort;
   readonly #deadlines: Deadlines;
 
-  /** Wraps an open Deno KV, which it then owns. */
+  /** Takes ownership of an open Deno KV. */
   constructor(kv: KvPort, options: StoreOptions) {
     this.#kv = kv;
     this.#deadlines = options.deadlines ?? DEADLINES;
@@ -145,12 +145,12 @@ export class Store implements Disposable {
     const entries = this.#kv.list<unknown>(selector, { limit, reverse, batchSize });
     const listed: StoredEntry[] = [];
     for (;;) {
-      // The client fetches batches; all but the first entry of one are at hand.
+      // The client fetches batches; only the first entry of each is a round trip.
       const isFetch = listed.length % batchSize === 0;
       const { done, value: entry } = await this.#read(entries.next(), isFetch ? 1 : 0);
       if (done) return listed;
       listed.push({
-        key: entry.key as Key<unknown>, // what is in the store is under keys of ours
+        key: entry.key as Key<unknown>, // every key in the store is one of ours
         value: entry.value,
         versionstamp: entry.versionstamp,
       });
@@ -165,19 +165,19 @@ export class Store implements Disposable {
     if (meter) meter.kvCommits++;
     const call = this.#kv.atomic().set(probe, encode(now)).commit();
     await withDeadline(call, this.#deadlines.commitMs, "The health probe's write");
-    // Another instance may have probed since: any recent value proves a write and a read.
+    // Another instance may have probed since; any recent value proves a write and a read.
     const read = await this.get(probe);
     if (read === null || read < now) throw new Error("The health probe read back an older value");
     return performance.now() - startedAt;
   }
 
-  /** Waits until no write is under way, then closes. */
+  /** Waits for the writes in progress, then closes. */
   async close(): Promise<void> {
     await this.committer.idle();
     this[Symbol.dispose]();
   }
 
-  /** Closes at once. */
+  /** Closes immediately. */
   [Symbol.dispose](): void {
     this.#kv.close();
   }

@@ -1,5 +1,5 @@
 /**
- * What is stored about sweeps and repairs; the rest of the data dictionary is in
+ * Stored records of sweeps and repairs. The rest of the data dictionary is in
  * `records.ts`.
  *
  * @module
@@ -15,19 +15,19 @@ export type LeftUnrepaired = (typeof LEFT_UNREPAIRED)[number];
 export interface Finding {
   /** The invariant, such as `invoice.total_wrong`. */
   check: string;
-  /** `critical` if the books are wrong; `warning` if what follows from them is, and can be rebuilt. */
+  /** `critical`: the books are wrong; `warning`: derived data is, and can be rebuilt. */
   severity: Severity;
-  /** Where, as the JSON of the key; without an e-mail address or phone number in it. */
+  /** The key as JSON, without e-mail addresses and phone numbers. */
   key: string;
-  /** What is wrong there, in one line without personal data. */
+  /** What is wrong, in one line without personal data. */
   detail: string;
-  /** Why it was left so; null when the sweep was not to mend anything. */
+  /** Why it was not repaired; null if the sweep does not repair. */
   repair: LeftUnrepaired | null;
 }
 
 /**
- * One repair. Durable: what is written without a person's doing belongs to the
- * history of the books, and an index entry has no history of its own.
+ * One repair. Durable: automatic writes belong to the history of the books, and an index
+ * entry has no history of its own.
  */
 export interface RepairRecord {
   /** UUIDv7. */
@@ -36,9 +36,9 @@ export interface RepairRecord {
   sweepId: string;
   /** The invariant, such as `index.missing`. */
   check: string;
-  /** Where, as in a finding. */
+  /** The key, as in a finding. */
   key: string;
-  /** What was wrong there, in one line without personal data. */
+  /** What was wrong, in one line without personal data. */
   detail: string;
   /** What was done, in one line without personal data. */
   done: string;
@@ -46,7 +46,7 @@ export interface RepairRecord {
   at: string;
   /** Who did it. */
   by: Actor;
-  /** In which exchange or run. */
+  /** The request or job run. */
   requestId: string;
 }
 
@@ -56,50 +56,50 @@ export const SWEEP_STATUSES = ["pending", "running", "done"] as const;
 export type SweepStatus = (typeof SWEEP_STATUSES)[number];
 
 /**
- * A sweep and what it has found. Volatile: it is about the system and not the
- * books, and a restored one would be of another time.
+ * A sweep and its findings. Volatile: it is about the system and not the books, and a
+ * restored one would be out of date.
  */
 export interface SweepRecord {
   /** UUIDv7. */
   id: string;
   /** How far it has come. */
   status: SweepStatus;
-  /** Whether it mends what it can. */
+  /** Whether it repairs what it can. */
   isRepairing: boolean;
-  /** When it was asked for, or due. */
+  /** When it was requested, or due. */
   requestedAt: string;
-  /** Who asked. */
+  /** Who requested it. */
   by: Actor;
-  /** In which exchange or run. */
+  /** The request or job run. */
   requestId: string;
   /** When it began; null before. */
   startedAt: string | null;
-  /** When it came to the end of the store; null before. */
+  /** When it reached the end of the store; null before. */
   endedAt: string | null;
-  /** Entries looked at, by the first part of their keys. */
+  /** Checked entries, by the first part of their keys. */
   counts: Record<string, number>;
-  /** What is left wrong, the first of it: at most 150, and fewer if they are long. */
+  /** The first remaining findings: at most 150, fewer if they are long. */
   findings: Finding[];
-  /** How many there are. */
+  /** Number of remaining findings. */
   findingsTotal: number;
-  /** How many of them are critical. */
+  /** Number of critical ones. */
   criticalTotal: number;
-  /** How many repairs were made; exact once it is done. */
+  /** Number of repairs; exact once it is done. */
   repairsTotal: number;
-  /** How long it worked, in milliseconds; pauses do not count. */
+  /** Working time in milliseconds, without pauses. */
   durationMs: number;
 }
 
-/** Which sweep is under way. Volatile: a sweep can begin anew. */
+/** The current sweep. Volatile: a sweep can start again. */
 export interface SweepRun {
-  /** Raised with every step, so that two runs cannot both take the next one. */
+  /** Incremented by every step, so that two runs cannot both take the next one. */
   step: number;
-  /** The sweep that is under way or waits; null for none. */
+  /** The running or pending sweep; null for none. */
   sweepId: string | null;
-  /** Where it goes on; null at the beginning. May name a client's address or number: never shown. */
+  /** Where it continues; null at the start. May contain contact data of a client: never shown. */
   resumeFrom: string | null;
-  /** The last night that a sweep was begun for, as its moment in milliseconds UTC. */
+  /** The last night that a sweep was started for: its scheduled time, milliseconds UTC. */
   nightAt: number;
-  /** The sweeps that are kept, newest first. */
+  /** Ids of the kept sweeps, newest first. */
   kept: string[];
 }

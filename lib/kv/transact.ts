@@ -3,10 +3,10 @@
  *
  * `transact()` hides what a key-value store far away does to a write: a commit
  * may be applied and yet throw, come back as a conflict, or land seconds after
- * it was given up. Each transaction therefore carries an operation id and
+ * it was abandoned. Each transaction therefore carries an operation id and
  * writes a receipt under it in the same atomic, which also checks that there is
  * none yet; every retry looks there first. Before failure is reported, a fence
- * is written to that key, after which the given-up commit can never apply.
+ * is written to that key, after which the abandoned commit can never apply.
  *
  * @module
  */

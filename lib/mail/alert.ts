@@ -9,7 +9,7 @@ import type { Config } from "../config/mod.ts";
 import { DEFAULT_MAILS, renderTexts } from "./words.ts";
 import type { Store } from "../kv/store.ts";
 import { getTemplate } from "./templates.ts";
-import { SECOND_MS } from "../time.ts";
+import { SECOND_MS, withDeadline } from "../time.ts";
 
 /** Limit for reading the template from the store. */
 const TEMPLATE_READ_MAX_MS = 2 * SECOND_MS;
@@ -24,11 +24,9 @@ export async function renderAlertMail(
   const kind = "operator_alert";
   const isResolved = notification.state === "resolved";
   const parts = partsOf(notification);
-  const { promise: late, resolve } = Promise.withResolvers<null>();
-  const timer = setTimeout(() => resolve(null), TEMPLATE_READ_MAX_MS);
   const reading = getTemplate({ store }, { kind, language }).catch(() => null);
-  const texts = await Promise.race([reading, late]) ?? DEFAULT_MAILS[language][kind];
-  clearTimeout(timer);
+  const custom = await withDeadline(reading, TEMPLATE_READ_MAX_MS, () => null);
+  const texts = custom ?? DEFAULT_MAILS[language][kind];
   return renderTexts(kind, texts, {
     language,
     variables: {

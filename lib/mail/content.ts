@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { documentOf } from "../documents/invoice_document.ts";
+import { documentOf } from "../documents/mod.ts";
 import { type RenderedTexts, renderTexts } from "./words.ts";
 import type { InvoiceVariables, MailVariables } from "./variables.ts";
 import { formatDay } from "../documents/texts.ts";

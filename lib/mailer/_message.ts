@@ -1,24 +1,24 @@
 /**
- * What is the same of a mail whichever way it goes: how it is named, what marks
- * it as sent by a program, and that nothing in its head is more than one line.
+ * What all mailers share: ids, the headers that mark a mail as automatic, and the
+ * protection against header injection.
  *
  * @module
  */
 import { normalizeEmail } from "../contact.ts";
 import type { Mail } from "./mod.ts";
 
-/** A line of a head has 998 characters at most (RFC 5322, 2.1.1), which encoding takes up fast. */
+/** A header line has at most 998 characters (RFC 5322, 2.1.1); encoding needs several for one. */
 const LINE_MAX = 250;
 
-/** What breaks a line, hides in it or turns it round: controls, separators, and orders of direction. */
+/** Control characters, separators and direction marks, which break, hide in or reverse a line. */
 const NOT_IN_HEAD =
   /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}\u202A-\u202E\u2066-\u2069\u2028\u2029\uFEFF]+/gu;
 
 /**
- * A mail whose head is safe to be written: its subject, names and file names are
- * one line each, its addresses are addresses.
+ * A mail with a safe head: subject, names and file names are one line each, and the
+ * addresses are valid.
  *
- * @returns null if who it is from or to is no address
+ * @returns null if an address is not valid.
  */
 export function safeMail(mail: Mail): Mail | null {
   const to = normalizeEmail(mail.to);
@@ -42,8 +42,8 @@ export function safeMail(mail: Mail): Mail | null {
   };
 }
 
-/** `text` as one line, cut where it is too long. What looks encoded is not: readers would decode it. */
-export function headLine(text: string): string {
+/** `text` as one line, cut if too long. Text that looks encoded is broken up, or readers would decode it. */
+function headLine(text: string): string {
   const line = text.replaceAll(NOT_IN_HEAD, " ").replaceAll("=?", "= ?").trim();
   return line.length <= LINE_MAX ? line : `${wholeStart(line, LINE_MAX - 1)}…`;
 }
@@ -53,7 +53,7 @@ function wholeStart(text: string, length: number): string {
   return text.slice(0, length).replace(/[\uD800-\uDBFF]$/, "");
 }
 
-/** By this a receiver knows the same mail, should it come twice. */
+/** The Message-ID, by which a receiver recognises a repeated mail. */
 export function messageIdOf({ id, from }: Mail): string {
   return `<${id}@${from.slice(from.lastIndexOf("@") + 1)}>`;
 }
@@ -63,13 +63,13 @@ export function senderOf({ from, fromName = "" }: Mail): string {
   return fromName === "" ? from : `"${fromName.replaceAll(/["\\]/g, "\\$&")}" <${from}>`;
 }
 
-/** What stands in the head beside the usual. */
+/** Additional headers. */
 export function headersOf({ unsubscribeUrl }: Mail): Record<string, string> {
   return {
-    // So that no program answers (RFC 3834).
+    // Prevents automatic replies (RFC 3834).
     "Auto-Submitted": "auto-generated",
     ...(unsubscribeUrl === undefined ? {} : {
-      // RFC 8058: mail programs show a button, and post.
+      // RFC 8058: mail programs show a button that sends a POST.
       "List-Unsubscribe": `<${unsubscribeUrl}>`,
       "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
     }),

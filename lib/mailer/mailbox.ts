@@ -1,5 +1,5 @@
 /**
- * Where mail goes on a laptop: nowhere. The last ones can be looked at.
+ * The mailer for development: keeps the latest mails for display and sends none.
  *
  * @module
  */
@@ -8,35 +8,35 @@ import { type Clock, isoTime } from "../time.ts";
 import { safeMail } from "./_message.ts";
 import type { Mail, Mailer, SendResult } from "./mod.ts";
 
-/** So many are kept. */
+/** The number of mails kept. */
 export const MAILBOX_MAX = 50;
 
-/** A mail that was not sent. */
+/** A mail that was kept instead of sent. */
 export interface KeptMail {
-  /** Counts from 1. */
+  /** From 1. */
   number: number;
-  /** When it came, ISO 8601. */
+  /** When it was kept, ISO 8601. */
   at: string;
-  /** All of it. */
+  /** The whole mail. */
   mail: Mail;
 }
 
-/** The mailbox of one process: takes everything, and keeps the last {@linkcode MAILBOX_MAX}. */
+/** The mailbox of one process: keeps the latest {@linkcode MAILBOX_MAX} mails. */
 export class DevMailbox implements Mailer {
-  /** As the log has it. */
+  /** For the log. */
   readonly name = "log";
   readonly #log: Log;
   readonly #clock: Clock;
   #kept: KeptMail[] = [];
   #count = 0;
 
-  /** Begins empty. */
+  /** Starts empty. */
   constructor({ log, clock }: { log: Log; clock: Clock }) {
     this.#log = log;
     this.#clock = clock;
   }
 
-  /** Keeps a mail, and writes down that there was one: nothing of it that is personal. */
+  /** Keeps a mail, and logs that there was one, without personal data. */
   send(mail: Mail): Promise<SendResult> {
     const safe = safeMail(mail);
     if (!safe) {
@@ -49,12 +49,12 @@ export class DevMailbox implements Mailer {
     return Promise.resolve({ isSent: true });
   }
 
-  /** What is kept, newest first. */
+  /** The kept mails, newest first. */
   list(): readonly KeptMail[] {
     return this.#kept;
   }
 
-  /** One of them; null if it is not kept any more. */
+  /** One of them; null if it is no longer kept. */
   find(number: number): KeptMail | null {
     return this.#kept.find((kept) => kept.number === number) ?? null;
   }

@@ -1,73 +1,73 @@
 /**
- * Mail, whichever way it is given away.
+ * The contract of mailers; `open.ts` opens one.
  *
  * @module
  */
-/** A file that goes with a mail. */
+/** A file attached to a mail. */
 export interface Attachment {
-  /** A name with its ending. */
+  /** The file name, with its extension. */
   name: string;
-  /** Such as `application/pdf`. */
+  /** The media type, such as `application/pdf`. */
   type: string;
-  /** All of it. */
+  /** The contents. */
   bytes: Uint8Array;
 }
 
 /** One mail. */
 export interface Mail {
-  /** Makes its Message-ID: the same mail sent twice can be recognised as one. */
+  /** Becomes its Message-ID, by which a repeated mail is recognised. */
   id: string;
-  /** An address. */
+  /** The address of the sender. */
   from: string;
-  /** What is shown in its place. */
+  /** The display name of the sender. */
   fromName?: string;
-  /** An address. */
+  /** The address of the recipient. */
   to: string;
-  /** Who gets the answers; `from` when absent. */
+  /** The address for replies; `from` when absent. */
   replyTo?: string;
-  /** One line; longer ones and other characters are cut. */
+  /** One line; a longer text is cut, other characters are replaced. */
   subject: string;
   /** The body as plain text. */
   text: string;
-  /** The body as HTML, for programs that prefer it. */
+  /** The body as HTML, which most mail programs prefer. */
   html?: string;
-  /** What goes with it. */
+  /** Attached files. */
   attachments?: readonly Attachment[];
-  /** Of mail that somebody may not want: where a POST ends it. */
+  /** For mail that a recipient may unsubscribe from: a POST to it does so. */
   unsubscribeUrl?: string;
 }
 
-/** What a refusal is of. */
+/** What a refusal applies to. */
 export type RefusalScope =
-  /** The address: no mail gets there. */
+  /** The address of the recipient: no mail is delivered there. */
   | "recipient"
   /** This mail. */
   | "mail"
-  /** All mail: no answer, no connection, not let in, not allowed to send. */
+  /** All mail: no connection, no answer, wrong credentials, no permission to send. */
   | "all";
 
-/** What became of a mail. */
+/** The result of sending a mail. */
 export type SendResult =
   | { isSent: true }
   | {
     isSent: false;
-    /** Sending it again would end the same; never so for what is of all mail. */
+    /** A retry would fail too; never so for scope `all`. */
     isFinal: boolean;
-    /** What it is of. */
+    /** What the refusal applies to. */
     scope: RefusalScope;
     /** Codes or a few words, without addresses and credentials. */
     reason: string;
-    /** Not to be tried again before, in milliseconds from now. */
+    /** The earliest retry, in milliseconds from now. */
     retryAfterMs?: number;
   };
 
-/** Gives mail away. */
+/** Sends mail. */
 export interface Mailer {
-  /** Which way, for the log: says nothing secret. */
+  /** The server's host, for the log; contains no secret. */
   readonly name: string;
   /**
-   * Makes one attempt, that ends within `timeoutMs`. Never throws: a failure is
-   * told. What is in the mail's head cannot add to it: see `safeMail`.
+   * Makes one attempt within `timeoutMs`. Never throws: a failure is a result. Texts
+   * cannot inject headers: see `safeMail`.
    */
   send(mail: Mail, timeoutMs: number): Promise<SendResult>;
 }

@@ -14,7 +14,7 @@ import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Listed } from "../kv/store.ts";
 import { newMeter, withContext } from "../telemetry/log.ts";
-import type { DeliveryPolicy, OutboxEvent, OutboxMessage, Senders, Subscriber } from "./ports.ts";
+import type { DeliveryPolicy, OutboxEvent, OutboxMessage, Subscriber } from "./ports.ts";
 import { firstDues, kindOf, type Lane, Lanes, parseDueKey } from "./lanes.ts";
 import {
   deadLetterExhausted,
@@ -26,7 +26,7 @@ import {
 } from "./sending.ts";
 import { newLease, orderKeyOf } from "./rules.ts";
 import { claim, deadLetterExpired, fanOut } from "./states.ts";
-import { SECOND_MS, sleep } from "../time.ts";
+import { SECOND_MS, withDeadline } from "../time.ts";
 import { tracedApart } from "../telemetry/tracing.ts";
 
 export type { DeliveryCounts } from "./sending.ts";
@@ -158,9 +158,7 @@ export class Outbox {
   async stop(ms: number): Promise<void> {
     this.#isStopping = true;
     this.#signalChange();
-    const timer = new AbortController();
-    await Promise.race([this.#idle(), sleep(ms, timer.signal).catch(() => {})]);
-    timer.abort();
+    await withDeadline(this.#idle(), ms, () => {});
   }
 
   async #idle(): Promise<void> {

@@ -5,7 +5,7 @@
  * @module
  */
 import type { MessageKind, OutboxEvent, OutboxMessage } from "../kv/outbox_records.ts";
-import { MINUTE_MS } from "../time.ts";
+import { backoffMs, MINUTE_MS } from "../time.ts";
 
 export type {
   EventType,
@@ -99,18 +99,18 @@ export type Senders = Readonly<Record<MessageKind, Sender>>;
 
 /** The wait after `attempts` failed attempts, between half and all of the policy's; null when exhausted. */
 export function backoffOf(
-  { backoffMs }: DeliveryPolicy,
+  { backoffMs: waits }: DeliveryPolicy,
   attempts: number,
   random: () => number,
 ): number | null {
-  const most = backoffMs[attempts - 1];
+  const most = waits[attempts - 1];
   return most === undefined ? null : Math.round(most * (0.5 + random() / 2));
 }
 
 /** The pause of a lane that is down, by the number of consecutive failures: 1 to 10 minutes, with jitter. */
 export function pauseOf(failures: number, random: () => number): number {
-  const most = Math.min(PAUSE_MIN_MS * 2 ** (failures - 1), PAUSE_MAX_MS);
-  return Math.round(most * (0.5 + random() / 2));
+  const limits = { firstMs: PAUSE_MIN_MS, maxMs: PAUSE_MAX_MS };
+  return Math.round(backoffMs(failures, { ...limits, random, shareMin: 0.5 }));
 }
 
 const PAUSE_MIN_MS = MINUTE_MS;

@@ -12,7 +12,7 @@ import type { StoreServices } from "../kv/store.ts";
 import type { ErrorTracker } from "../telemetry/error_tracking.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import { SECOND_MS, sleep } from "../time.ts";
+import { SECOND_MS, sleep, withDeadline } from "../time.ts";
 
 /** How many events and messages an instance has processed, by result. */
 export interface DeliveryCounts {
@@ -93,13 +93,12 @@ async function attempt(
   const sender = services.senders[message.kind];
   const { timeoutMs } = sender.policy;
   const abort = new AbortController();
-  const { promise: timeUp, resolve } = Promise.withResolvers<AttemptResult>();
-  const timer = setTimeout(() => {
+  const late = (): AttemptResult => {
     abort.abort();
-    resolve({ state: "failed", reason: `no answer in ${timeoutMs} ms`, isLaneDown: true });
-  }, timeoutMs);
+    return { state: "failed", reason: `no answer in ${timeoutMs} ms`, isLaneDown: true };
+  };
   try {
-    return await Promise.race([sender.send(message, abort.signal), timeUp]);
+    return await withDeadline(sender.send(message, abort.signal), timeoutMs, late);
   } catch (error) {
     // The store did not answer, or another expected error.
     if (error instanceof AppError && error.kind !== "internal") {
@@ -108,8 +107,6 @@ async function attempt(
     services.log.error("outbox.defect", { messageId: message.id, error });
     services.errorTracker.report(error);
     return { state: "failed", reason: "defect", isLaneDown: false };
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -117,7 +117,7 @@ function failureOf(error: unknown): OutgoingFailure {
   return /certificate/i.test(text) ? "bad_certificate" : "no_connection";
 }
 
-/** JSON; undefined for a text that is not JSON, or null. */
+/** The value of a JSON text; undefined if it is not JSON. */
 export function parseJson(text: string | null): unknown {
   try {
     return text === null ? undefined : JSON.parse(text);

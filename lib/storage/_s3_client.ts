@@ -1,66 +1,70 @@
 /**
- * Calls to S3: signed with the digest of their body (AWS Signature Version 4),
- * given up when there is no sign of life, and repeated with full jitter
- * (aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter). Every call
- * that is made through it may be repeated.
+ * Calls to S3: signed with the digest of their body (AWS Signature Version 4), given up
+ * when the service is silent, and repeated with full jitter
+ * (aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter). All calls made
+ * through it are repeatable.
+ *
+ * `@aws-sdk/client-s3` (25 packages, 8.3 MB, 65 ms to import, against 21 ms for this
+ * folder) would replace only the signer and the XML: recognising a write whose answer
+ * was lost, resuming reads and bounding silence would stay ours.
  *
  * @module
  */
 import { AwsV4Signer } from "aws4fetch";
 import { backoffMs, isoTime } from "../time.ts";
-import { type Attempted, disconnection, isPassing, refusal, silence } from "./_s3_failures.ts";
+import { type Attempted, disconnection, isTemporary, refusal, silence } from "./_s3_failures.ts";
 import { type S3Options, StorageError, type StorageOptions } from "./mod.ts";
 
-/** How to reach one bucket. */
+/** Options of an {@linkcode S3Client}. */
 export interface S3ClientOptions extends S3Options, Required<Omit<StorageOptions, "url" | "s3">> {
-  /** Its name. */
+  /** The name of the bucket. */
   bucket: string;
 }
 
 /** One request. */
 export interface S3Call {
-  /** For messages: such as `store "a.json"`. */
+  /** For messages, after "Cannot": such as `store "a.json"`. */
   does: string;
   /** In capitals. */
   method: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
-  /** The whole key; without one it is about the bucket. */
+  /** The whole key; absent for a call about the bucket. */
   key?: string;
   /** Not encoded. */
   query?: Record<string, string>;
-  /** Beside those that a signature needs. */
+  /** In addition to those of the signature. */
   headers?: Record<string, string>;
   /** Sent whole; none by default. */
   body?: Uint8Array<ArrayBuffer>;
-  /** Statuses that are answers, beside those of success. */
+  /** Accepted statuses, in addition to those of success. */
   accepts?: number[];
 }
 
-/** An answer that has been read. */
+/** An answer, read to its end. */
 export interface S3Answer {
   /** Of success, or accepted. */
   status: number;
-  /** As they came. */
+  /** As received. */
   headers: Headers;
-  /** Its body. */
+  /** The body. */
   text: string;
 }
 
-/** An answer whose body is still to be read, or closed. */
+/** An answer whose body must be read to its end, or closed. */
 export interface S3Body {
   /** Of success, or accepted. */
   status: number;
-  /** As they came. */
+  /** As received. */
   headers: Headers;
   /** The next bytes; undefined at the end. */
   read(): Promise<Uint8Array | undefined>;
-  /** Lets go of the connection. */
+  /** Releases the connection. */
   close(): Promise<void>;
 }
 
 const ATTEMPTS_MAX = 5;
 const BACKOFF_MS = 500;
 const BACKOFF_MAX_MS = 5_000;
-/** A body takes as long as over a line of 0.5 Mbit/s, since nobody tells how much of it is gone. */
+/** The time for a body assumes 0.5 Mbit/s, since the progress of an upload is not known. */
 const UPLOAD_BYTES_PER_MS = 64;
 /** A list of 1,000 keys has about 1 MiB. */
 const TEXT_MAX_BYTES = 16 * 2 ** 20;
@@ -73,10 +77,10 @@ export class S3Client {
   readonly where: string;
   readonly #options: S3ClientOptions;
   readonly #base: string;
-  /** The signer keeps there what it derives from the secret, a day for a day. */
+  /** The signer's cache of the keys that it derives for each day. */
   readonly #derived = new Map<string, ArrayBuffer>();
 
-  /** Connects to nothing yet. @throws {TypeError} If the endpoint is not good. */
+  /** Makes no request yet. @throws {TypeError} If the endpoint is not valid. */
   constructor(options: S3ClientOptions) {
     const { bucket } = options;
     const given = options.endpoint.replace("{bucket}", bucket);
@@ -92,25 +96,25 @@ export class S3Client {
     this.where = `bucket "${bucket}" at ${url.origin}`;
   }
 
-  /** Makes a call and reads its answer, as often as it takes. */
+  /** Makes a call and reads its answer, with retries. */
   ask(call: S3Call, isGood?: (text: string) => boolean): Promise<S3Answer> {
     return this.repeat(async () => {
       const body = await this.open(call);
       const { status, headers } = body;
       const text = await readText(body, TEXT_MAX_BYTES);
-      // Some failures are known only after the service has said 200.
+      // Some failures have status 200.
       if (isGood && status < 300 && !isGood(text)) throw refusal(this.#about(call), status, text);
       return { status, headers, text };
     });
   }
 
-  /** Does `once` until it succeeds, or fails for good, or too often. */
+  /** Calls `once` until it succeeds, fails permanently, or has failed too often. */
   async repeat<T>(once: () => Promise<T>): Promise<T> {
     for (let attempt = 1;; attempt++) {
       try {
         return await once();
       } catch (error) {
-        if (!isPassing(error) || attempt === ATTEMPTS_MAX) throw error;
+        if (!isTemporary(error) || attempt === ATTEMPTS_MAX) throw error;
         await this.backOff(attempt);
       }
     }
@@ -146,7 +150,7 @@ export class S3Client {
         return (await line.within(silenceMs, () => reader.read())).value;
       },
       async close() {
-        // A stream that has failed has nothing to let go of.
+        // A failed stream has already released it.
         await reader?.cancel().catch(() => {});
       },
     };
@@ -171,7 +175,7 @@ export class S3Client {
       cache: this.#derived,
       datetime: isoTime(clock()).replaceAll(/[-:]|\.\d+/g, ""),
     }).sign();
-    // Not signed, since what stands between may change it.
+    // Not signed, since a proxy may change it.
     signed.headers.set("accept-encoding", "identity");
     return signed;
   }
@@ -181,7 +185,7 @@ export class S3Client {
   }
 }
 
-/** A connection that is given up when it is silent, and whose failures are ours. */
+/** A connection that is closed when it is silent; its failures become {@linkcode StorageError}s. */
 class Line {
   readonly #about: Attempted;
   readonly #controller = new AbortController();
@@ -225,7 +229,7 @@ async function readText(body: S3Body, maxBytes: number): Promise<string> {
   return text + decoder.decode();
 }
 
-/** Off this thread, unlike `lib/digest.ts`: a part has megabytes. */
+/** On another thread, unlike `lib/digest.ts`, since a part has megabytes. */
 async function hexDigest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }

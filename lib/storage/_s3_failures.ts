@@ -1,12 +1,12 @@
 /**
- * What S3's refusals and broken connections mean, and what an operator can do.
+ * The meaning of S3's refusals and of broken connections, and what an operator can do.
  *
  * @module
  */
 import { StorageError, type StorageErrorCode } from "./mod.ts";
 import { textOf } from "./_xml.ts";
 
-/** What was tried, for messages. */
+/** What was attempted, for messages. */
 export interface Attempted {
   /** Such as `store "a.json"`. */
   does: string;
@@ -16,32 +16,32 @@ export interface Attempted {
 
 type Meaning = readonly [code: StorageErrorCode, reason: string];
 
-const DAMAGED: Meaning = ["interrupted", "the upload was damaged or cut on its way"];
-const BUSY: Meaning = ["unavailable", "the service is not well: look at its status"];
+const DAMAGED: Meaning = ["interrupted", "the upload was damaged or cut off on its way"];
+const BUSY: Meaning = ["unavailable", "the service is unhealthy: check its status"];
 const ELSEWHERE: Meaning = [
   "missing_bucket",
-  "the bucket is elsewhere: correct S3_ENDPOINT and S3_REGION",
+  "the bucket is in another region: correct S3_ENDPOINT and S3_REGION",
 ];
 const NO_RIGHT: Meaning = [
   "access_denied",
-  "S3_ACCESS_KEY_ID has no right to it: grant it reading, writing, listing and deleting",
+  "S3_ACCESS_KEY_ID lacks permission: allow reading, writing, listing and deleting",
 ];
 const CANNOT: Meaning = [
   "unsupported",
-  "the service cannot do this: use one with conditional and multipart uploads",
+  "the service does not support this: use one with conditional and multipart uploads",
 ];
-const NOT_S3: Meaning = ["unsupported", "what answers is not S3: check S3_ENDPOINT"];
+const NOT_S3: Meaning = ["unsupported", "the answer is not from S3: check S3_ENDPOINT"];
 
-/** By the word that the service answers with. */
+/** By the error code of the service. */
 const BY_WORD: Readonly<Record<string, Meaning>> = {
-  NoSuchBucket: ["missing_bucket", "there is no such bucket: create it, or correct STORAGE_URL"],
-  NoSuchKey: ["not_found", "there is no such object"],
-  NoSuchUpload: ["interrupted", "the upload was removed before its end"],
+  NoSuchBucket: ["missing_bucket", "the bucket does not exist: create it, or correct STORAGE_URL"],
+  NoSuchKey: ["not_found", "the object does not exist"],
+  NoSuchUpload: ["interrupted", "the upload was removed before it was complete"],
   PermanentRedirect: ELSEWHERE,
   TemporaryRedirect: ELSEWHERE,
   InvalidAccessKeyId: [
     "access_denied",
-    "the access key is not known there: check S3_ACCESS_KEY_ID and S3_ENDPOINT",
+    "the access key is unknown: check S3_ACCESS_KEY_ID and S3_ENDPOINT",
   ],
   SignatureDoesNotMatch: [
     "access_denied",
@@ -50,8 +50,8 @@ const BY_WORD: Readonly<Record<string, Meaning>> = {
   AuthorizationHeaderMalformed: ["access_denied", "the region is wrong: correct S3_REGION"],
   RequestTimeTooSkewed: ["access_denied", "the clock of this machine is wrong: set it"],
   AccessDenied: NO_RIGHT,
-  UserSuspended: ["access_denied", "the account is suspended: ask the service"],
-  QuotaExceeded: ["full", "the quota is used up: make room, or raise it"],
+  UserSuspended: ["access_denied", "the account is suspended: contact the service"],
+  QuotaExceeded: ["full", "the quota is used up: free space, or raise it"],
   BadDigest: DAMAGED,
   XAmzContentSHA256Mismatch: DAMAGED,
   IncompleteBody: DAMAGED,
@@ -61,7 +61,7 @@ const BY_WORD: Readonly<Record<string, Meaning>> = {
   SlowDown: BUSY,
   ConditionalRequestConflict: BUSY,
   OperationAborted: BUSY,
-  InvalidObjectState: ["unsupported", "the object is archived: bring it back first"],
+  InvalidObjectState: ["unsupported", "the object is archived: restore it first"],
   NotImplemented: CANNOT,
 };
 
@@ -72,13 +72,13 @@ const BY_STATUS: Readonly<Record<number, Meaning>> = {
   403: NO_RIGHT,
   408: DAMAGED,
   409: BUSY,
-  412: ["precondition_failed", "there is another object already"],
+  412: ["precondition_failed", "the object exists already"],
   429: BUSY,
   501: CANNOT,
-  507: ["full", "its disk is full: make room"],
+  507: ["full", "its disk is full: free space"],
 };
 
-/** What a refusal with this status and this document means. */
+/** The error for a refusal with this status and document. */
 export function refusal({ does, where }: Attempted, status: number, xml: string): StorageError {
   const word = /^\w{1,64}$/.exec(textOf(xml, "Code") ?? "")?.[0];
   const [code, reason] = (word === undefined ? undefined : BY_WORD[word]) ?? BY_STATUS[status] ??
@@ -87,7 +87,7 @@ export function refusal({ does, where }: Attempted, status: number, xml: string)
   return new StorageError(code, `Cannot ${does} in ${where}: ${reason} (${answer})`);
 }
 
-/** What a connection that was not made, or not kept, means. */
+/** The error for a connection that failed or broke. */
 export function disconnection({ does, where }: Attempted, cause: unknown): StorageError {
   return hasNoConnection(cause)
     ? new StorageError(
@@ -100,22 +100,22 @@ export function disconnection({ does, where }: Attempted, cause: unknown): Stora
     });
 }
 
-/** The runtime says only in words at which step it failed; Deno 2.9 in those of the cause. */
+/** Only the words of the runtime's error say at which step it failed; in Deno 2.9 those of its cause. */
 function hasNoConnection(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   return /\b(?:connect|dns|blocked)\b/i.test(error.message) || hasNoConnection(error.cause);
 }
 
-/** What no sign of life for `ms` milliseconds means. */
+/** The error for a silence of `ms` milliseconds. */
 export function silence({ does, where }: Attempted, ms: number): StorageError {
   return new StorageError(
     "timeout",
-    `Cannot ${does} in ${where}: no sign of life for ${ms} ms; look at the service and the network`,
+    `Cannot ${does} in ${where}: no answer for ${ms} ms; check the service and the network`,
   );
 }
 
-/** Whether the same call may fare better a moment later. */
-export function isPassing(error: unknown): boolean {
+/** Whether a retry may succeed. */
+export function isTemporary(error: unknown): boolean {
   return error instanceof StorageError &&
     ["timeout", "interrupted", "unavailable"].includes(error.code);
 }

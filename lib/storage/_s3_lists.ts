@@ -1,5 +1,5 @@
 /**
- * What a bucket holds, page by page.
+ * Lists the objects and open uploads of a bucket, page by page.
  *
  * @module
  */
@@ -7,11 +7,11 @@ import type { S3Client } from "./_s3_client.ts";
 import { elements, isDocument, textOf } from "./_xml.ts";
 import { type ObjectInfo, StorageError } from "./mod.ts";
 
-/** An upload that was begun, and neither completed nor aborted. */
+/** An upload that was started, and neither completed nor aborted. */
 export interface OpenUpload {
   /** The whole key. */
   key: string;
-  /** As the service has named it. */
+  /** The service's id of it. */
   id: string;
   /** Milliseconds UTC. */
   startedAt: number;
@@ -24,7 +24,7 @@ interface Listing {
   query: Record<string, string>;
   /** The name of the answer's outermost element. */
   document: string;
-  /** Where a page says how to ask for the next one, by parameter. */
+  /** The element with the value of each parameter of the next page. */
   next: Record<string, string>;
 }
 
@@ -86,7 +86,7 @@ async function* pagesOf(
     if (Object.entries(after).every(([name, value]) => value === (place[name] ?? ""))) {
       throw new StorageError(
         "unsupported",
-        `Cannot ${does}: the service does not say how it goes on`,
+        `Cannot ${does}: the service gave no position for the next page`,
       );
     }
     place = after;

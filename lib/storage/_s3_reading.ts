@@ -1,30 +1,30 @@
 /**
- * Reading one object over as many connections as it takes: where one breaks off,
- * the next goes on, as long as the object is still the same.
+ * Reads one object over as many connections as needed: after a break the next one
+ * resumes, as long as the object is still the same.
  *
  * @module
  */
 import type { S3Body, S3Client } from "./_s3_client.ts";
-import { isPassing } from "./_s3_failures.ts";
+import { isTemporary } from "./_s3_failures.ts";
 import { streamOf } from "./_streams.ts";
 import { type ByteRange, StorageError } from "./mod.ts";
 
-/** What to read. */
+/** Options of an {@linkcode S3Reading}. */
 export interface ReadingOptions {
   /** For messages. */
   key: string;
   /** The key in the bucket. */
   place: string;
-  /** All by default. */
+  /** The whole object when undefined. */
   range: ByteRange | undefined;
 }
 
-/** After so many breaks in a row a reading is given up. */
+/** Consecutive breaks before a reading fails. */
 const BREAKS_MAX = 5;
-/** Breaks are not in a row when there was this much between them. */
+/** Breaks with this much progress between them are not consecutive. */
 const PROGRESS_BYTES = 2 ** 20;
 
-/** One reading: open it, then take its stream, or close it. */
+/** One reading: open it, then use its stream, or close it. */
 export class S3Reading {
   readonly #client: S3Client;
   readonly #options: ReadingOptions;
@@ -32,19 +32,19 @@ export class S3Reading {
   #etag: string | null = null;
   /** The next byte. */
   #position: number;
-  /** The first byte not to read, if the service has said. */
+  /** The first byte not to read, if known. */
   #end: number | undefined;
   #breaks = 0;
   #lastBreakAt = 0;
 
-  /** Asks for nothing yet. */
+  /** Makes no request yet. */
   constructor(client: S3Client, options: ReadingOptions) {
     this.#client = client;
     this.#options = options;
     this.#position = options.range?.offset ?? 0;
   }
 
-  /** Asks for the object until it comes; returns what is said of it. */
+  /** Requests the object, with retries; returns its headers. */
   async open(): Promise<Headers> {
     const { key, range } = this.#options;
     const body = await this.#client.repeat(() => this.#ask(range ? rangeHeader(range) : {}));
@@ -55,7 +55,7 @@ export class S3Reading {
       await this.close();
       throw new StorageError(
         "unsupported",
-        `Cannot read a part of "${key}": the service sends all`,
+        `Cannot read a part of "${key}": the service sends the whole object`,
       );
     }
     const length = headers.get("content-length");
@@ -65,12 +65,12 @@ export class S3Reading {
     return headers;
   }
 
-  /** The bytes that are asked for; read it to its end or cancel it. */
+  /** The requested bytes; read the stream to its end or cancel it. */
   stream(): ReadableStream<Uint8Array> {
     return streamOf(() => this.#next(), () => this.close());
   }
 
-  /** Lets go of the connection. */
+  /** Releases the connection. */
   async close(): Promise<void> {
     await this.#body?.close();
     this.#body = undefined;
@@ -90,7 +90,7 @@ export class S3Reading {
         return chunk;
       } catch (error) {
         await this.close();
-        if (!isPassing(error) || this.#etag === null) throw error;
+        if (!isTemporary(error) || this.#etag === null) throw error;
         if (this.#position - this.#lastBreakAt >= PROGRESS_BYTES) this.#breaks = 0;
         this.#lastBreakAt = this.#position;
         if (++this.#breaks >= BREAKS_MAX) throw error;
@@ -109,7 +109,7 @@ export class S3Reading {
       headers.get("content-range")?.startsWith(`bytes ${offset}-`);
     if (isNext) return body;
     await body.close();
-    throw this.#failure("precondition_failed", "it was replaced meanwhile");
+    throw this.#failure("precondition_failed", "it was replaced in the meantime");
   }
 
   #ask(headers: Record<string, string>): Promise<S3Body> {

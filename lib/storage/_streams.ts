@@ -1,5 +1,5 @@
 /**
- * Streams of bytes, cut into parts on their way in and checked on their way out.
+ * Streams of bytes, split into parts for writing and verified when read.
  *
  * @module
  */
@@ -8,16 +8,16 @@ import { type ByteRange, StorageError } from "./mod.ts";
 
 /** A piece of a body. */
 export interface Part {
-  /** Valid until the next part is asked for. */
+  /** Valid until the next part is requested. */
   bytes: Uint8Array<ArrayBuffer>;
   /** Whether the body ends with it. */
   isLast: boolean;
 }
 
 /**
- * Cuts a body into parts of `partBytes`, but for the last, which may be shorter
- * and is empty only if the body is. One buffer serves for all. Cancels the
- * stream when it is left early.
+ * Splits a body into parts of `partBytes`; the last one may be shorter, and is empty
+ * only if the body is. All parts share one buffer. Cancels the stream when the
+ * iteration ends early.
  */
 export async function* inParts(
   body: ReadableStream<Uint8Array> | Uint8Array,
@@ -44,8 +44,8 @@ export async function* inParts(
 }
 
 /**
- * The same bytes, in a stream that fails with `corrupt` where it would end, if
- * their SHA-256 is none of `digests`. Without digests nothing is checked.
+ * The same bytes, in a stream that fails with `corrupt` at its end if their SHA-256 is
+ * not one of `digests`. Without digests nothing is verified.
  */
 export function verified(
   stream: ReadableStream<Uint8Array>,
@@ -64,8 +64,8 @@ export function verified(
 }
 
 /**
- * A stream of what `next` returns, called each time that it is read and until
- * there is nothing more; `close` is called if it is cancelled before.
+ * A stream of the results of `next`, called for each read until it returns nothing;
+ * `close` is called if the stream is cancelled before.
  */
 export function streamOf(
   next: () => Promise<Uint8Array | undefined>,
@@ -87,7 +87,7 @@ export function streamOf(
   return ReadableStream.from(chunks);
 }
 
-/** Looks whether it is a range. @throws {RangeError} If it is none, which is a defect of the caller. */
+/** Checks a range. @throws {RangeError} If it is not valid, which is a defect of the caller. */
 export function checkRange({ offset, length = 1 }: ByteRange): void {
   if (Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length >= 1) {
     return;
@@ -95,17 +95,17 @@ export function checkRange({ offset, length = 1 }: ByteRange): void {
   throw new RangeError(`Cannot read ${length} bytes from ${offset}`);
 }
 
-/** The bytes do not hash to what they should. */
+/** The error for bytes whose digest differs. */
 export function corrupt(verb: "read" | "store", key: string): StorageError {
   return new StorageError(
     "corrupt",
     verb === "read"
-      ? `Cannot read "${key}": its bytes are not those that were stored; use another copy`
-      : `Cannot store "${key}": its bytes do not have the SHA-256 that was given`,
+      ? `Cannot read "${key}": the bytes are not those that were stored; use another copy`
+      : `Cannot store "${key}": the bytes do not have the given SHA-256`,
   );
 }
 
-/** Something is there, and nothing was to be replaced. */
+/** The error for an object that must not be replaced. */
 export function alreadyThere(key: string): StorageError {
-  return new StorageError("precondition_failed", `Cannot store "${key}": it is there already`);
+  return new StorageError("precondition_failed", `Cannot store "${key}": it exists already`);
 }

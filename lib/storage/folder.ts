@@ -1,14 +1,14 @@
 /**
- * Objects in a folder: a file each, under its key. A file is written under
- * another name, flushed to the disk and then given its own, so that it is whole
- * under it. For development, and for a shop with a disk of its own.
+ * Objects in a folder: one file each, under its key. A file is written under another
+ * name, flushed to the disk and then renamed, so that it is always whole. For
+ * development, and for a shop with a disk of its own.
  *
- * The SHA-256 of an object is the name of an empty file: under `.digests/` and
- * the key. Of an object that is being replaced there are two, and the bytes must
- * have one of them; so a crash at any moment leaves an object that can be read.
+ * The SHA-256 of an object is the name of an empty file under `.digests/` and the key.
+ * While an object is being replaced there are two, and the bytes must have one of them;
+ * so a crash at any moment leaves a readable object.
  *
- * One process at a time should write here. Several lose nothing, but may leave
- * digests of versions that are gone.
+ * Only one process at a time should write. Several lose nothing, but may leave digests
+ * of replaced versions.
  *
  * @module
  */
@@ -32,7 +32,7 @@ const INCOMING = ".incoming";
 const DIGESTS = ".digests";
 const CHUNK_BYTES = 64 * 1024;
 
-/** A folder as storage; it is made when something is stored. */
+/** A folder as storage; it is created with the first object. */
 export function openFolder(path: string, clock: Clock): ObjectStorage {
   return new Folder(path, clock);
 }
@@ -76,14 +76,14 @@ class Folder implements ObjectStorage {
       const file = await openFile(path);
       if (!file) throw await this.#isMissing() ?? notThere(key);
       await file.seek(range?.offset ?? 0, Deno.SeekMode.Start);
-      // It may have been replaced just before it was opened.
+      // The object may have been replaced just before it was opened.
       digests.push(...await this.#digests(key));
       return verified(contentOf(file, range?.length ?? Infinity), range ? [] : digests, key);
     });
   }
 
   head(key: string): Promise<ObjectInfo | null> {
-    return this.#explained(`look for "${key}"`, async () => {
+    return this.#explained(`look up "${key}"`, async () => {
       const found = await statFile(this.#path(key));
       if (!found) {
         const missing = await this.#isMissing();
@@ -114,7 +114,7 @@ class Folder implements ObjectStorage {
   }
 
   delete(key: string): Promise<void> {
-    return this.#explained(`remove "${key}"`, async () => {
+    return this.#explained(`delete "${key}"`, async () => {
       const path = this.#path(key);
       const missing = await this.#isMissing();
       if (missing) throw missing;
@@ -153,13 +153,13 @@ class Folder implements ObjectStorage {
     return `${this.#root}/${DIGESTS}/${key}/${sha256}`;
   }
 
-  /** Of the object as it is, and of a version that it replaces or is replaced by. */
+  /** Of the object, and of a version that is replacing it or being replaced. */
   async #digests(key: string): Promise<string[]> {
     const entries = await entriesOf(`${this.#root}/${DIGESTS}/${key}`);
     return entries.filter(({ isFile }) => isFile).map(({ name }) => name);
   }
 
-  /** Gives what has been written the name of its object. */
+  /** Gives the written file the name of its object. */
   async #place(
     key: string,
     { incoming, sha256, ifAbsent }: PutOptions & { incoming: string; sha256: string },
@@ -173,7 +173,7 @@ class Folder implements ObjectStorage {
     await flush(parentOf(digest));
     try {
       await Deno.mkdir(parentOf(path), { recursive: true });
-      // Unlike renaming, linking refuses a name that is taken.
+      // Unlike rename, link refuses an existing name.
       if (ifAbsent) await Deno.link(incoming, path);
       else await Deno.rename(incoming, path);
     } catch (error) {
@@ -190,7 +190,7 @@ class Folder implements ObjectStorage {
     }
   }
 
-  /** Does what changes one key after another. */
+  /** Runs the changes of one key one after another. */
   #inTurn(key: string, work: () => Promise<void>): Promise<void> {
     const turn = (this.#turns.get(key) ?? Promise.resolve()).then(work);
     const end = turn.catch(() => {}).then(() => {
@@ -200,17 +200,17 @@ class Folder implements ObjectStorage {
     return turn;
   }
 
-  /** The error to throw if there is no folder at all. */
+  /** The error to throw if the folder does not exist. */
   async #isMissing(): Promise<StorageError | undefined> {
     const root = await Deno.stat(this.#root).catch(goneAsUndefined);
     if (root?.isDirectory) return undefined;
     return new StorageError(
       "missing_bucket",
-      `Cannot read from "${this.#root}": there is no such folder; create it, or correct STORAGE_URL`,
+      `Cannot read from "${this.#root}": the folder does not exist; create it, or correct STORAGE_URL`,
     );
   }
 
-  /** Does `work`, and says in our words why the disk would not. */
+  /** Runs `work`; failures of the disk become {@linkcode StorageError}s. */
   async #explained<T>(does: string, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -222,7 +222,7 @@ class Folder implements ObjectStorage {
   }
 }
 
-/** What the stream to be stored has thrown; it is no failure of the disk. */
+/** An error of the stream to be stored, not of the disk. */
 class SourceFailure extends Error {}
 
 async function* chunksOf(
@@ -253,7 +253,7 @@ async function writeFile(
   return hash.digest("hex");
 }
 
-/** Up to `length` bytes of a file, from where it stands; closes it. */
+/** Up to `length` bytes of a file, from its current position; closes it. */
 function contentOf(file: Deno.FsFile, length: number): ReadableStream<Uint8Array> {
   let left = length;
   return streamOf(async () => {
@@ -265,7 +265,7 @@ function contentOf(file: Deno.FsFile, length: number): ReadableStream<Uint8Array
       return size === null ? undefined : chunk.subarray(0, size);
     } catch (error) {
       file.close();
-      throw diskFailure("Cannot read on", error);
+      throw diskFailure("Cannot continue to read", error);
     }
   }, () => Promise.resolve(file.close()));
 }
@@ -290,7 +290,7 @@ async function* filesBelow(
   }
 }
 
-/** Negative if `a` comes first. UTF-16 has another order for what is beyond U+FFFF. */
+/** Negative if `a` comes first. UTF-16 orders characters beyond U+FFFF differently. */
 function compareUtf8(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
@@ -299,7 +299,7 @@ async function entriesOf(folder: string): Promise<Deno.DirEntry[]> {
   return await Array.fromAsync(Deno.readDir(folder)).catch(goneAsUndefined) ?? [];
 }
 
-/** Whether a file is where the key wants a folder, or the other way round. */
+/** Whether there is a file where the key needs a folder, or the reverse. */
 async function isBlocked(root: string, key: string): Promise<boolean> {
   const segments = key.split("/");
   for (const i of segments.keys()) {
@@ -323,7 +323,7 @@ async function removeIfThere(path: string): Promise<void> {
   await Deno.remove(path).catch(goneAsUndefined);
 }
 
-/** Writes the names in a folder to the disk; Windows does that by itself. */
+/** Flushes a folder's entries to the disk; Windows does that itself. */
 async function flush(folder: string): Promise<void> {
   if (Deno.build.os === "windows") return;
   using file = await Deno.open(folder);
@@ -344,17 +344,17 @@ function millis(time: Date | null): number {
 }
 
 function notThere(key: string): StorageError {
-  return new StorageError("not_found", `Cannot read "${key}": there is no such object`);
+  return new StorageError("not_found", `Cannot read "${key}": the object does not exist`);
 }
 
 function diskFailure(what: string, cause: unknown): StorageError {
   const { NotCapable, PermissionDenied } = Deno.errors;
   if (cause instanceof PermissionDenied || cause instanceof NotCapable) {
-    const advice = "let the process read and write there (--allow-read, --allow-write)";
-    return new StorageError("access_denied", `${what}: no permission; ${advice}`, { cause });
+    const advice = "allow the process to read and write there (--allow-read, --allow-write)";
+    return new StorageError("access_denied", `${what}: permission denied; ${advice}`, { cause });
   }
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
   return code === "ENOSPC" || code === "EDQUOT"
-    ? new StorageError("full", `${what}: the disk is full; make room`, { cause })
-    : new StorageError("unavailable", `${what}: the disk fails; look at it`, { cause });
+    ? new StorageError("full", `${what}: the disk is full; free space`, { cause })
+    : new StorageError("unavailable", `${what}: the disk failed; check it`, { cause });
 }

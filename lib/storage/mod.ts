@@ -1,6 +1,6 @@
 /**
- * Object storage: bytes under names, in an S3 bucket or in a folder, with one
- * contract for both. An object appears whole or not at all, and is checked
+ * The contract of object storage: bytes under keys, in an S3 bucket or a folder;
+ * `open.ts` opens either. An object appears whole or not at all, and is verified
  * against its SHA-256 while it is read.
  *
  * Keys are paths such as `backups/2026/a b.json`: see {@linkcode checkKey}.
@@ -10,56 +10,57 @@
 import { AppError, type ErrorKind } from "../errors.ts";
 import type { Clock } from "../time.ts";
 
-/** What is known of an object without reading it. */
+/** The metadata of an object. */
 export interface ObjectInfo {
-  /** Its name, without the prefix of the storage. */
+  /** Its key, without the prefix of the storage. */
   key: string;
   /** In bytes. */
   size: number;
-  /** Names this version of its bytes, in the storage's own way; a folder has none. */
+  /** Identifies this version of its bytes, in the storage's own form; a folder has none. */
   etag?: string;
   /** When it was stored, in milliseconds UTC by the storage's clock. */
   modifiedAt: number;
-  /** 64 hexadecimal digits; not in lists, nor for what something else has put there. */
+  /** 64 hexadecimal digits; absent in lists, and for objects that another program stored. */
   sha256?: string;
 }
 
 /** Options for {@linkcode ObjectStorage.put}. */
 export interface PutOptions {
-  /** A media type; `application/octet-stream` by default. A folder keeps none. */
+  /** The media type; `application/octet-stream` by default. A folder does not keep it. */
   contentType?: string;
   /**
-   * Refuses with `precondition_failed` where there is an object. Of any number of
-   * writers at once one wins; for a stream that takes several parts, only where the
-   * server knows `If-None-Match` on completing an upload (AWS does, Ceph 16 does not).
+   * Fails with `precondition_failed` if the object exists. Of concurrent writers one
+   * wins; for a stream of several parts only if the server supports `If-None-Match` on
+   * completing an upload (AWS does, Ceph 16 does not).
    */
   ifAbsent?: boolean;
-  /** What the bytes must hash to, 64 hexadecimal digits; `corrupt` if they do not, and nothing is stored. */
+  /** The expected digest, 64 hexadecimal digits; `corrupt` if it differs, and nothing is stored. */
   sha256?: string;
 }
 
-/** A part of an object. What lies past its end is left out. */
+/** A part of an object; bytes past its end are left out. */
 export interface ByteRange {
   /** The first byte, from 0. */
   offset: number;
-  /** At least 1; to the end by default. */
+  /** In bytes, at least 1; to the end by default. */
   length?: number;
 }
 
 /** Options for {@linkcode ObjectStorage.get}. */
 export interface GetOptions {
-  /** Reads no more than this, and checks no digest. */
+  /** Reads only this part, without verification. */
   range?: ByteRange;
 }
 
-/** Where objects are. Every method throws {@linkcode StorageError}. */
+/** Stores objects. Every method throws {@linkcode StorageError}. */
 export interface ObjectStorage {
   /**
-   * Stores an object, in place of what was there. When it returns, the object is
-   * whole and durable; when it throws, nothing partial is visible, but after `timeout`,
-   * `interrupted` and `unavailable` the whole object may be, as its answer was lost.
+   * Stores an object, replacing an existing one. When it returns, the object is whole
+   * and durable. When it throws, no partial object is visible; after `timeout`,
+   * `interrupted` and `unavailable` the whole object may be, as only the answer may have
+   * been lost.
    *
-   * Holds about one part (8 MiB) in memory. What the stream throws is rethrown.
+   * Holds about one part (8 MiB) in memory. Rethrows what the stream throws.
    */
   put(
     key: string,
@@ -67,39 +68,39 @@ export interface ObjectStorage {
     options?: PutOptions,
   ): Promise<ObjectInfo>;
   /**
-   * Opens an object for reading. The stream fails with `corrupt` instead of ending
-   * if the bytes are not those that were stored: believe nothing before its end.
+   * Opens an object for reading. The stream fails with `corrupt` instead of ending if
+   * the bytes are not those that were stored: trust nothing before its end.
    *
-   * A broken connection is continued where it broke. Read the stream or cancel it.
+   * A broken connection is resumed where it broke. Read the stream or cancel it.
    */
   get(key: string, options?: GetOptions): Promise<ReadableStream<Uint8Array>>;
-  /** What is known of an object, or null if there is none. */
+  /** The metadata of an object, or null if there is none. */
   head(key: string): Promise<ObjectInfo | null>;
   /** Every object whose key begins with `prefix`, in the order of their UTF-8 bytes. */
   list(prefix: string): AsyncIterable<ObjectInfo>;
-  /** Removes an object, if there is one. */
+  /** Deletes an object, if there is one. */
   delete(key: string): Promise<void>;
   /**
-   * Removes what broken uploads and removed objects have left behind, once it is
-   * `ageMs` old, a day by default; call it daily. Nothing else should store under the
-   * same prefix, as its uploads look the same. Returns how many things were removed.
+   * Deletes the remains of broken uploads and deleted objects that are older than
+   * `ageMs`, a day by default; call it daily. Nothing else should store under the same
+   * prefix, as its uploads look the same. Returns how many were deleted.
    */
   tidy(ageMs?: number): Promise<number>;
 }
 
-/** Where an S3 service is, and who we are there. */
+/** The address and credentials of an S3 service. */
 export interface S3Options {
   /**
-   * Such as `https://s3.eu-west-1.amazonaws.com`. The bucket goes into the path
-   * (path style), unless the host begins with it or with the word `{bucket}`, as in
+   * Such as `https://s3.eu-west-1.amazonaws.com`. The bucket becomes part of the path
+   * (path style), unless the host starts with it or with `{bucket}`, as in
    * `https://{bucket}.s3.eu-west-1.amazonaws.com` (virtual-host style).
    */
   endpoint: string;
-  /** As the service names it; some want `auto` or `us-east-1`. */
+  /** The service's name of the region; some expect `auto` or `us-east-1`. */
   region: string;
-  /** The public half of the credentials. */
+  /** The public part of the credentials. */
   accessKeyId: string;
-  /** The secret half. */
+  /** The secret part. */
   secretAccessKey: string;
 }
 
@@ -107,43 +108,43 @@ export interface S3Options {
 export interface StorageOptions {
   /** `file:` and the path of a folder, or `s3://bucket/prefix`. */
   url: string;
-  /** Needed for `s3:`. */
+  /** Required for `s3:`. */
   s3: S3Options | undefined;
-  /** Dates signatures, and tells what is old. */
+  /** Dates signatures, and measures the age of remains. */
   clock: Clock;
-  /** At least 0, less than 1: spreads retries. */
+  /** Numbers in [0, 1), for jitter. */
   random: () => number;
   /** Waits between retries; a real sleep by default. */
   sleep?: (ms: number) => Promise<void>;
-  /** How long a service may give no sign of life; 30 seconds by default. */
+  /** How long a service may send nothing; 30 seconds by default. */
   silenceMs?: number;
   /** The size of the parts of a large object, in bytes: 8 MiB by default, at least 5 MiB. */
   partBytes?: number;
 }
 
-/** What storage fails for, and what an operator can do about it. */
+/** Why storage failed, and what an operator can do. */
 export type StorageErrorCode =
-  /** Bucket or folder: create it, or correct its name. */
+  /** No such bucket or folder: create it, or correct its name. */
   | "missing_bucket"
   /** Correct the credentials, or grant the right. */
   | "access_denied"
   /** There is no such object. */
   | "not_found"
-  /** There is another object: already, or instead of the one that was being read. */
+  /** The object exists already, or was replaced while it was read. */
   | "precondition_failed"
-  /** No sign of life for too long. */
+  /** The service sent nothing for too long. */
   | "timeout"
-  /** The connection broke, or an upload was removed by someone. */
+  /** The connection broke, or somebody removed the upload. */
   | "interrupted"
   /** The bytes are not those that were stored. */
   | "corrupt"
-  /** The service cannot be reached, or is not well. */
+  /** The service cannot be reached, or is unhealthy. */
   | "unavailable"
-  /** Make room, or raise the quota. */
+  /** Free space, or raise the quota. */
   | "full"
-  /** The service cannot do this at all: use another. */
+  /** The service does not support this: use another. */
   | "unsupported"
-  /** No key of ours. */
+  /** The key is not valid. */
   | "invalid_key";
 
 const KINDS: Readonly<Record<StorageErrorCode, ErrorKind>> = {
@@ -162,9 +163,9 @@ const KINDS: Readonly<Record<StorageErrorCode, ErrorKind>> = {
 
 /** A failure of storage. The message says what to do, and holds no secret. */
 export class StorageError extends AppError {
-  /** Says what was tried, why it failed, and what can be done. */
+  /** The message says what was attempted, why it failed, and what to do. */
   constructor(
-    /** Tells failures apart; the log has it too. */
+    /** For programs; the log has it too. */
     readonly code: StorageErrorCode,
     message: string,
     options: { cause?: unknown } = {},
@@ -174,14 +175,14 @@ export class StorageError extends AppError {
 }
 
 const KEY_MAX_BYTES = 800;
-/** A file's name has 255 bytes. */
+/** The limit of file systems. */
 const SEGMENT_MAX_BYTES = 255;
 
 /**
- * Returns `key` if it can name an object in any storage: one or more segments
- * with `/` between them, none of them empty or beginning with a dot (which are
- * the storage's own, and `..`), without control characters and backslashes; a
- * segment has at most 255 bytes of UTF-8 and the key 800.
+ * Returns `key` if it is valid in any storage: one or more segments separated by `/`,
+ * none empty or starting with a dot (reserved for the storage, and `..`), without
+ * control characters and backslashes; at most 255 bytes of UTF-8 in a segment and 800
+ * in the key.
  *
  * In a folder `a` and `a/b` cannot both be objects.
  *
@@ -191,11 +192,11 @@ export function checkKey(key: string): string {
   if (isKey(key)) return key;
   throw new StorageError(
     "invalid_key",
-    `Cannot name an object ${JSON.stringify(key.slice(0, 100))}`,
+    `Cannot use the key ${JSON.stringify(key.slice(0, 100))}: it is not valid`,
   );
 }
 
-/** Whether {@linkcode checkKey} takes it. */
+/** Whether {@linkcode checkKey} accepts it. */
 export function isKey(key: string): boolean {
   const size = (text: string) => new TextEncoder().encode(text).length;
   return key.isWellFormed() && size(key) <= KEY_MAX_BYTES &&
@@ -204,7 +205,7 @@ export function isKey(key: string): boolean {
     key.split("/").every((segment) => segment !== "" && size(segment) <= SEGMENT_MAX_BYTES);
 }
 
-/** Whether storage keeps a key to itself: some segment begins with a dot. */
+/** Whether a key is reserved for the storage: some segment starts with a dot. */
 export function isHidden(key: string): boolean {
   return /(?:^|\/)\./.test(key);
 }

@@ -7,16 +7,15 @@ import { SECOND_MS, sleep as realSleep } from "../time.ts";
 import { isKey, type ObjectStorage, type StorageOptions } from "./mod.ts";
 
 const SILENCE_MS = 30 * SECOND_MS;
-/** The least that S3 takes, but for the last part. */
+/** The minimum of S3, except for the last part. */
 const PART_MIN_BYTES = 5 * 2 ** 20;
-/** 10,000 parts at most make an object: 78 GiB. */
+/** At most 10,000 parts make an object: 78 GiB. */
 const PART_BYTES = 8 * 2 ** 20;
 
 /**
- * Opens the storage that a URL names. Asks nothing of it yet, and loads only the
- * code that it needs.
+ * Opens the storage of `options.url`. Makes no request yet.
  *
- * @throws {TypeError} If the URL or the endpoint is not good.
+ * @throws {TypeError} If the URL or the endpoint is not valid.
  */
 export async function openStorage(options: StorageOptions): Promise<ObjectStorage> {
   const { url, s3, clock, random, sleep = realSleep, silenceMs = SILENCE_MS } = options;
@@ -31,7 +30,7 @@ export async function openStorage(options: StorageOptions): Promise<ObjectStorag
   }
   if (!s3) throw new TypeError("Cannot open S3 storage: endpoint, region and keys are missing");
   if (!(partBytes >= PART_MIN_BYTES)) {
-    throw new TypeError(`Cannot upload in parts of ${partBytes} bytes: S3 takes 5 MiB or more`);
+    throw new TypeError(`Cannot upload in parts of ${partBytes} bytes: the minimum of S3 is 5 MiB`);
   }
   const { openBucket } = await import("./s3.ts");
   return openBucket({
@@ -46,7 +45,7 @@ export async function openStorage(options: StorageOptions): Promise<ObjectStorag
   });
 }
 
-/** `file:` may have a path from here, from the root, or be a URL of its own. */
+/** After `file:` comes a relative or absolute path, or the URL is a file URL. */
 function folderOf(url: string): string {
   const path = url.startsWith("file://")
     ? decodeURIComponent(new URL(url).pathname)

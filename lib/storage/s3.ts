@@ -1,14 +1,14 @@
 /**
- * Objects in a bucket of S3, or of what speaks its language: AWS, R2, B2, Ceph,
- * MinIO. Asks for nothing that these do differently, or says so.
+ * Objects in a bucket of S3 or a compatible service: AWS, R2, B2, Ceph, MinIO. Uses
+ * only what these do alike, except where noted.
  *
- * Each object carries its SHA-256 in its metadata. Where that is known only when
- * the last part of a long stream has been sent, too late for metadata, it is kept
- * beside it: under `.digests/`, the key, and the id of the write that the
- * metadata names, so that it cannot be taken for that of another version.
+ * Each object has its SHA-256 in its metadata. For a long stream the digest is known
+ * only after the last part, too late for metadata; it is then a separate object: under
+ * `.digests/`, the key, and the id of the write, which the metadata has too, so that it
+ * cannot be mistaken for the digest of another version.
  *
- * By the id of its write an object is also recognised by a writer who did not
- * hear the answer, and asks again.
+ * By the id of its write a writer that did not receive the answer also recognises its
+ * object when it tries again.
  *
  * @module
  */
@@ -32,7 +32,7 @@ import {
 
 /** Options for {@linkcode openBucket}. */
 export interface BucketOptions extends S3ClientOptions {
-  /** Before every key; empty, or with `/` at its end. */
+  /** Prefix of every key; empty, or with `/` at its end. */
   prefix: string;
   /** The size of the parts of a large object; an object of up to one part is stored in one call. */
   partBytes: number;
@@ -40,7 +40,7 @@ export interface BucketOptions extends S3ClientOptions {
 
 const WRITE_ID = "x-amz-meta-write-id";
 const SHA256 = "x-amz-meta-sha256";
-/** In place of a digest: it is kept beside the object. */
+/** In place of a digest that is a separate object. */
 const BESIDE = "beside";
 const DIGESTS = ".digests/";
 const HEX = /^[0-9a-f]{64}$/;
@@ -54,11 +54,11 @@ export function openBucket(options: BucketOptions): ObjectStorage {
 /** One put of one object. */
 interface Write extends PutOptions {
   key: string;
-  /** Drawn for it, and found in the object's metadata. */
+  /** Random; stored in the object's metadata. */
   id: string;
 }
 
-/** Parts on their way to become an object. */
+/** An upload in parts. */
 interface Upload {
   id: string;
   etags: string[];
@@ -97,7 +97,7 @@ class Bucket implements ObjectStorage {
       }
       return await this.#complete(write, upload!, { size, sha256: hash.digest("hex") });
     } catch (error) {
-      if (upload) await this.#abort(key, upload.id).catch(() => {}); // tidy() does it another day
+      if (upload) await this.#abort(key, upload.id).catch(() => {}); // tidy() does it later
       throw error;
     }
   }
@@ -121,7 +121,7 @@ class Bucket implements ObjectStorage {
 
   async head(key: string): Promise<ObjectInfo | null> {
     const { status, headers } = await this.#client.ask({
-      does: `look for "${key}"`,
+      does: `look up "${key}"`,
       method: "HEAD",
       key: this.#place(checkKey(key)),
       accepts: [404],
@@ -137,7 +137,7 @@ class Bucket implements ObjectStorage {
         ...sha256 !== undefined && { sha256 },
       };
     }
-    // Without a body it may be the bucket that is missing.
+    // A HEAD has no body, and the bucket may be missing.
     try {
       const first = { key, place: this.#place(key), range: { offset: 0, length: 1 } };
       const reading = new S3Reading(this.#client, first);
@@ -147,7 +147,7 @@ class Bucket implements ObjectStorage {
       if (error instanceof StorageError && error.code === "not_found") return null;
       throw error;
     }
-    return this.head(key); // it has come meanwhile
+    return this.head(key); // it was stored in the meantime
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectInfo> {
@@ -168,10 +168,9 @@ class Bucket implements ObjectStorage {
     }
     for await (const { key: place, modifiedAt } of this.#listAll(DIGESTS)) {
       if (!isOld(modifiedAt)) continue;
-      const [key, id] = [
-        place.slice(DIGESTS.length, place.lastIndexOf("/")),
-        place.split("/").at(-1)!,
-      ];
+      const slash = place.lastIndexOf("/");
+      const key = place.slice(DIGESTS.length, slash);
+      const id = place.slice(slash + 1);
       if (await this.#isFrom(key, id)) continue;
       await this.#remove(place);
       count++;
@@ -208,7 +207,7 @@ class Bucket implements ObjectStorage {
     const { key, sha256 = BESIDE } = write;
     if (write.ifAbsent && await this.head(key)) throw alreadyThere(key);
     const { text } = await this.#client.ask({
-      does: `begin to store "${key}"`,
+      does: `start to store "${key}"`,
       method: "POST",
       key: this.#place(key),
       query: { uploads: "" },
@@ -225,7 +224,7 @@ class Bucket implements ObjectStorage {
     if (etags.length === PARTS_MAX) {
       throw new StorageError(
         "unsupported",
-        `Cannot store "${key}": it has over ${PARTS_MAX} parts`,
+        `Cannot store "${key}": it has more than ${PARTS_MAX} parts`,
       );
     }
     const { headers } = await this.#client.ask({
@@ -253,7 +252,7 @@ class Bucket implements ObjectStorage {
         body: new TextEncoder().encode(sha256),
       });
     }
-    // For services that do not look at the condition of the call below.
+    // For services that ignore the condition of the call below.
     if (write.ifAbsent && await this.head(key)) throw alreadyThere(key);
     const parts = etags.map((etag, i) =>
       `<Part><PartNumber>${i + 1}</PartNumber><ETag>${escapeXml(etag)}</ETag></Part>`
@@ -269,19 +268,19 @@ class Bucket implements ObjectStorage {
       ),
       accepts: [404, 412],
     }, (text) => isDocument(text, "CompleteMultipartUploadResult"));
-    // An upload that was completed without our hearing of it is no longer there.
+    // An upload whose completion we did not learn of no longer exists.
     if (status >= 400 && !await this.#isFrom(key, id)) {
       if (status === 412) throw alreadyThere(key);
       throw new StorageError(
         "interrupted",
-        `Cannot store "${key}": the upload was removed before its end`,
+        `Cannot store "${key}": the upload was removed before it was complete`,
       );
     }
     const info = await this.head(key);
     if (info?.size !== size || info.sha256 !== sha256) {
       throw new StorageError(
         "interrupted",
-        `Cannot store "${key}": it was replaced or removed at once`,
+        `Cannot store "${key}": it was replaced or removed immediately`,
       );
     }
     return info;
@@ -297,10 +296,10 @@ class Bucket implements ObjectStorage {
     });
   }
 
-  /** Whether the object is what the write of this id has stored. */
+  /** Whether the object was stored by the write of this id. */
   async #isFrom(key: string, writeId: string): Promise<boolean> {
     const { status, headers } = await this.#client.ask({
-      does: `look for "${key}"`,
+      does: `look up "${key}"`,
       method: "HEAD",
       key: this.#place(key),
       accepts: [404],
@@ -310,7 +309,7 @@ class Bucket implements ObjectStorage {
 
   async #digestOf(key: string, headers: Headers): Promise<string | undefined> {
     const kept = headers.get(SHA256);
-    // Of an object that something else has stored it may be anything.
+    // For an object of another program it may be anything.
     if (kept !== BESIDE) return kept !== null && HEX.test(kept) ? kept : undefined;
     try {
       const { text } = await this.#client.ask({
@@ -326,14 +325,14 @@ class Bucket implements ObjectStorage {
   }
 
   async #remove(key: string): Promise<void> {
-    await this.#client.ask({ does: `remove "${key}"`, method: "DELETE", key: this.#place(key) })
+    await this.#client.ask({ does: `delete "${key}"`, method: "DELETE", key: this.#place(key) })
       .catch((error) => {
-        // Some services say so, others do not mind.
+        // Some services report this, others do not.
         if (!(error instanceof StorageError && error.code === "not_found")) throw error;
       });
   }
 
-  /** Those that begin with `prefix`, our own included. */
+  /** All objects that begin with `prefix`, reserved ones included. */
   async *#listAll(prefix: string): AsyncGenerator<ObjectInfo> {
     for await (const info of objectsOf(this.#client, this.#place(prefix))) {
       yield { ...info, key: info.key.slice(this.#options.prefix.length) };

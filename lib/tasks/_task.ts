@@ -11,7 +11,7 @@ import { ConfigError, environment, readConfig } from "../config/mod.ts";
 import { AppError } from "../errors.ts";
 import { openLog } from "../telemetry/log.ts";
 import { openServices } from "../app/open.ts";
-import type { Services } from "../app/services.ts";
+import type { Services } from "../app/mod.ts";
 import { systemClock } from "../time.ts";
 
 /** The arguments cannot be accepted; the message is one line with the reason. */

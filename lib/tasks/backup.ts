@@ -12,7 +12,7 @@ import { retain } from "../backup/retain.ts";
 import { shipLog } from "../backup/ship.ts";
 import { takeBackup } from "../backup/take.ts";
 import { backups } from "../kv/keys.ts";
-import type { Services } from "../app/services.ts";
+import type { Services } from "../app/mod.ts";
 import { counted, inMebibytes, inSeconds } from "./_format.ts";
 import { openProgressBar, type ProgressBar, RESTORE_STEPS } from "./_progress.ts";
 import { refuseMore, runTask, TaskError } from "./_task.ts";

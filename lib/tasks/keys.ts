@@ -16,7 +16,7 @@ import {
 import { isId, newId } from "../ids.ts";
 import type { Caller } from "../entities/caller.ts";
 import { everyPage } from "../entities/page.ts";
-import type { Services } from "../app/services.ts";
+import type { Services } from "../app/mod.ts";
 import { cleanLine, isLine } from "../text.ts";
 import { isoTime } from "../time.ts";
 import { refuseMore, runTask, TaskError } from "./_task.ts";

@@ -6,7 +6,7 @@
 import { parseArgs } from "node:util";
 import { hasBackups } from "../backup/needs.ts";
 import { restore } from "../backup/restore.ts";
-import type { Services } from "../app/services.ts";
+import type { Services } from "../app/mod.ts";
 import { counted, inSeconds } from "./_format.ts";
 import { openProgressBar, RESTORE_STEPS } from "./_progress.ts";
 import { refuseMore, runTask, TaskError } from "./_task.ts";

@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { newId } from "../ids.ts";
 import { FINDINGS_MAX, sweep, type SweepReport } from "../integrity/mod.ts";
 import { repair } from "../integrity/repair.ts";
-import type { Services } from "../app/services.ts";
+import type { Services } from "../app/mod.ts";
 import { counted, grouped, inSeconds } from "./_format.ts";
 import { openProgressBar } from "./_progress.ts";
 import { refuseMore, runTask } from "./_task.ts";

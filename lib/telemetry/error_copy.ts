@@ -1,35 +1,35 @@
 /**
- * A copy of what was thrown that may leave the process: kinds, redacted
- * messages, and places in the program; nothing else of it.
+ * Copies of errors that may leave the process: kinds, redacted messages and places in the
+ * program, and nothing else.
  *
  * @module
  */
 import { AppError } from "../errors.ts";
 import { REDACTED, redactStart } from "./redact.ts";
 
-/** A line of a stack. */
+/** A frame of a stack. */
 export interface Frame {
-  /** Below the program's folder, a package with its version, or a module of the runtime. */
+  /** A file of the program, a package with its version, or a module of the runtime. */
   filename: string;
-  /** As the stack names it; `?` for none. */
+  /** As in the stack; `?` if it has no name. */
   function: string;
   /** From 1. */
   lineno: number;
   /** From 1. */
   colno: number;
-  /** Whether the place is the program's own. */
+  /** Whether it is a file of the program. */
   in_app: boolean;
 }
 
-/** One error, without those that caused it. */
+/** One error, without its causes. */
 export interface ErrorCopy {
   /** The name of its class. */
   name: string;
-  /** Redacted, and up to 1,000 characters. */
+  /** Redacted, up to 1,000 characters. */
   message: string;
-  /** The vocabulary of `errors.ts`, if it is ours. */
+  /** The kind of an `AppError`; undefined for other errors. */
   kind: string | undefined;
-  /** The outermost call first; empty if there is no stack. */
+  /** The outermost call first; empty without a stack. */
   frames: Frame[];
 }
 
@@ -37,12 +37,12 @@ const NAME_MAX = 100;
 const MESSAGE_MAX = 1_000;
 const FRAMES_MAX = 50;
 const STACK_MAX = 20_000;
-/** Errors within errors. */
+/** Errors in a chain of causes. */
 const CAUSES_MAX = 5;
 
 const ROOT = new URL("../../", import.meta.url).href;
 
-/** Copies an error and what caused it, itself first. Never throws. */
+/** Copies an error and its causes, itself first. Never throws. */
 export function errorCopies(error: unknown): ErrorCopy[] {
   const copies: ErrorCopy[] = [];
   let current = error;
@@ -59,7 +59,7 @@ function causeOf(error: unknown): unknown {
   return error instanceof Error ? attempt(() => error.cause) : undefined;
 }
 
-/** What an error says, in one line for people: its name and its redacted message. */
+/** An error in one line for people: its name and its redacted message. */
 export function errorLine(error: unknown): string {
   const { name, message } = copyOf(error);
   return `${name}: ${message}`.replaceAll(/\s+/g, " ");
@@ -67,7 +67,7 @@ export function errorLine(error: unknown): string {
 
 function copyOf(error: unknown): ErrorCopy {
   if (!(error instanceof Error)) {
-    // What an object holds is anybody's guess.
+    // An object may contain anything.
     const message = typeof error === "string" ? error : `Thrown: a value of type ${typeof error}`;
     return {
       name: "Thrown",
@@ -85,12 +85,12 @@ function copyOf(error: unknown): ErrorCopy {
   };
 }
 
-/** A line of V8, with or without a function before the place. */
+/** A line of a V8 stack, with or without a function. */
 const LINE =
   /^ {4}at (?:(.{1,200}?) \()?((?:file|npm|ext|node|https?):[^\s()]{1,500}):(\d{1,9}):(\d{1,9})\)?$/;
 
 function framesOf(stack: string, message: string): Frame[] {
-  // It begins with the message, which may have lines that look like these.
+  // The stack begins with the message, which may contain similar lines.
   const at = message === "" ? -1 : stack.indexOf(message);
   const lines = stack.slice(at < 0 ? 0 : at + message.length).slice(0, STACK_MAX).split("\n");
   const frames: Frame[] = [];
@@ -98,7 +98,7 @@ function framesOf(stack: string, message: string): Frame[] {
     const [, name = "?", file, lineno, colno] = LINE.exec(line) ?? [];
     if (file === undefined || frames.length === FRAMES_MAX) continue;
     frames.unshift({
-      filename: placeOf(file),
+      filename: filenameOf(file),
       function: redactStart(name, NAME_MAX),
       lineno: Number(lineno),
       colno: Number(colno),
@@ -108,8 +108,8 @@ function framesOf(stack: string, message: string): Frame[] {
   return frames;
 }
 
-/** Without the folders above the program or the packages, which may be named after a person. */
-function placeOf(file: string): string {
+/** Removes the folders above the program or the packages, which may have a person's name. */
+function filenameOf(file: string): string {
   const path = file.replace(/[?#].*$/, "");
   if (path.startsWith(ROOT)) return `app:///${path.slice(ROOT.length)}`;
   if (!path.startsWith("file:")) return redactStart(path, NAME_MAX * 3);
@@ -121,6 +121,6 @@ function attempt<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch {
-    return undefined; // a getter of a foreign error
+    return undefined; // a getter of another program's error may throw
   }
 }

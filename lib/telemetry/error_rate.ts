@@ -1,5 +1,5 @@
 /**
- * How many unexpected errors an instance has had recently.
+ * The number of recent unexpected errors of this instance.
  *
  * @module
  */
@@ -14,19 +14,19 @@ export class ErrorRate {
   /** By the number of the slice since 1970. */
   readonly #slices = new Map<number, number>();
 
-  /** Has counted nothing. */
+  /** Starts at 0. */
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Counts one. */
+  /** Counts an error. */
   add(): void {
     const slice = Math.floor(this.#clock() / SLICE_MS);
     this.#slices.set(slice, (this.#slices.get(slice) ?? 0) + 1);
     this.#forget(slice);
   }
 
-  /** How many there were. */
+  /** The errors in the window. */
   count(): number {
     this.#forget(Math.floor(this.#clock() / SLICE_MS));
     return this.#slices.values().reduce((sum, count) => sum + count, 0);
@@ -34,7 +34,7 @@ export class ErrorRate {
 
   #forget(current: number): void {
     for (const slice of this.#slices.keys()) {
-      // A clock may have gone back.
+      // A clock may go back.
       if (slice <= current - WINDOW_MS / SLICE_MS || slice > current) this.#slices.delete(slice);
     }
   }

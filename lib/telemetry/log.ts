@@ -1,12 +1,12 @@
 /**
- * The log: one line a record, `noun.verb` events with fields, and nothing private.
+ * The log: one line per record, with a `noun.verb` event, fields, and nothing private.
  *
- * A record is written by hand in one walk over its fields, because what LogTape
- * and its redaction do with them loses records: a getter that throws drops one,
- * and a redacted field vanishes. LogTape carries the record to the sink.
+ * LogTape passes records to the sink; their text is made here in one walk over the
+ * fields. LogTape's own formatters and redaction lose data: a getter that throws drops
+ * the record, and a redacted field vanishes.
  *
- * Logging never throws, never changes what it is given, and never takes longer
- * than the bounds below allow, whatever it is given.
+ * Logging never throws, never changes its arguments, and is bounded by the limits below,
+ * whatever it is given.
  *
  * @module
  */
@@ -20,58 +20,58 @@ import {
 import { AsyncLocalStorage } from "node:async_hooks";
 import { isPrivateName, REDACTED, redactText } from "./redact.ts";
 
-/** What a record tells besides its event, by name. */
+/** Fields of a record, by name. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** Where the program tells what happened. No method throws. */
+/** Writes records. No method throws. */
 export interface Log {
-  /** For whoever looks for a cause; off unless asked for. */
+  /** Details for finding a cause; off by default. */
   debug(event: string, fields?: LogFields): void;
-  /** What happened, in the course of things. */
+  /** A normal event. */
   info(event: string, fields?: LogFields): void;
-  /** The program coped, and someone should know. */
+  /** A problem that the program handled, and somebody should know. */
   warn(event: string, fields?: LogFields): void;
-  /** Something did not happen that should have. */
+  /** A failure. */
   error(event: string, fields?: LogFields): void;
 }
 
 /** Options for {@linkcode openLog}. */
 export interface LogOptions {
-  /** The least severe record to write. */
+  /** The lowest level to write. */
   level: "debug" | "info" | "warn" | "error";
-  /** `json` for machines, one object a line; `pretty` for people, one line a record. */
+  /** `json` for machines; `pretty` for people. One line per record in both. */
   format: "json" | "pretty";
   /** Colours in the pretty format; off by default. */
   color?: boolean;
-  /** Takes each line, without its end; by default it goes to standard output. */
+  /** Receives each line, without its end; standard output by default. */
   write?: (line: string) => void;
 }
 
-/** What a request or a job has asked of the store so far. */
+/** The store operations of a request or job so far. */
 export interface Meter {
   /** Round trips that read. */
   kvReads: number;
-  /** Commits tried, conflicts included. */
+  /** Attempted commits, conflicts included. */
   kvCommits: number;
-  /** Attempts that had to be made again. */
+  /** Attempts that had to be repeated. */
   kvConflicts: number;
-  /** Operations that were answered from their receipt, as they had been done before. */
+  /** Operations that were done before, and answered from their receipt. */
   replays: number;
-  /** Milliseconds spent waiting, by what for. */
+  /** Milliseconds of waiting, by kind. */
   spentMs: { kvRead: number; kvCommit: number };
 }
 
-/** On whose behalf code runs. */
+/** The request or job on whose behalf code runs. */
 export interface RequestContext {
   /** The HTTP exchange, as in its `X-Request-Id`. */
   requestId?: string;
   /** The recurring job. */
   job?: string;
-  /** Counts what it costs. */
+  /** Counts its cost. */
   meter: Meter;
 }
 
-/** A meter that has counted nothing. */
+/** A meter at zero. */
 export function newMeter(): Meter {
   return {
     kvReads: 0,
@@ -85,25 +85,25 @@ export function newMeter(): Meter {
 const contexts = new AsyncLocalStorage<RequestContext>();
 
 /**
- * Runs `fn`, and all that it starts, on behalf of `context`: records carry its
- * request id and job, and {@linkcode currentContext} finds it.
+ * Runs `fn`, and everything it starts, on behalf of `context`: records have its request id
+ * and job, and {@linkcode currentContext} returns it.
  */
 export function withContext<T>(context: RequestContext, fn: () => T): T {
   return contexts.run(context, fn);
 }
 
-/** On whose behalf the caller runs; `undefined` outside of requests and jobs. */
+/** The context of the caller; `undefined` outside of requests and jobs. */
 export function currentContext(): RequestContext | undefined {
   return contexts.getStore();
 }
 
-/** The names that LogTape has for ours. */
+/** Our levels in LogTape. */
 const LEVELS = { debug: "debug", info: "info", warn: "warning", error: "error" } as const;
 
-/** LogTape's configuration belongs to the process: it is made again with every log opened so far. */
+/** LogTape has one configuration per process: it is renewed with every log opened so far. */
 const opened: { sink: Sink; lowestLevel: LogLevel }[] = [];
 
-/** Opens a log, for the life of the process. It holds nothing that has to be closed. */
+/** Opens a log for the life of the process; it need not be closed. */
 export function openLog(options: LogOptions): Log {
   const { level, format, color = false, write = toStandardOutput } = options;
   const toLine = format === "json" ? jsonLine : (entries: Entry[]) => prettyLine(entries, color);
@@ -120,12 +120,12 @@ export function openLog(options: LogOptions): Log {
         sinks: [`log${i}`],
         lowestLevel,
       })),
-      // It would print, unredacted, what a failing sink was given.
+      // It would print the unredacted record of a failing sink.
       { category: ["logtape", "meta"], sinks: [], lowestLevel: "fatal" },
     ],
   });
   const logger = getLogger(`log${opened.length - 1}`);
-  // In an array, since LogTape reads the fields it can see, and a getter may throw.
+  // In an array, since LogTape reads visible fields, and a getter may throw.
   return {
     debug: (event, fields) => logger.debug(event, { given: [fields] }),
     info: (event, fields) => logger.info(event, { given: [fields] }),
@@ -141,26 +141,26 @@ function toStandardOutput(line: string): void {
 /** A field's name, and its value in JSON without line breaks. */
 type Entry = [name: string, json: string];
 
-/** A line that collectors take in one piece (Docker cuts at 16 KiB); a walk ends when it is full. */
+/** Collectors accept this in one piece (Docker cuts at 16 KiB); the walk then ends. */
 const LINE_MAX = 12_000;
-/** An event is a name. */
+/** Characters of an event. */
 const EVENT_MAX = 128;
-/** Names and values, in characters; what is longer is cut. */
+/** Characters of names and values; longer ones are cut. */
 const NAME_MAX = 128;
 const TEXT_MAX = 2_048;
 const STACK_MAX = 4_096;
 /** Fields of an object, or items of a list. */
 const ITEMS_MAX = 50;
-/** Objects within objects, errors within errors. */
+/** Levels of nested objects or causes. */
 const DEPTH_MAX = 6;
-/** So that what begins before a cut is recognised whole: the longest e-mail address, and more. */
+/** Characters read beyond a cut, so that a secret across it is recognised: more than the longest e-mail address. */
 const CUT_MARGIN = 512;
 
-/** A walk through what a record was given. */
+/** The state of the walk over a record's fields. */
 interface Walk {
   /** Characters left. */
-  room: number;
-  /** The objects that hold the one at hand. */
+  remaining: number;
+  /** The objects that contain the current one. */
   readonly path: object[];
 }
 
@@ -177,7 +177,7 @@ function entriesOf({ timestamp, level, rawMessage, properties }: LogRecord): Ent
 
   const fields: unknown = Array.isArray(properties.given) ? properties.given[0] : undefined;
   if (typeof fields !== "object" || fields === null) return entries;
-  const walk: Walk = { room: LINE_MAX, path: [] };
+  const walk: Walk = { remaining: LINE_MAX, path: [] };
   try {
     walkFields(fields instanceof Error ? { error: fields } : fields, walk, (name, json) => {
       const isTaken = entries.some(([other], i) => i < reserved && other === name);
@@ -214,7 +214,7 @@ function prettyLine(entries: Entry[], color: boolean): string {
   ].join(" ");
 }
 
-/** JSON for people: without quotes where none are needed, a stack as a chain of frames. */
+/** JSON for people: without unnecessary quotes, and a stack as a chain of frames. */
 function bare(json: string): string {
   const text = /^"([^"\\=\s]+)"$/.exec(json)?.[1];
   return text ?? json.replaceAll(/\\n {4}at /g, " ← ");
@@ -224,7 +224,7 @@ const UNREADABLE = '"[unreadable]"';
 const FULL = '"[cut]"';
 const HIDDEN = JSON.stringify(REDACTED);
 
-/** Tells `emit` the fields of `object`, as far as there is room; may throw what `object` throws. */
+/** Emits the fields of `object` up to the limits; may throw what `object` throws. */
 function walkFields(
   object: object,
   walk: Walk,
@@ -232,7 +232,7 @@ function walkFields(
 ): void {
   const names = Object.keys(object);
   for (const [i, name] of names.entries()) {
-    if (i === ITEMS_MAX || walk.room <= 0) return emit("more", String(names.length - i));
+    if (i === ITEMS_MAX || walk.remaining <= 0) return emit("more", String(names.length - i));
     let json: string | undefined;
     try {
       json = fieldJson(name, Reflect.get(object, name), walk);
@@ -240,7 +240,7 @@ function walkFields(
       json = UNREADABLE;
     }
     if (json === undefined) continue;
-    walk.room -= name.length + 4;
+    walk.remaining -= name.length + 4;
     emit(name, json);
   }
 }
@@ -253,14 +253,14 @@ function fieldJson(name: string, value: unknown, walk: Walk): string | undefined
 }
 
 function toJson(value: unknown, walk: Walk): string {
-  if (walk.room <= 0) return FULL;
+  if (walk.remaining <= 0) return FULL;
   if (typeof value === "object" && value !== null) return objectJson(value, walk);
   const json = primitiveJson(value);
-  walk.room -= json.length;
+  walk.remaining -= json.length;
   return json;
 }
 
-/** What JSON has no word for is told as text. */
+/** Values that JSON does not support become text. */
 function primitiveJson(value: unknown): string {
   switch (typeof value) {
     case "string":
@@ -307,7 +307,7 @@ function listJson(items: Iterable<unknown>, count: number, walk: Walk): string {
   let json = "";
   let i = 0;
   for (const item of items) {
-    if (i === ITEMS_MAX || walk.room <= 0) {
+    if (i === ITEMS_MAX || walk.remaining <= 0) {
       json += `,"${Number(count) - i} more"`;
       break;
     }
@@ -332,11 +332,11 @@ function mapJson(map: Map<unknown, unknown>, walk: Walk): string {
   return `{${json.slice(1)}}`;
 }
 
-/** An error's own words, its kind if it is ours, where it was made, and what caused it. */
+/** An error with its kind, message, stack and causes. */
 function errorJson(error: Error, walk: Walk): string {
   let json = "";
-  const told = ["name", "kind", "code", "message", "stack", "fields", "errors", "cause"];
-  for (const name of told) {
+  const names = ["name", "kind", "code", "message", "stack", "fields", "errors", "cause"];
+  for (const name of names) {
     let value: unknown;
     try {
       value = Reflect.get(error, name);
@@ -348,9 +348,9 @@ function errorJson(error: Error, walk: Walk): string {
       json += `,"${name}":${toJson(value, walk)}`;
       continue;
     }
-    // It begins with the name and the message.
+    // The stack begins with the name and the message.
     const frames = quote(value.slice(Math.max(value.indexOf("\n    at "), 0)).trim(), STACK_MAX);
-    walk.room -= frames.length;
+    walk.remaining -= frames.length;
     json += `,"stack":${frames}`;
   }
   return `{${json.slice(1)}}`;
@@ -360,7 +360,7 @@ function nameJson(name: string): string {
   return /^[a-z_]{1,64}$/i.test(name) ? `"${name}"` : quote(name, NAME_MAX);
 }
 
-/** What JSON leaves as it is, and yet ends a line or turns the text around in some viewer. */
+/** Characters that JSON does not escape, but that end a line or reverse the text in some viewers. */
 const UNSAFE = /[\u007f-\u009f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 
 /** `text` in JSON, redacted, then cut at `max` characters. */

@@ -1,26 +1,26 @@
 /**
  * Counts and durations of this instance, in the Prometheus text format 0.0.4.
  *
- * Ours and not a library's because it is on the path of every request and of
- * every cold start, where the usual client costs 25 ms.
+ * Not a library, since it is on the path of every request and cold start: `prom-client`
+ * takes 56 ms to import, this file less than 1 ms.
  *
  * @module
  */
 import type { Meter } from "./log.ts";
 
-/** What a sample is about; values must come from a small, fixed set. */
+/** Labels of a sample; values must come from a small, fixed set. */
 export type Labels = Readonly<Record<string, string>>;
 
-/** Upper bounds in seconds, from a memory hit to a gateway that hangs. */
+/** Upper bounds in seconds, from a read of memory to a gateway that hangs. */
 const BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-/** What an instance counts under one name. */
+/** A metric of this instance. */
 export interface Metric {
-  /** As Prometheus knows it. */
+  /** Its name in Prometheus. */
   readonly name: string;
-  /** A sentence for people. */
+  /** A description for people. */
   readonly help: string;
-  /** How Prometheus treats it. */
+  /** Its type in Prometheus. */
   readonly type: "counter" | "gauge" | "histogram";
   /** The lines of its samples. */
   lines(): string[];
@@ -28,7 +28,7 @@ export interface Metric {
 
 /** Counts up, by labels. */
 export class Counter implements Metric {
-  /** How Prometheus treats it. */
+  /** Its type in Prometheus. */
   readonly type = "counter";
   readonly #values = new Map<string, number>();
 
@@ -47,13 +47,13 @@ export class Counter implements Metric {
   }
 }
 
-/** What is so at the moment it is asked. */
+/** A value read at the moment of the scrape. */
 export class Gauge implements Metric {
-  /** How Prometheus treats it. */
+  /** Its type in Prometheus. */
   readonly type = "gauge";
   readonly #read: () => number;
 
-  /** Reads its value when asked. */
+  /** Reads its value by `read`. */
   constructor(readonly name: string, readonly help: string, read: () => number) {
     this.#read = read;
   }
@@ -64,9 +64,9 @@ export class Gauge implements Metric {
   }
 }
 
-/** How long things take, by labels. */
+/** Durations, by labels. */
 export class Histogram implements Metric {
-  /** How Prometheus treats it. */
+  /** Its type in Prometheus. */
   readonly type = "histogram";
   readonly #series = new Map<string, { counts: number[]; sum: number; count: number }>();
 
@@ -105,31 +105,31 @@ export class Histogram implements Metric {
   }
 }
 
-/** Everything that an instance counts. */
+/** All metrics of this instance. */
 export class Metrics {
   /** Requests answered, by method, route pattern and status. */
   readonly requests = new Counter("wetech_requests_total", "Requests answered");
   /** How long requests took, by method and route pattern. */
   readonly durations = new Histogram("wetech_request_duration_seconds", "Time to answer");
-  /** What requests and jobs asked of the store: `read`, `commit`, `conflict`, `replay`. */
+  /** Store operations of requests and jobs: `read`, `commit`, `conflict`, `replay`. */
   readonly kv = new Counter("wetech_kv_operations_total", "Round trips to the store");
-  /** Requests that a limit refused, by rule. */
-  readonly refusals = new Counter("wetech_rate_limited_total", "Requests refused by a limit");
-  /** Defects: exceptions that nothing expected. */
+  /** Requests refused by a rate limit, by rule. */
+  readonly refusals = new Counter("wetech_rate_limited_total", "Requests refused by a rate limit");
+  /** Unexpected exceptions, which are defects. */
   readonly errors = new Counter("wetech_errors_total", "Unexpected errors");
-  /** Enquiries taken for spam and dropped, by what gave them away. */
+  /** Enquiries dropped as spam, by the sign that gave them away. */
   readonly spam = new Counter("wetech_spam_total", "Enquiries dropped as spam");
-  /** Runs of jobs, by name and how they ended. */
+  /** Runs of jobs, by name and outcome. */
   readonly jobs = new Counter("wetech_job_runs_total", "Runs of jobs");
-  /** Attempts to send messages, by kind and what became of them. */
+  /** Attempts to send messages, by kind and outcome. */
   readonly messages = new Counter("wetech_messages_total", "Attempts to send messages");
-  /** Payments, by who takes the money and what they became. */
-  readonly payments = new Counter("wetech_payments_total", "Payments that moved");
-  /** Calls in a gateway's name, by what was made of them. */
-  readonly callbacks = new Counter("wetech_gateway_calls_total", "Calls in a gateway's name");
+  /** Changes of payments, by channel and new status. */
+  readonly payments = new Counter("wetech_payments_total", "Payments that changed their status");
+  /** Callbacks of gateways, by outcome. */
+  readonly callbacks = new Counter("wetech_gateway_calls_total", "Callbacks of gateways");
   readonly #gauges: Gauge[] = [];
 
-  /** Adds what a request or a job asked of the store. */
+  /** Adds the store operations of a request or job. */
   countStore({ kvReads, kvCommits, kvConflicts, replays }: Meter): void {
     this.kv.add({ operation: "read" }, kvReads);
     this.kv.add({ operation: "commit" }, kvCommits);
@@ -137,12 +137,12 @@ export class Metrics {
     this.kv.add({ operation: "replay" }, replays);
   }
 
-  /** Adds something to be read when asked. */
+  /** Adds a gauge. */
   gauge(name: string, help: string, read: () => number): void {
     this.#gauges.push(new Gauge(name, help, read));
   }
 
-  /** All samples, as Prometheus reads them. */
+  /** All samples in the text format. */
   render(): string {
     const all: Metric[] = [
       this.requests,

@@ -1,28 +1,28 @@
 /**
- * Redaction: what must not reach a log, a metric or an error report, by the name
- * of the field that holds it and by the look of the text.
+ * Redaction of secrets and personal data in logs, metrics and error reports, by the name
+ * of the field and by the form of the text.
  *
- * It leans to hiding: an unknown `…Name` is a person's until it is listed here as
- * the name of a thing. What the log says of the program itself stays readable:
+ * In doubt it hides: an unknown `…Name` counts as a person's until it is listed here as
+ * the name of a thing. Fields about the program itself stay readable:
  * `event`, `method`, `route`, `requestId`, `jobName`, `messageId`, `tokenCount`.
  *
  * @module
  */
 
-/** What is shown in place of a value. */
+/** Shown in place of a value. */
 export const REDACTED = "[redacted]";
 
-/** Words that make a name private wherever they stand in it. */
+/** Words that make a name private anywhere in it. */
 const SECRET_WORDS = words(`
   auth authorization bearer cookie cookies credential credentials csrf cvc cvv jwt otp pass passcode
   passphrase passwd password passwords pin pwd secret secrets session signature token tokens
 `);
 
-/** The same, where the words are run together, as in `accesstoken`. */
+/** The same in names without separators, as in `accesstoken`. */
 const SECRET_PARTS =
   /passw|passphrase|secret|token|authoriz|cookie|credential|(?:api|private|access|signing|encryption|consumer|master|bootstrap)keys?$/;
 
-/** Words that make a name private at its end: what it holds is about a person, or written by one. */
+/** Words that make a name private at its end: the value is about a person, or written by one. */
 const PERSONAL_WORDS = words(`
   address addresses bcc birthday bodies body cc comment comments contact contacts content dob email
   emails fax firstname form fullname html iban ip ips lastname mail message messages mobile msisdn
@@ -30,20 +30,20 @@ const PERSONAL_WORDS = words(`
   tel telephone text username whatsapp
 `);
 
-/** What may follow a private word without taking the value away: `phoneNumber`. A keyed hash is for the log to tell visitors apart. */
+/** Words that may follow a private word: `phoneNumber`. A keyed hash is not among them; by it the log distinguishes visitors. */
 const FILLERS = words(`
   after before decoded field header headers hex input line lower masked
   new no normalised normalized number numbers old original plain previous raw string value values
 `);
 
-/** What is told about a secret, such as `passwordLength`, is not the secret. */
+/** Words for properties of a secret, such as `passwordLength`, which are not secret. */
 const MEASURES = words(`
   age at bytes changed count counts days expired expires expiry hours id ids kind kinds length limit
   max min minutes missing ms present required scheme seconds size state status total type types
   valid verified version
 `);
 
-/** Before `name`: things that have names, other than people. */
+/** Before `name`: things, not people. */
 const NAMED_THINGS = words(`
   bank branch bucket category check class column constructor country cron currency database event
   field file function gateway header host index job key limit method metric migration module object
@@ -51,12 +51,12 @@ const NAMED_THINGS = words(`
   server service shop snapshot step store table tag task template type variable zone
 `);
 
-/** The names seen in a running program are few; those made up by visitors must not fill memory. */
+/** A program uses few names; names made up by visitors must not fill the memory. */
 const VERDICTS_MAX = 2_000;
 
 const verdicts = new Map<string, boolean>();
 
-/** Whether a field called `name`, in any convention, is hidden whatever it holds. */
+/** Whether a field called `name`, in any naming convention, is always hidden. */
 export function isPrivateName(name: string): boolean {
   let verdict = verdicts.get(name);
   if (verdict === undefined) {
@@ -72,7 +72,7 @@ function judge(name: string): boolean {
     .replace(/(\p{Lu})(\p{Lu}\p{Ll})/gu, "$1 $2")
     .toLowerCase()
     .split(/[^\p{L}\d]+/u)
-    // `phone2` is a phone, and `e164` says how it is written.
+    // `phone2` is a phone, and `e164` is only a format.
     .map((word) => word.replace(/(?<=\p{L}{2})\d+$/u, ""))
     .filter((word) => word !== "" && !/^(?:e164|\d+)$/.test(word));
   const last = parts.at(-1);
@@ -80,7 +80,7 @@ function judge(name: string): boolean {
 
   const isAboutSecret = SECRET_PARTS.test(parts.join("")) ||
     parts.some((word) => SECRET_WORDS.has(word));
-  // A session's id is what opens it.
+  // The id of a session gives access to it.
   if (isAboutSecret) return !MEASURES.has(last) || (last === "id" && parts.includes("session"));
 
   while (parts.length > 1 && FILLERS.has(parts.at(-1)!)) parts.pop();
@@ -89,22 +89,22 @@ function judge(name: string): boolean {
   return !NAMED_THINGS.has(parts.at(-2) ?? "");
 }
 
-/** One cheap look, since most texts have nothing to hide. */
+/** A cheap first check, since most texts have nothing to hide. */
 const SUSPECT =
   /[@+]|%40|%2b|:\/\/|wtk_|eyJ|\/i\/|\d{9}|0\d{2,3}[ -]\d{3}|bearer|basic|passw|secret|token|cookie|authoriz|key|sign|["'?&](?:name|email|phone|contact)/i;
 
-/** Every quantifier is bounded or followed by what it excludes: no text takes more than linear time. */
+/** Every quantifier is bounded or followed by what it excludes, so the time is linear. */
 const PATTERNS: readonly [RegExp, string][] = [
   // user:password@host
   [/(:\/\/)[^\s/?#@]{1,256}@/g, `$1${REDACTED}@`],
-  // A header line, or what is left of one
+  // A header line, or a part of one
   [
     /\b((?:proxy-)?authorization|(?:set-)?cookie|x-api-key)(["']?\s{0,4}[:=]\s{0,4})[^\r\n]{1,4096}/gi,
     `$1$2${REDACTED}`,
   ],
   [/\b(bearer)\s{1,4}[\w.~+/=-]{4,4096}/gi, `$1 ${REDACTED}`],
   [/\b(Basic)\s{1,4}[\w+/=-]{8,4096}/g, `$1 ${REDACTED}`],
-  // Our API keys, JSON Web Tokens, and the token in the address of a public invoice
+  // Our API keys, JSON Web Tokens, and the token in the URL of a public invoice
   [/wtk_[\w-]{1,512}/g, REDACTED],
   [/\beyJ[\w-]{8,4096}(?:\.[\w-]{0,4096}){0,4}/g, REDACTED],
   [/(\/i\/)[\w-]{16,512}/g, `$1${REDACTED}`],
@@ -122,13 +122,13 @@ const PATTERNS: readonly [RegExp, string][] = [
     /[\p{L}\p{N}!#$&'*+/=?^_`{|}~.%-]{1,64}(?:@|%40)[\p{L}\p{N}-]{1,63}(?:\.[\p{L}\p{N}-]{1,63}){1,8}/giu,
     REDACTED,
   ],
-  // International numbers, and those of East Africa as people write them
+  // International phone numbers, and those of East Africa as people write them
   [/(?:\+|%2b)\d(?:[ ().-]{0,2}\d){6,16}/gi, REDACTED],
   [/(?<![\w.-])(?:00)?25[0456]\d{9}(?![\w-])/g, REDACTED],
   [/(?<![\w.-])0[1-8]\d{1,2}[ -]?\d{3}[ -]?\d{3,4}(?![\w-])/g, REDACTED],
 ];
 
-/** Hides in `text` what looks like a secret, an e-mail address or a telephone number. */
+/** Hides what looks like a secret, an e-mail address or a telephone number. */
 export function redactText(text: string): string {
   if (!SUSPECT.test(text)) return text;
   let clean = text;
@@ -136,7 +136,7 @@ export function redactText(text: string): string {
   return clean;
 }
 
-/** What is looked at beyond a cut, so that what begins before it is recognised whole. */
+/** Characters read beyond a cut, so that a secret across it is recognised. */
 const CUT_MARGIN = 512;
 
 /** The first `max` characters of `text`, redacted before they are cut. */

@@ -1,13 +1,13 @@
 /**
- * Spans for the traces that Deno itself collects (`OTEL_DENO=true`, and always
- * on Deno Deploy): what happens within a request or a job, beside the spans that
- * the runtime makes for what it serves and fetches.
+ * Spans for the traces that Deno itself collects (`OTEL_DENO=true`, and always on Deno
+ * Deploy): the steps within a request or job, in addition to the runtime's spans for
+ * serving and fetching.
  *
- * Without traces nothing is loaded and {@linkcode traced} is a plain call. Names
- * and attributes are told to others: constants, patterns and counts, never what
- * a person typed.
+ * Without traces nothing is loaded and {@linkcode traced} is a plain call. Names and
+ * attributes leave the process: only constants, patterns and counts, never text that a
+ * person typed.
  *
- * To see them, with any collector that takes OTLP over HTTP at that address:
+ * To collect them, with a collector that accepts OTLP over HTTP at that address:
  *
  * ```sh
  * OTEL_DENO=true OTEL_DENO_CONSOLE=ignore OTEL_SERVICE_NAME=wetech-edge \
@@ -15,19 +15,18 @@
  *   deno task start
  * ```
  *
- * The runtime's own spans tell the whole address, path and query, which may hold
- * a token or a name, and what is set over an attribute is sent beside it. So the
- * collector has to delete `url.full`, `url.path` and `url.query`; what it then
- * knows a request by is `http.route`.
+ * The runtime's own spans contain the whole URL, which may have a token or a name, and
+ * overwriting an attribute sends both values. So the collector has to delete `url.full`,
+ * `url.path` and `url.query`; `http.route` identifies the request.
  *
  * @module
  */
 import { AppError } from "../errors.ts";
 
-/** What a span tells besides its name. */
+/** Attributes of a span. */
 export type SpanAttributes = Readonly<Record<string, string | number | boolean>>;
 
-/** What this module uses of a span of OpenTelemetry. */
+/** The part of an OpenTelemetry span in use here. */
 interface Span {
   setAttribute(name: string, value: string | number | boolean): unknown;
   setStatus(status: { code: number; message?: string }): unknown;
@@ -46,15 +45,15 @@ interface Tracing {
 
 let tracing: Tracing | null = null;
 
-/** Where a runtime that collects traces has put its half of the API. */
+/** Where a runtime that collects traces registers its part of the API. */
 const RUNTIME_API = Symbol.for("opentelemetry.js.api.1");
 
 /** Whether the runtime collects traces. */
-export function isTracing(): boolean {
+function isTracing(): boolean {
   return RUNTIME_API in globalThis;
 }
 
-/** Loads what spans need, if the runtime collects traces; to be awaited once, before serving. */
+/** Loads the API if the runtime collects traces; await it once before serving. */
 export async function startTracing(): Promise<void> {
   if (tracing || !isTracing()) return;
   const { trace } = await import("@opentelemetry/api");
@@ -66,10 +65,10 @@ export async function startTracing(): Promise<void> {
 }
 
 /**
- * Runs `fn` within a span, such as `kv.commit`. Of what it throws, the span
- * tells the kind and not the message, which may be about a person.
+ * Runs `fn` within a span, such as `kv.commit`. The span has the kind of an error, but
+ * not its message, which may be about a person.
  *
- * @param name One of few: a constant, or with a part that is.
+ * @param name From a small set: a constant, or built of constants.
  * @throws what `fn` throws
  */
 export function traced<T>(
@@ -99,7 +98,7 @@ function inSpan<T>(
   });
 }
 
-/** The same for what a request set off and does not wait for: the span is part of no other. */
+/** The same for work that a request starts and does not wait for: the span has no parent. */
 export function tracedApart<T>(
   name: string,
   attributes: SpanAttributes,
@@ -111,7 +110,7 @@ export function tracedApart<T>(
 /** `SpanStatusCode.ERROR` of OpenTelemetry. */
 const ERROR = 2;
 
-/** How a request was answered. */
+/** A request, for its span. */
 export interface ServedRequest {
   /** `GET`, … */
   method: string;
@@ -122,8 +121,8 @@ export interface ServedRequest {
 }
 
 /**
- * Names the span of the request at hand by method and pattern, where the runtime
- * only knows the method. To be called while the request is being answered.
+ * Names the span of the current request by method and pattern; the runtime only knows the
+ * method. Call it while the request is being answered.
  */
 export function nameServerSpan({ method, route, requestId }: ServedRequest): void {
   const span = tracing?.activeSpan();

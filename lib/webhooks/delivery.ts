@@ -32,7 +32,7 @@ import type { WebhookServices } from "./needs.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../time.ts";
 import { WEBHOOK_TIMEOUT_MS, type WebhookAnswer } from "./sender.ts";
 import { disabledAlert, putDisabled } from "./mod.ts";
-import { seal, unseal } from "../crypto/sealing.ts";
+import { seal, unseal } from "../crypto/mod.ts";
 import { openSecrets, sealPlaceOf, signedHeaders } from "./secrets.ts";
 
 /** Tried for about three days: two at the least, four at the most. */

@@ -22,7 +22,7 @@ import { type Caller, operationOf } from "../entities/caller.ts";
 import type { WebhookServices } from "./needs.ts";
 import { HOUR_MS, isoTime } from "../time.ts";
 import { parseTarget, type TargetProblem, type TargetRules } from "./target.ts";
-import { seal, unseal } from "../crypto/sealing.ts";
+import { seal, unseal } from "../crypto/mod.ts";
 import { newWebhookSecret, sealPlaceOf } from "./secrets.ts";
 
 export {

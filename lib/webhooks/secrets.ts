@@ -8,7 +8,7 @@ import { Buffer } from "node:buffer";
 import { hmacSha256 } from "../digest.ts";
 import { newSecret } from "../ids.ts";
 import type { WebhookSecrets } from "../kv/webhook_records.ts";
-import { type SealConfig, type SealPlace, unseal } from "../crypto/sealing.ts";
+import { type SealConfig, type SealPlace, unseal } from "../crypto/mod.ts";
 
 const PREFIX = "whsec_";
 

@@ -9,7 +9,7 @@ import { sha256, toBase64Url } from "../../lib/digest.ts";
 import type { PayProblem } from "../../lib/documents/texts.ts";
 import { AppError } from "../../lib/errors.ts";
 import type { GatewayName, MobileProvider } from "../../lib/payments/mod.ts";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import type { AppEnv } from "../_env.ts";
 import { PROVIDERS } from "./_pay_view.ts";
 

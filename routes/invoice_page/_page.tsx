@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { InvoiceDocument } from "../../lib/documents/invoice_document.ts";
+import type { InvoiceDocument } from "../../lib/documents/mod.ts";
 import {
   fill,
   INVOICE_TEXTS,

@@ -10,22 +10,22 @@
  * @module
  */
 import { type Context, Hono } from "hono";
-import { accepts } from "hono/accepts";
-import { documentOf } from "../../lib/documents/invoice_document.ts";
+import { documentOf } from "../../lib/documents/mod.ts";
 import type { PayProblem } from "../../lib/documents/texts.ts";
 import { AppError } from "../../lib/errors.ts";
 import { newSecret } from "../../lib/ids.ts";
 import { invoiceIdOf, invoiceToken } from "../../lib/invoices/links.ts";
 import { getInvoice, type Invoice } from "../../lib/invoices/mod.ts";
-import { isLanguage, type Language, LANGUAGES } from "../../lib/languages.ts";
+import type { Language } from "../../lib/languages.ts";
 import { passGuards } from "../../lib/entities/caller.ts";
 import { startCheckout } from "../../lib/payments/checkout.ts";
 import { listPayments } from "../../lib/payments/mod.ts";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import { businessDate, MINUTE_MS } from "../../lib/time.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf } from "../_http.ts";
 import { answerPdf } from "../_invoice_pdf.ts";
+import { languageOf } from "../_language.ts";
 import { byAddress, countWrite } from "../_limits.ts";
 import { pagePolicy } from "../_security.ts";
 import { keyOf, type PayFields, readPayChoice, readPayFields } from "./_form.ts";
@@ -33,8 +33,6 @@ import { type FormProblem, Page } from "./_page.tsx";
 import { payViewOf } from "./_pay_view.ts";
 
 const PDF = ".pdf";
-/** Longest Accept-Language that is parsed; browsers send about a tenth of it. */
-const ACCEPT_MAX = 1_000;
 
 /** The public invoice page. */
 export function invoicePage(services: Services): Hono<AppEnv> {
@@ -86,23 +84,6 @@ async function findInvoice(
 function orNull(error: unknown): null {
   if (error instanceof AppError && error.kind === "not_found") return null;
   throw error;
-}
-
-function languageOf({ config }: Services, c: Context<AppEnv>): Language {
-  const requested = c.req.query("lang");
-  if (isLanguage(requested)) return requested;
-  if ((c.req.header("accept-language")?.length ?? 0) > ACCEPT_MAX) return config.defaultLanguage;
-  const preferred = accepts(c, {
-    header: "Accept-Language",
-    supports: [...LANGUAGES],
-    default: config.defaultLanguage,
-    match: (wanted, { default: fallback }) =>
-      wanted.filter(({ q }) => q > 0)
-        .toSorted((a, b) => b.q - a.q)
-        .map(({ type }) => type.toLowerCase().split("-")[0])
-        .find(isLanguage) ?? fallback,
-  });
-  return isLanguage(preferred) ? preferred : config.defaultLanguage;
 }
 
 function pathOf({ config }: Services, { id }: Invoice): string {

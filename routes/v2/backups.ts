@@ -5,7 +5,7 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import {
   BACKUP_PHASES,
   type BackupOverview,
@@ -20,7 +20,7 @@ import type { AppEnv } from "../_env.ts";
 import { callerOf } from "../_http.ts";
 import {
   IdempotencyHeader,
-  jsonAnswer,
+  jsonResponse,
   newRoutes,
   pageOf,
   problems,
@@ -95,7 +95,7 @@ function addRequestBackup(routes: OpenAPIHono<AppEnv>, services: WithBackups): v
     ...secured(services, "system:write"),
     request: { headers: IdempotencyHeader },
     responses: {
-      202: jsonAnswer("Requested; the backup starts within five minutes", RequestBody),
+      202: jsonResponse("Requested; the backup starts within five minutes", RequestBody),
       ...problems(400, 401, 403, 413, 415),
     },
   });
@@ -115,7 +115,7 @@ function addRequestDrill(routes: OpenAPIHono<AppEnv>, services: WithBackups): vo
     ...secured(services, "system:write"),
     request: { headers: IdempotencyHeader },
     responses: {
-      202: jsonAnswer("Requested; the drill starts within five minutes", RequestBody),
+      202: jsonResponse("Requested; the drill starts within five minutes", RequestBody),
       ...problems(400, 401, 403, 409, 413, 415),
     },
   });

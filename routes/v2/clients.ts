@@ -4,7 +4,7 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import {
   changeClient,
   type Client,
@@ -19,7 +19,7 @@ import { callerOf } from "../_http.ts";
 import {
   Id,
   IdParam,
-  jsonAnswer,
+  jsonResponse,
   line,
   multiline,
   PageQuery,
@@ -98,7 +98,7 @@ function addRead(routes: OpenAPIHono<AppEnv>, services: Services): void {
   const route = readRoute(services, {
     path: "/{id}",
     tag: "clients",
-    summary: "Get a client",
+    summary: "Get a client by id",
     scope: "clients:read",
     body: ClientBody,
     description: "The client",
@@ -157,7 +157,7 @@ function addErase(routes: OpenAPIHono<AppEnv>, services: Services): void {
     ...secured(services, "clients:write"),
     request: { params: IdParam },
     responses: {
-      200: jsonAnswer("The erased client", ClientBody),
+      200: jsonResponse("The erased client", ClientBody),
       ...problems(400, 401, 403, 404, 422),
     },
   });

@@ -5,7 +5,7 @@
  * @module
  */
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import { startCheckout } from "../../lib/payments/checkout.ts";
 import {
   GATEWAY_NAMES,

@@ -6,7 +6,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { getInvoice } from "../../lib/invoices/mod.ts";
 import { LANGUAGES } from "../../lib/languages.ts";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import type { AppEnv } from "../_env.ts";
 import { answerPdf, PDF_TYPE } from "../_invoice_pdf.ts";
 import { IdParam, newRoutes, problems, secured } from "../_openapi.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import { isOverdue } from "../../lib/invoices/due.ts";
 import { LINES_MAX } from "../../lib/invoices/lines.ts";
 import {
@@ -161,7 +161,7 @@ function addRead(routes: OpenAPIHono<AppEnv>, services: Services): void {
   const route = readRoute(services, {
     path: "/{id}",
     tag: "invoices",
-    summary: "Get an invoice",
+    summary: "Get an invoice by id",
     scope: "invoices:read",
     body: InvoiceBody,
     description: "The invoice",

@@ -5,7 +5,7 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import { invoiceUrl } from "../../lib/invoices/links.ts";
 import { LANGUAGES } from "../../lib/languages.ts";
 import {
@@ -26,8 +26,8 @@ import {
   Currency,
   Id,
   IdempotencyHeader,
-  jsonAnswer,
   jsonBody,
+  jsonResponse,
   line,
   multiline,
   PageQuery,
@@ -124,7 +124,7 @@ function addAccept(routes: OpenAPIHono<AppEnv>, services: Services): void {
     middleware: allowScope(services, "leads:write"),
     request: { headers: IdempotencyHeader, ...jsonBody(NewLead) },
     responses: {
-      201: jsonAnswer("The lead, its client and its invoice", AcceptedLead),
+      201: jsonResponse("The lead, its client and its invoice", AcceptedLead),
       ...problems(400, 401, 403, 413, 415, 422),
     },
   });
@@ -167,7 +167,7 @@ function addRead(routes: OpenAPIHono<AppEnv>, services: Services): void {
   const route = readRoute(services, {
     path: "/{id}",
     tag: "leads",
-    summary: "Get a lead",
+    summary: "Get a lead by id",
     scope: "leads:read",
     body: LeadBody,
     description: "The lead",

@@ -16,14 +16,14 @@ import {
   resetTemplate,
   TEMPLATE_MAX,
 } from "../../lib/mail/templates.ts";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf } from "../_http.ts";
 import {
   Id,
   IdempotencyHeader,
-  jsonAnswer,
   jsonBody,
+  jsonResponse,
   problems,
   RevisionHeader,
   secured,
@@ -96,7 +96,7 @@ function addRead(routes: OpenAPIHono<AppEnv>, services: Services): void {
     summary: "Get a template",
     ...secured(services, "system:read"),
     request: { params: Name },
-    responses: { 200: jsonAnswer("The template", MailTemplateBody), ...problems(401, 403, 422) },
+    responses: { 200: jsonResponse("The template", MailTemplateBody), ...problems(401, 403, 422) },
   });
   routes.openapi(route, async (c) => {
     const template = await getTemplate(services, c.req.valid("param"));
@@ -113,7 +113,7 @@ function addPut(routes: OpenAPIHono<AppEnv>, services: Services): void {
     ...secured(services, "system:write"),
     request: { params: Name, headers: ChangeHeaders, ...jsonBody(MailTexts) },
     responses: {
-      200: jsonAnswer("The custom template", MailTemplateBody),
+      200: jsonResponse("The custom template", MailTemplateBody),
       ...problems(400, 401, 403, 412, 413, 415, 422),
     },
   });
@@ -133,7 +133,7 @@ function addReset(routes: OpenAPIHono<AppEnv>, services: Services): void {
     ...secured(services, "system:write"),
     request: { params: Name, headers: ChangeHeaders },
     responses: {
-      200: jsonAnswer("The default template", MailTemplateBody),
+      200: jsonResponse("The default template", MailTemplateBody),
       ...problems(400, 401, 403, 412, 422),
     },
   });
@@ -152,7 +152,7 @@ function addPreview(routes: OpenAPIHono<AppEnv>, services: Services): void {
     ...secured(services, "system:write"),
     request: { params: Name, headers: IdempotencyHeader, ...jsonBody(MailDraft) },
     responses: {
-      200: jsonAnswer("The mail; nothing is stored", MailPreview),
+      200: jsonResponse("The mail; nothing is stored", MailPreview),
       ...problems(400, 401, 403, 413, 415, 422),
     },
   });

@@ -4,7 +4,7 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import {
   cancelMessage,
   getMessage,
@@ -17,7 +17,7 @@ import {
 import { isoTime } from "../../lib/time.ts";
 import type { AppEnv } from "../_env.ts";
 import { callerOf } from "../_http.ts";
-import { Id, IdParam, jsonAnswer, PageQuery, problems, secured, Time } from "../_openapi.ts";
+import { Id, IdParam, jsonResponse, PageQuery, problems, secured, Time } from "../_openapi.ts";
 import { listRoute, pageBody, readRoute, routesOf } from "../_resource.ts";
 
 const Status = z.enum(MESSAGE_STATUSES);
@@ -75,7 +75,7 @@ function addRead(routes: OpenAPIHono<AppEnv>, services: Services): void {
   const route = readRoute(services, {
     path: "/{id}",
     tag: "outbox",
-    summary: "Get a message",
+    summary: "Get a message by id",
     scope: "system:read",
     body: MessageBody,
     description: "The message",
@@ -112,7 +112,7 @@ function messageActionRoute(services: Services, action: string, summary: string)
     ...secured(services, "system:write"),
     request: { params: IdParam },
     responses: {
-      200: jsonAnswer("The updated message", MessageBody),
+      200: jsonResponse("The updated message", MessageBody),
       ...problems(400, 401, 403, 404, 409, 413, 415, 422),
     },
   });

@@ -5,7 +5,7 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import {
   getPayment,
   type Payment,
@@ -26,8 +26,8 @@ import {
   Id,
   IdempotencyHeader,
   IdParam,
-  jsonAnswer,
   jsonBody,
+  jsonResponse,
   line,
   Minor,
   MinorOrNone,
@@ -137,7 +137,7 @@ function addRead(routes: OpenAPIHono<AppEnv>, services: Services): void {
   const route = readRoute(services, {
     path: "/{id}",
     tag: "payments",
-    summary: "Get a payment",
+    summary: "Get a payment by id",
     scope: "invoices:read",
     body: PaymentBody,
     description: "The payment",
@@ -192,7 +192,7 @@ function addResolveRefund(routes: OpenAPIHono<AppEnv>, services: Services): void
     ...secured(services, "invoices:write"),
     request: { params: RefundParams, headers: IdempotencyHeader, ...jsonBody(RefundDecision) },
     responses: {
-      200: jsonAnswer("The payment with the resolved refund", PaymentBody),
+      200: jsonResponse("The payment with the resolved refund", PaymentBody),
       ...problems(400, 401, 403, 404, 409, 413, 415, 422),
     },
   });

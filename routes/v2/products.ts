@@ -5,7 +5,7 @@
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import { sha256, toBase64Url } from "../../lib/digest.ts";
 import { AppError } from "../../lib/errors.ts";
 import { isId } from "../../lib/ids.ts";
@@ -29,7 +29,7 @@ import {
   Currency,
   Id,
   IdParam,
-  jsonAnswer,
+  jsonResponse,
   line,
   Minor,
   multiline,
@@ -131,7 +131,7 @@ function addList(routes: OpenAPIHono<AppEnv>, services: Services): void {
       }),
     },
     responses: {
-      200: jsonAnswer("A page", pageOf(ProductBody)),
+      200: jsonResponse("A page", pageOf(ProductBody)),
       304: NOT_MODIFIED,
       ...problems(400, 401, 403, 422),
     },
@@ -153,12 +153,12 @@ function addRead(routes: OpenAPIHono<AppEnv>, services: Services): void {
     method: "get",
     path: "/{idOrSlug}",
     tags: ["products"],
-    summary: "Get a product",
+    summary: "Get a product by id or slug",
     description: "Public. A key with `products:read` also gets products that are not on sale.",
     middleware: publicReads(services),
     request: { params: ProductParam },
     responses: {
-      200: jsonAnswer("The product", ProductBody),
+      200: jsonResponse("The product", ProductBody),
       304: NOT_MODIFIED,
       ...problems(401, 403, 404, 422),
     },
@@ -220,7 +220,7 @@ function addArchive(routes: OpenAPIHono<AppEnv>, services: Services): void {
     ...secured(services, "products:write"),
     request: { params: IdParam, headers: RevisionHeader },
     responses: {
-      200: jsonAnswer("The product, no longer on sale", ProductBody),
+      200: jsonResponse("The product, no longer on sale", ProductBody),
       ...problems(400, 401, 403, 404, 412, 422),
     },
   });

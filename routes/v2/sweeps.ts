@@ -5,7 +5,7 @@
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { SEVERITIES } from "../../lib/alerts/mod.ts";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import {
   entriesOf,
   getSweep,
@@ -21,8 +21,8 @@ import { callerOf } from "../_http.ts";
 import {
   Id,
   IdempotencyHeader,
-  jsonAnswer,
   jsonBody,
+  jsonResponse,
   PageQuery,
   problems,
   secured,
@@ -104,7 +104,7 @@ function addRequest(routes: OpenAPIHono<AppEnv>, services: Services): void {
     ...secured(services, "system:write"),
     request: { headers: IdempotencyHeader, ...jsonBody(SweepRequest) },
     responses: {
-      202: jsonAnswer("The pending or running sweep", SweepBody),
+      202: jsonResponse("The pending or running sweep", SweepBody),
       ...problems(400, 401, 403, 413, 415, 422),
     },
   });

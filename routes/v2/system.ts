@@ -7,9 +7,9 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { type Incident, listIncidents, SEVERITIES } from "../../lib/alerts/mod.ts";
 import { type AuditEntry, ENTITY_KINDS, listHistory } from "../../lib/entities/mod.ts";
 import { JOB_RUN_STATUSES, type JobRun, listJobRuns } from "../../lib/jobs/mod.ts";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import type { AppEnv } from "../_env.ts";
-import { Id, jsonAnswer, pageOf, PageSize, problems, secured, Time } from "../_openapi.ts";
+import { Id, jsonResponse, pageOf, PageSize, problems, secured, Time } from "../_openapi.ts";
 import { listAllRoute, pageBody, routesOf } from "../_resource.ts";
 
 const HistoryQuery = z.object({
@@ -70,7 +70,7 @@ function addAudit(routes: OpenAPIHono<AppEnv>, services: Services): void {
     summary: "List the changes of an entity, oldest first",
     ...secured(services, "system:read"),
     request: { query: HistoryQuery },
-    responses: { 200: jsonAnswer("A page", pageOf(AuditBody)), ...problems(401, 403, 422) },
+    responses: { 200: jsonResponse("A page", pageOf(AuditBody)), ...problems(401, 403, 422) },
   });
   routes.openapi(route, async (c) => {
     const { entity, id, limit, cursor = "1" } = c.req.valid("query");

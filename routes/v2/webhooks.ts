@@ -5,7 +5,7 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import { MESSAGE_STATUSES } from "../../lib/outbox/admin.ts";
 import {
   changeWebhook,
@@ -26,7 +26,7 @@ import { callerOf } from "../_http.ts";
 import {
   Id,
   IdParam,
-  jsonAnswer,
+  jsonResponse,
   pageOf,
   PageQuery,
   problems,
@@ -174,7 +174,7 @@ function addRead(routes: OpenAPIHono<AppEnv>, services: Services): void {
   const route = readRoute(services, {
     path: "/{id}",
     tag: "webhooks",
-    summary: "Get an endpoint",
+    summary: "Get an endpoint by id",
     scope: "webhooks:read",
     body: WebhookBody,
     description: "The endpoint",
@@ -283,7 +283,7 @@ function addRedeliver(routes: OpenAPIHono<AppEnv>, services: Services): void {
     ...secured(services, "webhooks:write"),
     request: { params: DeliveryParam },
     responses: {
-      202: jsonAnswer("The queued delivery", DeliveryBody),
+      202: jsonResponse("The queued delivery", DeliveryBody),
       ...problems(400, 401, 403, 404, 409, 413, 415, 422),
     },
   });

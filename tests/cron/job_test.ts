@@ -1,28 +1,20 @@
 /**
- * A job runs once a minute, in one place, within its time; and what became of it
- * is known.
+ * A job runs once a minute, on one instance, within its time limit, and its result
+ * is recorded.
  */
-import {
-  deepStrictEqual as deepEqual,
-  match,
-  ok,
-  rejects,
-  strictEqual as equal,
-} from "node:assert/strict";
+import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { type Job, type JobOutcome, runJob, type RunStatus } from "../../cron/_job.ts";
 import type { AlertChannel, AlertNotification } from "../../lib/alerts/channels.ts";
 import type { ErrorTracker } from "../../lib/telemetry/error_tracking.ts";
 import { AppError } from "../../lib/errors.ts";
-import { type Claim, claimJob, finishJob, leaseGuard, listJobRuns } from "../../lib/jobs/mod.ts";
+import { listJobRuns } from "../../lib/jobs/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import { transact } from "../../lib/kv/transact.ts";
 import { currentContext } from "../../lib/telemetry/log.ts";
 import { type Caller, operationOf } from "../../lib/entities/caller.ts";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import { HOUR_MS, MINUTE_MS, SECOND_MS, sleep } from "../../lib/time.ts";
 import { START, startInstances } from "../support/processes/instances.ts";
-
-const PROBE = new URL("../support/processes/job_probe.ts", import.meta.url).pathname;
 
 function jobOf(run: Job["run"], fields: Partial<Job> = {}): Job {
   return { name: "outbox", schedule: "* * * * *", timeLimitMs: 30 * SECOND_MS, run, ...fields };
@@ -39,7 +31,7 @@ function listener(): { notifications: AlertNotification[]; channels: AlertChanne
   return { notifications, channels: [{ name: "listener", deliver }] };
 }
 
-Deno.test("a run is known in the log and in the store", async () => {
+Deno.test("a run is recorded in the log and in the store", async () => {
   await using instances = await startInstances();
   const { services } = instances;
   let context: ReturnType<typeof currentContext>;
@@ -100,7 +92,7 @@ Deno.test("three instances run each minute once", async () => {
   equal(statuses.filter((status) => status === "skipped").length, 30);
 });
 
-Deno.test("a timer that is a little early counts for the minute that it meant", async () => {
+Deno.test("a timer that fires a little early counts for the minute it was meant for", async () => {
   await using instances = await startInstances();
   const { services } = instances;
 
@@ -111,7 +103,7 @@ Deno.test("a timer that is a little early counts for the minute that it meant", 
   equal(await runJob(services, jobOf(DONE)), "skipped");
 });
 
-Deno.test("by hand a job runs although the minute had its run, but not beside another run", async () => {
+Deno.test("a job run by hand runs although the minute had its run, but not beside another run", async () => {
   await using instances = await startInstances({ count: 2 });
   const [one, two] = [instances.at(0).services, instances.at(1).services];
   const { promise: going, resolve: go } = Promise.withResolvers<void>();
@@ -132,124 +124,28 @@ Deno.test("by hand a job runs although the minute had its run, but not beside an
   equal(beside, "skipped");
 });
 
-Deno.test("processes with a timetable each run every minute once, and never two at once", async () => {
-  const folder = await Deno.makeTempDir();
-  const begin = String(Date.now());
-  const start = () =>
-    new Deno.Command(Deno.execPath(), {
-      args: [
-        ...["run", "--allow-env", "--allow-read", "--allow-write", PROBE],
-        ...[`${folder}/kv`, `${folder}/lines`, begin],
-      ],
-      env: { NO_COLOR: "1", DENO_CRON_TEST_SCHEDULE_OFFSET: "300" },
-    }).output();
-
-  const ends = await Promise.all([start(), start(), start()]);
-
-  const decoder = new TextDecoder();
-  deepEqual(ends.map(({ code, stderr }) => [code, decoder.decode(stderr)]), [
-    [0, ""],
-    [0, ""],
-    [0, ""],
-  ]);
-  const lines = (await Deno.readTextFile(`${folder}/lines`)).trim().split("\n");
-  const minutes: string[] = [];
-  for (let i = 0; i < lines.length; i += 2) {
-    const [, run, minute] = lines[i]!.split(" ");
-    equal(lines[i], `start ${run} ${minute}`);
-    equal(lines[i + 1]?.split(" ").slice(0, 2).join(" "), `end ${run}`);
-    minutes.push(minute!);
-  }
-  equal(new Set(minutes).size, minutes.length);
-  ok(minutes.length >= 5, `${minutes.length}`);
-  await Deno.remove(folder, { recursive: true });
-});
-
-Deno.test("what a killed run leaves is taken over when its lease is over", async () => {
-  await using instances = await startInstances();
-  const { services } = instances;
-  const folder = await Deno.makeTempDir();
-  const path = `${folder}/kv`;
-  const { signal } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      ...["run", "--allow-env", "--allow-read", "--allow-write", "--allow-run", PROBE],
-      ...[path, `${folder}/lines`, String(Date.now()), "kill"],
-    ],
-    stderr: "null",
-  }).output();
-  equal(signal, "SIGKILL");
-  using kv = await Deno.openKv(path);
-  const { value } = await kv.get<Uint8Array>(keys.lease("probe"));
-  ok(value);
-  await instances.at(0).kv.atomic().set(keys.lease("outbox"), value).commit();
-  const lease = await services.store.get(keys.lease("outbox"));
-  equal(lease!.token, 1);
-
-  instances.advance(lease!.until - START - 1);
-  equal(await runJob(services, jobOf(DONE)), "skipped");
-  instances.advance(1);
-  equal(await runJob(services, jobOf(DONE)), "ok");
-
-  const after = await services.store.get(keys.lease("outbox"));
-  equal(after!.token, 2);
-  equal(after!.until, 0);
-  await Deno.remove(folder, { recursive: true });
-});
-
-Deno.test("a run that slept beyond its lease can store nothing once another has it", async () => {
-  await using instances = await startInstances({ count: 2 });
-  const [one, two] = [instances.at(0).services, instances.at(1).services];
-  const options = { timeLimitMs: SECOND_MS, isByHand: false };
-  const old = await claimJob(one, "outbox", { runId: "old", ...options });
-  instances.advance(MINUTE_MS);
-  const taken = await claimJob(two, "outbox", { runId: "new", ...options });
-  const write = (services: Services, claim: Claim, value: string) => {
-    const guards = [leaseGuard(claim)];
-    const caller = { actor: "cli" as const, requestId: "r", idempotencyKey: null, guards };
-    return transact(
-      services,
-      {},
-      (_, writes) => writes.set(keys.productBySlug("written"), value),
-      { operation: operationOf(caller, "x", null, { now: services.clock() }) },
-    );
-  };
-
-  await write(two, taken!, "by the new run");
-  await rejects(write(one, old!, "by the old run"), { kind: "conflict" });
-  const ended = await finishJob(one, {
-    ...{ job: "outbox", runId: "old", startedAt: START, status: "ok", outcome: {}, error: null },
-    isStillRunning: false,
-  }, old);
-
-  deepEqual([old!.token, taken!.token], [1, 2]);
-  equal(ended, null);
-  equal(await one.store.get(keys.productBySlug("written")), "by the new run");
-  equal((await one.store.get(keys.lease("outbox")))!.by, "new");
-  deepEqual(await listJobRuns(one), []);
-});
-
-Deno.test("the writes of a run pass its lease", async () => {
+Deno.test("the writes of a run are guarded by its lease", async () => {
   await using instances = await startInstances({ count: 2 });
   const [one, two] = [instances.at(0), instances.at(1)];
   const write = (services: Services, caller: Caller) =>
     transact(services, {}, (_, writes) => writes.set(keys.productBySlug("x"), "y"), {
       operation: operationOf(caller, "x", null, { now: services.clock() }),
     });
-  const overtaken = jobOf(async (_services, _signal, caller) => {
+  const superseded = jobOf(async (_services, _signal, caller) => {
     instances.advance(HOUR_MS);
     equal(await runJob(two.services, jobOf(DONE)), "ok");
     await write(one.services, caller);
     return {};
   });
 
-  equal(await runJob(one.services, overtaken), "lost");
+  equal(await runJob(one.services, superseded), "lost");
 
   equal(await one.services.store.get(keys.productBySlug("x")), null);
   equal((await listJobRuns(one.services))[0]!.status, "ok");
   deepEqual(instances.events("alert.raised"), []);
 });
 
-Deno.test("a run that is over its time is told, recorded, and alerted", async () => {
+Deno.test("a run over its time limit is aborted, recorded, and raises an alert", async () => {
   const { notifications, channels } = listener();
   await using instances = await startInstances({ channels });
   const job = jobOf(async (_services, signal) => {
@@ -263,11 +159,14 @@ Deno.test("a run that is over its time is told, recorded, and alerted", async ()
   equal(run!.status, "timed_out");
   equal(run!.error, "TimeLimitError: The job outbox took over 50 ms");
   equal(run!.failures, 1);
-  deepEqual(notifications.map(({ state, name }) => [state, name]), [["raised", "job_failed:outbox"]]);
+  deepEqual(notifications.map(({ state, name }) => [state, name]), [[
+    "raised",
+    "job_failed:outbox",
+  ]]);
   equal((await instances.services.store.get(keys.lease("outbox")))!.until, 0);
 });
 
-Deno.test("a run that hears that its time is up and leaves the rest is good", async () => {
+Deno.test("a run that obeys its abort signal and leaves the rest to the next succeeds", async () => {
   await using instances = await startInstances();
   const job = jobOf(async (_services, signal) => {
     await sleep(HOUR_MS, signal).catch(() => {});
@@ -277,7 +176,7 @@ Deno.test("a run that hears that its time is up and leaves the rest is good", as
   equal(await runJob(instances.services, job), "ok");
 });
 
-Deno.test("a run that does not hear is left alone, and its lease ends by time", async () => {
+Deno.test("a run that ignores its abort signal is abandoned, and its lease expires", async () => {
   await using instances = await startInstances();
   const { services } = instances;
   const { promise, resolve } = Promise.withResolvers<JobOutcome>();
@@ -294,7 +193,7 @@ Deno.test("a run that does not hear is left alone, and its lease ends by time", 
   resolve({});
 });
 
-Deno.test("a run in an instance that is to end stops, and that is no failure", async () => {
+Deno.test("a run stopped by the shutdown of its instance is not a failure", async () => {
   await using instances = await startInstances();
   const { services } = instances;
   const stop = new AbortController();
@@ -313,7 +212,7 @@ Deno.test("a run in an instance that is to end stops, and that is no failure", a
   equal((await services.store.get(keys.lease("outbox")))!.until, 0);
 });
 
-Deno.test("a job that fails is alerted once, counted, and told to be well with its next success", async () => {
+Deno.test("a failing job raises one alert, counts its failures, and is resolved by its next success", async () => {
   const { notifications, channels } = listener();
   await using instances = await startInstances({ count: 3, channels });
   const failing = jobOf(() => {
@@ -347,7 +246,7 @@ Deno.test("a job that fails is alerted once, counted, and told to be well with i
   ok(!instances.logLines.join().includes("asha"));
 });
 
-Deno.test("a job that has nothing to do is not begun: no lease, no record, no line in the log", async () => {
+Deno.test("a job without work does not start: no lease, no record, no line in the log", async () => {
   await using instances = await startInstances();
   const { services } = instances;
   let isDue = false;
@@ -357,14 +256,14 @@ Deno.test("a job that has nothing to do is not begun: no lease, no record, no li
   deepEqual(await listJobRuns(services), []);
   equal(await services.store.get(keys.lease("outbox")), null);
   deepEqual(instances.events("job.ran"), []);
-  // Somebody asked for it: it looks for itself.
+  // By hand it runs without asking isDue().
   equal(await runJob(services, job, { isByHand: true }), "ok");
   isDue = true;
   instances.advance(MINUTE_MS);
   equal(await runJob(services, job), "ok");
 });
 
-Deno.test("a job of which it cannot be told whether there is work is left to the next minute", async () => {
+Deno.test("a job whose work cannot be determined is left to the next minute", async () => {
   await using instances = await startInstances();
   const job = jobOf(DONE, { isDue: () => Promise.reject(new AppError("unavailable", "No")) });
 
@@ -373,7 +272,7 @@ Deno.test("a job of which it cannot be told whether there is work is left to the
   equal(instances.events("job.not_claimed").length, 1);
 });
 
-Deno.test("a run that leaves something to the next one is good, but the work is not done", async () => {
+Deno.test("a run that leaves work to the next one succeeds, but the job is not done", async () => {
   await using instances = await startInstances();
   const { services } = instances;
   const more = jobOf(() => Promise.resolve({ isMore: true, sent: 1 }));
@@ -392,12 +291,12 @@ Deno.test("a run that leaves something to the next one is good, but the work is 
   equal(third?.lastOkAt, second?.lastOkAt);
 });
 
-Deno.test("a heartbeat is sent when the work is done or failed, and for nothing else", async () => {
-  const heard: string[] = [];
+Deno.test("a heartbeat is sent when the work is done or has failed, and otherwise not", async () => {
+  const received: string[] = [];
   const stop = new AbortController();
   const serving = { hostname: "127.0.0.1", port: 0, onListen() {}, signal: stop.signal };
   const server = Deno.serve(serving, (request) => {
-    heard.push(new URL(request.url).pathname);
+    received.push(new URL(request.url).pathname);
     return new Response();
   });
   await using instances = await startInstances();
@@ -410,7 +309,7 @@ Deno.test("a heartbeat is sent when the work is done or failed, and for nothing 
   const minute = async (job: Job) => {
     await runJob(services, job);
     instances.advance(MINUTE_MS);
-    return heard.splice(0);
+    return received.splice(0);
   };
 
   deepEqual(await minute(jobOf(DONE)), ["/s3cret"]);
@@ -424,22 +323,22 @@ Deno.test("a heartbeat is sent when the work is done or failed, and for nothing 
   await server.finished;
 });
 
-Deno.test("the error tracker is told of each run, and flushed before the job has ended", async () => {
-  const told: string[] = [];
+Deno.test("the error tracker receives each run, and is flushed before the job ends", async () => {
+  const calls: string[] = [];
   const errorTracker: ErrorTracker = {
     start() {},
     report() {},
     timed() {},
     async monitored({ name, schedule, timeLimitMs }, run) {
-      told.push(`${name} ${schedule} ${timeLimitMs}`);
+      calls.push(`${name} ${schedule} ${timeLimitMs}`);
       try {
         return await run();
       } catch (error) {
-        told.push(String(error));
+        calls.push(String(error));
         throw error;
       }
     },
-    flush: () => Promise.resolve(void told.push("flush")),
+    flush: () => Promise.resolve(void calls.push("flush")),
   };
   await using instances = await startInstances({ errorTracker });
 
@@ -448,13 +347,16 @@ Deno.test("the error tracker is told of each run, and flushed before the job has
   await runJob(instances.services, jobOf(() => Promise.reject(new Error("no"))));
   await runJob(instances.services, jobOf(DONE));
 
-  deepEqual(told, [
-    ...["outbox * * * * * 30000", "flush"],
-    ...["outbox * * * * * 30000", "Error: no", "flush"],
+  deepEqual(calls, [
+    "outbox * * * * * 30000",
+    "flush",
+    "outbox * * * * * 30000",
+    "Error: no",
+    "flush",
   ]);
 });
 
-Deno.test("a job of every instance runs on each, and while the store is down", async () => {
+Deno.test("a job of every instance runs on each, also while the store is down", async () => {
   const { notifications, channels } = listener();
   await using instances = await startInstances({ count: 2, channels });
   let runs = 0;
@@ -470,7 +372,7 @@ Deno.test("a job of every instance runs on each, and while the store is down", a
   equal(instances.events("job.not_recorded").length, 2);
 });
 
-Deno.test("a job that cannot be claimed is not run, and alerts nobody", async () => {
+Deno.test("a job that cannot be claimed does not run, and raises no alert", async () => {
   const { notifications, channels } = listener();
   await using instances = await startInstances({ channels });
   const { kv } = instances.at(0);

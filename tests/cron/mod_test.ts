@@ -1,5 +1,5 @@
 /**
- * The timetable of the real program, with its clock of jobs turned forward.
+ * The timetable of the real program, with accelerated schedules.
  */
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 import { dueOf } from "../../cron/_job.ts";
@@ -10,7 +10,7 @@ import { nextDue } from "../../lib/jobs/timetable.ts";
 import { startApp, TEST_START } from "../support/program/app.ts";
 import { logLines, startServer } from "../support/processes/server_process.ts";
 
-Deno.test("the program runs each of its jobs, and stops with them", async () => {
+Deno.test("the program runs each of its jobs, and stops them when it stops", async () => {
   await using app = await startApp();
   const names = jobsOf(app.services, new HealthMonitor(app.services)).map(({ name }) => name)
     .sort();
@@ -33,7 +33,7 @@ Deno.test("the program runs each of its jobs, and stops with them", async () => 
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("a job's time limit is less than the time between its dues, and what is on time is never late", async () => {
+Deno.test("a job's time limit is less than its interval, and a job on time is never missed", async () => {
   await using app = await startApp();
 
   for (const job of jobsOf(app.services, new HealthMonitor(app.services))) {
@@ -42,15 +42,15 @@ Deno.test("a job's time limit is less than the time between its dues, and what i
     const dueAt = nextDue(schedule, TEST_START);
     const everyMs = nextDue(schedule, dueAt) - dueAt;
     equal(timeLimitMs < everyMs, true, name);
-    // It may be begun late by one run, and take its time.
+    // One run may start late by another and take its whole time limit.
     equal(withinMs > timeLimitMs, true, name);
     equal(/^[\w-]{1,50}$/.test(name), true, name);
-    // Deno counts weekdays from 1 for Sunday, all else from 0 or from 1 for Monday.
+    // Weekday numbers are ambiguous: 1 is Sunday for Deno, and Monday elsewhere.
     equal(/[0-9]/.test(job.schedule.split(" ")[4] + schedule.split(" ")[4]!), false, name);
   }
 });
 
-Deno.test("there are no more jobs than Deno Deploy registers on its smallest plan", async () => {
+Deno.test("the number of jobs is within the limit of Deno Deploy's smallest plan", async () => {
   await using app = await startApp();
 
   equal(jobsOf(app.services, new HealthMonitor(app.services)).length <= 10, true);

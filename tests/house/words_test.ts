@@ -29,7 +29,7 @@ const BANNED: Readonly<Record<string, string>> = {
   "no more than": "at most",
   "ha(?:s|d|ve) it": "name the thing",
   "have an? \\w+ (?:not )?(?:tried|sent|used|made|asked|done)": "retry, send, use, cancel",
-  "say (?:what|which|who|how|whether)|clear word": "X is required, report",
+  "say (?:what|which|who|how)|clear word": "X is required, report",
   "whom": "who, the recipient",
   "(?:is|are) written to": "notified, sent, stored in",
   "over (?:TZS|TSh|\\{\\{total)": "for an amount",

@@ -1,16 +1,27 @@
-import { ok, rejects, strictEqual as equal, throws } from "node:assert/strict";
+import {
+  deepStrictEqual as deepEqual,
+  ok,
+  rejects,
+  strictEqual as equal,
+  throws,
+} from "node:assert/strict";
 import fc from "fast-check";
 import {
   addDays,
+  backoffMs,
   businessDate,
   businessYear,
   DAY_MS,
+  DeadlineError,
   HOUR_MS,
   isoTime,
   MINUTE_MS,
+  orAborted,
   SECOND_MS,
   sleep,
   systemClock,
+  withDeadline,
+  withTimeLimit,
 } from "../../lib/time.ts";
 
 const DAR = "Africa/Dar_es_Salaam";
@@ -125,4 +136,61 @@ Deno.test("sleep() leaves no listener on a signal that outlives it", async () =>
 Deno.test("sleep() refuses what a timer would cut short", async () => {
   await rejects(sleep(2 ** 31), RangeError);
   await rejects(sleep(NaN), RangeError);
+});
+
+Deno.test("withDeadline() returns or throws what the call does in time", async () => {
+  equal(await withDeadline(Promise.resolve(1), 1_000, "A call"), 1);
+  await rejects(withDeadline(Promise.reject(new TypeError("x")), 1_000, "A call"), TypeError);
+});
+
+Deno.test("withDeadline() gives up a call that takes too long, and ignores its later failure", async () => {
+  const { promise: call, reject } = Promise.withResolvers<string>();
+
+  await rejects(withDeadline(call, 5, "A call"), new DeadlineError("A call took over 5 ms"));
+  equal(await withDeadline(call, 5, () => "instead"), "instead");
+  await rejects(
+    withDeadline(call, 5, () => {
+      throw new RangeError("late");
+    }),
+    new RangeError("late"),
+  );
+  reject(new Error("nobody waits for this"));
+});
+
+Deno.test("withTimeLimit() aborts the signal of work that takes too long, or with the outer one", async () => {
+  const outer = new AbortController();
+  const work = (signal: AbortSignal) => sleep(60_000, signal);
+
+  equal(await withTimeLimit(1_000, () => Promise.resolve(1)), 1);
+  await rejects(withTimeLimit(5, work), DeadlineError);
+  const ended = withTimeLimit(60_000, work, outer.signal);
+  outer.abort(new TypeError("stopped"));
+  await rejects(ended, TypeError);
+});
+
+Deno.test("orAborted() waits until its signal is aborted, and ignores what comes later", async () => {
+  const stop = new AbortController();
+  const { promise: work, reject } = Promise.withResolvers<void>();
+
+  equal(await orAborted(Promise.resolve(1)), 1);
+  equal(await orAborted(Promise.resolve(1), stop.signal), 1);
+  const waiting = orAborted(work, stop.signal);
+  stop.abort(new TypeError("stopped"));
+  await rejects(waiting, TypeError);
+  await rejects(orAborted(work, stop.signal), TypeError);
+  reject(new Error("nobody waits for this"));
+});
+
+Deno.test("backoffMs() doubles up to its maximum, and with jitter stays below", () => {
+  const attempts = [1, 2, 3, 4, 5];
+
+  const waits = attempts.map((attempt) => backoffMs(attempt, { firstMs: 100, maxMs: 500 }));
+  const half = attempts.map((attempt) =>
+    backoffMs(attempt, { firstMs: 100, maxMs: 500, random: () => 0.5 })
+  );
+
+  deepEqual(waits, [100, 200, 400, 500, 500]);
+  deepEqual(half, [50, 100, 200, 250, 250]);
+  equal(backoffMs(11, { firstMs: 1 }), 1_024);
+  equal(backoffMs(1, { firstMs: 100, random: () => 0.5, shareMin: 0.5 }), 75);
 });

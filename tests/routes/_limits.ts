@@ -1,4 +1,4 @@
-/** Starts a shop with rate limits, sends requests from chosen addresses and reads limits from headers. */
+/** A shop with rate limits, requests from chosen addresses, and the limits in answers. */
 import { strictEqual as equal } from "node:assert/strict";
 import { LEAD, type TestAnswer, type TestApp } from "../support/program/app.ts";
 import { assertProblem } from "../support/program/answers.ts";

@@ -1,4 +1,4 @@
-/** One request per operation of the API that succeeds, with everything in the store that it needs. */
+/** One successful request per operation of the API, with everything that it needs in the store. */
 import * as keys from "../../lib/kv/keys.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Payment, Refund } from "../../lib/kv/payment_records.ts";
@@ -13,7 +13,7 @@ import { WEBHOOK_SAMPLES } from "../support/program/webhook_samples.ts";
 
 const LINE = { description: "Work", quantity: 1, unitMinor: 100 };
 
-/** A request that succeeds, made anew for each time it is asked. */
+/** Prepares a request that succeeds; every call prepares a new one. */
 export type Sample = (app: TestShop) => Promise<{ path: string } & TestRequest>;
 
 /** Some requests need a way to send mail. */

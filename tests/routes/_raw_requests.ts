@@ -6,7 +6,7 @@ const BROWSER = { accept: "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8" };
 /** A test that waits for an answer in vain fails. */
 const ANSWER_MS = 5_000;
 
-/** Speaks HTTP/1.1 by hand, and takes what comes until the answer is whole. */
+/** Sends HTTP/1.1 as text, and reads until the answer is complete. */
 export async function speak(app: TestApp, text: string): Promise<TestAnswer<unknown>> {
   const { hostname, port } = new URL(app.url);
   using connection = await Deno.connect({ hostname, port: Number(port) });
@@ -18,7 +18,7 @@ export async function speak(app: TestApp, text: string): Promise<TestAnswer<unkn
   while (!answer) {
     const size = await connection.read(buffer);
     if (size === null) throw new Error(`The connection ended in the middle of an answer`);
-    // A character a byte, since that is what lengths are in.
+    // One character per byte, because lengths count bytes.
     received += new TextDecoder("latin1").decode(buffer.subarray(0, size));
     answer = parseAnswer(received);
   }
@@ -26,7 +26,7 @@ export async function speak(app: TestApp, text: string): Promise<TestAnswer<unkn
   return answer;
 }
 
-/** Reads an answer in ASCII; null as long as it is not whole. */
+/** Reads an answer in ASCII; null while it is incomplete. */
 function parseAnswer(received: string): TestAnswer<unknown> | null {
   const [head = "", rest] = received.split(/\r\n\r\n(.*)/s);
   const [statusLine = "", ...lines] = head.split("\r\n");
@@ -51,7 +51,7 @@ function parseAnswer(received: string): TestAnswer<unknown> | null {
   };
 }
 
-/** What chunks come to; null as long as the last one is not there. */
+/** The content of chunks; null until the last one has arrived. */
 function unchunked(chunks: string): string | null {
   let text = "";
   for (let rest = chunks;;) {

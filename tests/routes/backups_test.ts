@@ -4,7 +4,7 @@
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { runJob } from "../../cron/_job.ts";
 import { jobsOf } from "../../cron/mod.ts";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
 import { HOUR_MS, MINUTE_MS } from "../../lib/time.ts";
 import { createApp } from "../../routes/mod.ts";
 import { LEAD, startApp, type TestApp } from "../support/program/app.ts";

@@ -7,7 +7,7 @@ import * as keys from "../../lib/kv/keys.ts";
 import { PROBLEMS } from "../../lib/payments/state.ts";
 import { checkedBooks, startGatewayTill, TOTAL } from "../support/program/till.ts";
 
-Deno.test("AzamPay's signed callback pays the invoice, once", async () => {
+Deno.test("a signed AzamPay callback marks the invoice as paid, once", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payByPhone(invoice);
@@ -28,7 +28,7 @@ const FORGERIES = [
 ] as const;
 
 for (const [what, options] of FORGERIES) {
-  Deno.test(`a callback that is ${what} pays nothing, and a person looks at it`, async () => {
+  Deno.test(`a callback that is ${what} pays nothing, and the payment needs review`, async () => {
     await using app = await startGatewayTill();
     const invoice = await app.bill();
     const payment = await app.payByPhone(invoice);
@@ -40,13 +40,13 @@ for (const [what, options] of FORGERIES) {
     const { invoice: after, payments: [found] } = await checkedBooks(app, invoice.id);
     deepEqual([after.status, after.paidMinor], ["open", 0]);
     deepEqual([found?.status, found?.problem], ["needs_review", PROBLEMS.unsigned]);
-    // Whoever forges a callback must not keep the true one from counting.
+    // A forged callback must not keep the true one from counting.
     await app.azampay.push(payment.id).approve();
     equal((await checkedBooks(app, invoice.id)).invoice.status, "paid");
   });
 }
 
-Deno.test("a signed callback with another amount pays nothing, until the true one comes", async () => {
+Deno.test("a signed callback with another amount pays nothing, and the true one still does", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payByPhone(invoice);
@@ -66,7 +66,7 @@ Deno.test("a signed callback with another amount pays nothing, until the true on
   equal((await checkedBooks(app, invoice.id)).invoice.paidMinor, TOTAL);
 });
 
-Deno.test("a signed callback about one payment says nothing of another", async () => {
+Deno.test("a signed callback about one payment confirms no other one", async () => {
   await using app = await startGatewayTill();
   const [one, other] = [await app.bill(), await app.bill()];
   const paid = await app.payByPhone(one);
@@ -85,7 +85,7 @@ Deno.test("a signed callback about one payment says nothing of another", async (
   for (const { id } of [one, other]) equal((await checkedBooks(app, id)).invoice.paidMinor, 0);
 });
 
-Deno.test("a failed push is over, a late success is not lost, and a failure after it changes nothing", async () => {
+Deno.test("a failed push ends, a late success still counts, and a later failure changes nothing", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payByPhone(invoice);
@@ -101,7 +101,7 @@ Deno.test("a failed push is over, a late success is not lost, and a failure afte
   deepEqual([after.status, payments[0]?.status], ["paid", "completed"]);
 });
 
-Deno.test("a push whose answer was lost is adopted by the signed callback", async () => {
+Deno.test("a signed callback adopts a push whose answer was lost", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   app.azampay.faults.checkout.push("drop");
@@ -115,7 +115,7 @@ Deno.test("a push whose answer was lost is adopted by the signed callback", asyn
   ok(payment?.trackingId);
 });
 
-Deno.test("two who both pay are both in the books, and somebody is told", async () => {
+Deno.test("two payments of one invoice are both recorded, and an incident is reported", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const byPhone = await app.payByPhone(invoice);
@@ -133,7 +133,7 @@ Deno.test("two who both pay are both in the books, and somebody is told", async 
   ok(await app.services.store.get(keys.incident("invoice_overpaid")));
 });
 
-Deno.test("money that comes in for a void invoice is credit", async () => {
+Deno.test("money received for a void invoice is recorded as an overpayment", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payByPhone(invoice);
@@ -146,7 +146,7 @@ Deno.test("money that comes in for a void invoice is credit", async () => {
   ok(await app.services.store.get(keys.incident("invoice_overpaid")));
 });
 
-Deno.test("voiding an invoice ends the order that waits to be paid", async () => {
+Deno.test("voiding an invoice cancels its pending order", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payAtPesapal(invoice);
@@ -157,7 +157,7 @@ Deno.test("voiding an invoice ends the order that waits to be paid", async () =>
   equal((await app.payment(payment.id)).status, "failed");
 });
 
-Deno.test("nothing secret or personal of a payment is logged", async () => {
+Deno.test("no secret or personal data of a payment is logged", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const byPhone = await app.payByPhone(invoice);

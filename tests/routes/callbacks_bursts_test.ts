@@ -1,4 +1,4 @@
-/** Many callbacks at once, too many of them, and callbacks while the store or Pesapal does not answer. */
+/** Many callbacks at once, too many, and callbacks while the store or Pesapal does not answer. */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { DAY_MS, MINUTE_MS } from "../../lib/time.ts";
 import { assertProblem } from "../support/program/answers.ts";
@@ -8,7 +8,7 @@ import { ipn } from "./_callbacks.ts";
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 const UNKNOWN_GUID = "a5e2f1c0-0000-4000-8000-000000000001";
 
-Deno.test("50 notifications and a refund at once count the money once", async () => {
+Deno.test("50 simultaneous notifications and a refund record the payment once", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payAtPesapal(invoice);
@@ -34,7 +34,7 @@ Deno.test("50 notifications and a refund at once count the money once", async ()
   equal(done.invoice.status, "refunded");
 });
 
-Deno.test("50 notifications at once settle once, and tell of it once", async () => {
+Deno.test("50 simultaneous notifications settle the payment once and store one event", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payAtPesapal(invoice);
@@ -48,7 +48,7 @@ Deno.test("50 notifications at once settle once, and tell of it once", async () 
   equal((await app.events()).filter((type) => type === "payment.completed").length, 1);
 });
 
-Deno.test("how often a payment is asked about because of calls is limited, and it is asked all the same", async () => {
+Deno.test("status queries caused by notifications are limited, and the payment is still checked later", async () => {
   await using app = await startGatewayTill({ env: { RATE_LIMITS: "payment_check=2/1h" } });
   const invoice = await app.bill();
   const payment = await app.payAtPesapal(invoice);
@@ -60,7 +60,7 @@ Deno.test("how often a payment is asked about because of calls is limited, and i
   ok((await app.payment(payment.id)).nextCheckAt !== null);
 });
 
-Deno.test("who calls too often in a gateway's name is told so", async () => {
+Deno.test("too many callbacks are refused with 429", async () => {
   await using app = await startGatewayTill({ env: { RATE_LIMITS: "gateway_call=2/1m" } });
   const stranger = { id: UNKNOWN_ID, trackingId: UNKNOWN_GUID };
 
@@ -70,7 +70,7 @@ Deno.test("who calls too often in a gateway's name is told so", async () => {
   assertProblem(await ipn(app, stranger), 429, "rate_limited");
 });
 
-Deno.test("a notification that cannot be stored is to come again", async () => {
+Deno.test("a notification that cannot be stored asks Pesapal to send it again", async () => {
   await using app = await startGatewayTill({
     deadlines: { readMs: 300, commitMs: 300, transactionMs: 500, fenceMs: 300 },
   });
@@ -83,7 +83,7 @@ Deno.test("a notification that cannot be stored is to come again", async () => {
   deepEqual([status, body.status], [500, 500]);
 });
 
-Deno.test("a notification is kept while Pesapal does not answer, and asked about later", async () => {
+Deno.test("a notification is kept while Pesapal does not answer, and checked later", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payAtPesapal(invoice);

@@ -15,7 +15,7 @@ import { ipn } from "./_callbacks.ts";
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 const UNKNOWN_GUID = "a5e2f1c0-0000-4000-8000-000000000001";
 
-Deno.test("Pesapal's notification has it asked, and the invoice paid, once", async () => {
+Deno.test("a Pesapal notification makes the shop query Pesapal and mark the invoice as paid, once", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payAtPesapal(invoice);
@@ -50,7 +50,7 @@ Deno.test("a confirmation costs one read, then one read and one commit", async (
   deepEqual([app.kv.reads - reads - 1, app.kv.commits - commits], [2, 1]);
 });
 
-Deno.test("Pesapal notifies by GET, by form and by JSON, whatever the names' capitals", async () => {
+Deno.test("Pesapal's notifications are accepted by GET, form and JSON, in any letter case", async () => {
   await using app = await startGatewayTill();
   const values = ({ id, trackingId }: Payment, lower = false) => {
     const names = ["OrderNotificationType", "OrderTrackingId", "OrderMerchantReference"];
@@ -86,7 +86,7 @@ Deno.test("Pesapal notifies by GET, by form and by JSON, whatever the names' cap
   }
 });
 
-Deno.test("a forged notification makes us ask, and nothing else", async () => {
+Deno.test("a forged notification causes one status query and no change", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payAtPesapal(invoice);
@@ -99,7 +99,7 @@ Deno.test("a forged notification makes us ask, and nothing else", async () => {
   deepEqual([books.invoice.status, books.payments[0]?.status], ["open", "pending"]);
 });
 
-Deno.test("what is not known is not asked about, and nothing of it is stored", async () => {
+Deno.test("notifications about unknown payments cause no query, and store nothing", async () => {
   await using app = await startGatewayTill();
   const payment = await app.payAtPesapal(await app.bill());
   const byHand = await app.payByHand(await app.bill(), 5);
@@ -130,7 +130,7 @@ const NONSENSE: unknown[] = [
   { utilityref: { toString: 1 }, transactionstatus: "success" },
 ];
 
-Deno.test("what is no notification is 400, and nothing of it is stored", async () => {
+Deno.test("malformed callbacks answer 400, and store nothing", async () => {
   await using app = await startGatewayTill();
 
   for (const path of ["/payments/pesapal/ipn", "/payments/azampay/callback"]) {
@@ -154,7 +154,7 @@ Deno.test("what is no notification is 400, and nothing of it is stored", async (
   }
 });
 
-Deno.test("a gateway that is not offered has no address", async () => {
+Deno.test("callbacks of a gateway that is not configured answer 404", async () => {
   await using app = await startGatewayTill({
     env: { PESAPAL_BASE_URL: "", PESAPAL_CONSUMER_KEY: "", PESAPAL_CONSUMER_SECRET: "" },
   });
@@ -167,7 +167,7 @@ Deno.test("a gateway that is not offered has no address", async () => {
   assertProblem(answer, 404, "not_found");
 });
 
-Deno.test("a cheap order's tracking id pays for no dear one", async () => {
+Deno.test("the tracking id of a cheap order does not pay an expensive one", async () => {
   await using app = await startGatewayTill();
   const [cheap, dear] = [
     await app.bill({ lines: [{ description: "x", quantity: 1, unitMinor: 100 }] }),
@@ -188,7 +188,7 @@ Deno.test("a cheap order's tracking id pays for no dear one", async () => {
   deepEqual([books.invoice.status, books.payments[0]?.status], ["open", "pending"]);
 });
 
-Deno.test("a tracking id is not adopted from another payment, though ours is not known", async () => {
+Deno.test("an unknown tracking id is not adopted when it belongs to another payment", async () => {
   await using app = await startGatewayTill();
   const [one, other] = [await app.bill(), await app.bill()];
   const paid = await app.payAtPesapal(one);
@@ -205,7 +205,7 @@ Deno.test("a tracking id is not adopted from another payment, though ours is not
   equal(payment?.trackingId, null);
 });
 
-Deno.test("an order whose answer was lost is adopted when Pesapal tells of it", async () => {
+Deno.test("a notification adopts an order whose answer was lost", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   app.pesapal.faults.submit.push("html");
@@ -219,7 +219,7 @@ Deno.test("an order whose answer was lost is adopted when Pesapal tells of it", 
   equal(payment?.trackingId, order.trackingId);
 });
 
-Deno.test("what was paid before Pesapal answered that it may be is completed", async () => {
+Deno.test("a payment that arrives before Pesapal answers the order is completed", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   app.pesapal.behaviour.hastyPayer = "complete";
@@ -237,7 +237,7 @@ const WRONG = [
 ] as const;
 
 for (const [what, outcome, problem] of WRONG) {
-  Deno.test(`${what} than was asked for is left to a person, who is told`, async () => {
+  Deno.test(`a payment of ${what} than requested needs review, and an incident is reported`, async () => {
     await using app = await startGatewayTill();
     const invoice = await app.bill();
     const payment = await app.payAtPesapal(invoice);
@@ -252,7 +252,7 @@ for (const [what, outcome, problem] of WRONG) {
   });
 }
 
-Deno.test("a reversal reopens the invoice, and an old success does not close it again", async () => {
+Deno.test("a reversal reopens the invoice, and an old success does not settle it again", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payAtPesapal(invoice);
@@ -269,7 +269,7 @@ Deno.test("a reversal reopens the invoice, and an old success does not close it 
   ok((await app.events()).includes("payment.reversed"));
 });
 
-Deno.test("a failure is not the end: payers try again on the same page", async () => {
+Deno.test("after a failure payers can pay on the same page", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payAtPesapal(invoice);
@@ -283,7 +283,7 @@ Deno.test("a failure is not the end: payers try again on the same page", async (
   equal((await checkedBooks(app, invoice.id)).invoice.status, "paid");
 });
 
-Deno.test("the payer's browser lands on the invoice with the state as it is", async () => {
+Deno.test("the payer's browser returns to the invoice in its current state", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payAtPesapal(invoice);
@@ -298,7 +298,7 @@ Deno.test("the payer's browser lands on the invoice with the state as it is", as
   equal((await app.invoice(invoice.id)).status, "paid");
 });
 
-Deno.test("an invoice's address is told to nobody who does not know the gateway's name for it", async () => {
+Deno.test("the payer's return address redirects only with the tracking id of the payment", async () => {
   await using app = await startGatewayTill();
   const payment = await app.payAtPesapal(await app.bill());
 

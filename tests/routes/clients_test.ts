@@ -389,7 +389,7 @@ Deno.test("DELETE /api/v2/clients/:id goes on with the payments that it had not 
   const address = `/api/v2/clients/${invoice.clientId}`;
   const interrupted = await asAdmin(app, "DELETE", address);
   const isAhead = (await app.payment(waiting.id)).redirectUrl === null;
-  await app.kv.mend(keys.payment(phoned.id));
+  await app.kv.restore(keys.payment(phoned.id));
   const { payerPhone } = await app.payment(phoned.id);
 
   const { status } = await asAdmin(app, "DELETE", address);
@@ -421,7 +421,7 @@ Deno.test("DELETE /api/v2/clients/:id finishes what was interrupted", async () =
   await app.kv.corrupt(keys.lead(lead.id));
   const interrupted = await asAdmin(app, "DELETE", `/api/v2/clients/${client.id}`);
   equal(await app.count(["client_by_email"]), 0);
-  await app.kv.mend(keys.lead(lead.id));
+  await app.kv.restore(keys.lead(lead.id));
 
   const { status } = await asAdmin(app, "DELETE", `/api/v2/clients/${client.id}`);
 

@@ -6,7 +6,7 @@ import { startShop } from "../support/program/shop.ts";
 const BROWSER = { accept: "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8" };
 const NOTHING_TO_LOAD = "default-src 'none'; frame-ancestors 'none'";
 
-Deno.test("a browser that looks at a page gets failures as pages, a program never", async () => {
+Deno.test("a browser receives errors as pages, a program as problem documents", async () => {
   await using app = await startShop();
   const pages: [path: string, status: number, heading: string][] = [
     ["/nowhere", 404, "Not found"],
@@ -36,7 +36,7 @@ Deno.test("a browser that looks at a page gets failures as pages, a program neve
   }
 });
 
-Deno.test("a defect of ours shows a browser a page that says nothing of it", async () => {
+Deno.test("an internal error shows a browser a page without details", async () => {
   await using app = await startShop();
   const product = await app.stockProduct();
   const { body } = await app.post("/api/v2/leads", { ...LEAD, productId: product.id });

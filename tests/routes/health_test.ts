@@ -10,7 +10,7 @@ import { DEADLINES } from "../../lib/kv/deadlines.ts";
 import { transact } from "../../lib/kv/transact.ts";
 import { operationOf } from "../../lib/entities/caller.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
-import { noteTimetable } from "../../lib/jobs/timetable.ts";
+import { storeTimetable } from "../../lib/jobs/timetable.ts";
 import { createApp } from "../../routes/mod.ts";
 import { accessLog } from "../support/program/answers.ts";
 import { TEST_START, TESTER } from "../support/program/app.ts";
@@ -180,7 +180,10 @@ Deno.test("GET /health is degraded when no restore was proven for eight days, or
 
   deepEqual([young.status, young.ageS], ["healthy", 8 * 86_400]);
   equal(old.status, "degraded");
-  deepEqual([failed.status, failed.reason], ["degraded", "Backup b1 cannot be restored: It is damaged"]);
+  deepEqual([failed.status, failed.reason], [
+    "degraded",
+    "Backup b1 cannot be restored: It is damaged",
+  ]);
 });
 
 Deno.test("GET /health is degraded while a job fails, or was not done in time", async () => {
@@ -195,7 +198,7 @@ Deno.test("GET /health is degraded while a job fails, or was not done in time", 
     ...fields,
   });
   const reject = () => Promise.reject(new Error("No mail to asha@example.com"));
-  await noteTimetable(services, [{ name: "outbox", schedule: "* * * * *", withinMs: MINUTE_MS }]);
+  await storeTimetable(services, [{ name: "outbox", schedule: "* * * * *", withinMs: MINUTE_MS }]);
   await runJob(services, job({}));
   const well = await look(app.adminKey);
 
@@ -214,7 +217,10 @@ Deno.test("GET /health is degraded while a job fails, or was not done in time", 
   equal(failing.checks.jobs.reason, "outbox failed: Error: No mail to [redacted]");
   deepEqual(strangers.checks.jobs, { status: "degraded" });
   equal(mended.status, "healthy");
-  match(missed.checks.jobs.reason, /^outbox was due at 2026-06-15T09:03:00.000Z and has not finished$/);
+  match(
+    missed.checks.jobs.reason,
+    /^outbox was due at 2026-06-15T09:03:00.000Z and has not finished$/,
+  );
 });
 
 Deno.test("GET /health has no check of backups where none are configured", async () => {
@@ -234,10 +240,13 @@ Deno.test("GET /health says that it could not look, when only that fails", async
   const again = await app.get("/health");
 
   equal(status, 200);
-  deepEqual(body.checks.jobs, { status: "degraded", reason: "The check failed: see health.check_failed in the log" });
+  deepEqual(body.checks.jobs, {
+    status: "degraded",
+    reason: "The check failed: see health.check_failed in the log",
+  });
   equal(body.checks.store.status, "healthy");
   equal(again.body.status, "degraded");
-  await app.kv.mend([...keys.timetable]);
+  await app.kv.restore([...keys.timetable]);
   equal((await app.get("/health")).body.status, "healthy");
 });
 

@@ -3,7 +3,7 @@
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { readConfig } from "../../lib/config/mod.ts";
-import { documentOf } from "../../lib/documents/invoice_document.ts";
+import { documentOf } from "../../lib/documents/mod.ts";
 import { INVOICE_TEXTS, type PayProblem } from "../../lib/documents/texts.ts";
 import type { Invoice } from "../../lib/invoices/mod.ts";
 import { type Language, LANGUAGES } from "../../lib/languages.ts";
@@ -23,7 +23,7 @@ const PESAPAL: Offer = { name: "pesapal", isMobileMoney: false, refusalOf: () =>
 const AZAMPAY: Offer = {
   name: "azampay",
   isMobileMoney: true,
-  refusalOf: ({ currency }) => currency === "TZS" ? null : "Mobile money takes only shillings",
+  refusalOf: ({ currency }) => currency === "TZS" ? null : "Mobile money accepts only shillings",
 };
 
 /** An attempt of the given age in milliseconds. */
@@ -85,7 +85,7 @@ Deno.test("payViewOf() offers every gateway, with the reason if one cannot accep
   });
   deepEqual(
     view([], { invoice: { currency: "USD" } }).ways[1]?.refusal,
-    "Mobile money takes only shillings",
+    "Mobile money accepts only shillings",
   );
   deepEqual(view([], { gateways: [] }).ways, []);
 });
@@ -155,7 +155,7 @@ Deno.test("the page says why a payment option is not available, and has no form 
   const none = await page([], { invoice: { currency: "USD" }, gateways: [AZAMPAY] });
 
   equal(formsOf(html).length, 1);
-  match(html, /Mobile money<\/b><br\/?>Mobile money takes only shillings\./);
+  match(html, /Mobile money<\/b><br\/?>Mobile money accepts only shillings\./);
   equal(formsOf(none).length, 0);
   match(none, /This invoice cannot be paid online at the moment/);
   ok(!none.includes('href="#pay"'));

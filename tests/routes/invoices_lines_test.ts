@@ -77,7 +77,7 @@ for (const [what, fields, paths] of BAD) {
   });
 }
 
-Deno.test("PATCH of a draft refuses what POST refuses", async () => {
+Deno.test("PATCH /api/v2/invoices/:id refuses the same fields of a draft as POST", async () => {
   await using app = await startOffice();
   const { body: { id } } = await app.write({ draft: true });
   const fixed = new Set(["currency", "clientId", "draft"]);
@@ -94,7 +94,7 @@ Deno.test("PATCH of a draft refuses what POST refuses", async () => {
   }
 });
 
-Deno.test("the greatest amount there is can be invoiced", async () => {
+Deno.test("the highest amount can be invoiced", async () => {
   await using app = await startOffice();
 
   const { status, body } = await app.write({
@@ -105,7 +105,7 @@ Deno.test("the greatest amount there is can be invoiced", async () => {
   equal(body.totalMinor, MINOR_MAX);
 });
 
-Deno.test("50 lines of the longest text fit", async () => {
+Deno.test("an invoice accepts 50 lines of the longest text", async () => {
   await using app = await startOffice();
 
   const { status, body } = await app.write({

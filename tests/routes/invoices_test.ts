@@ -92,7 +92,7 @@ Deno.test("POST /api/v2/invoices adds up products, texts and tax", async () => {
   equal(await app.count(keys.invoicesByStatus("open")), 1);
 });
 
-Deno.test("POST /api/v2/invoices takes the shop's term and currency when none is named", async () => {
+Deno.test("POST /api/v2/invoices uses the configured payment term and currency by default", async () => {
   await using app = await startOffice();
 
   const shops = await app.write();
@@ -104,7 +104,7 @@ Deno.test("POST /api/v2/invoices takes the shop's term and currency when none is
   equal(named.body.number, "INV-2026-000002");
 });
 
-Deno.test("POST /api/v2/invoices does a repeated Idempotency-Key once", async () => {
+Deno.test("POST /api/v2/invoices creates one invoice for a repeated Idempotency-Key", async () => {
   await using app = await startOffice();
   const key = { "idempotency-key": "order-1" };
   const first = await app.write({}, key);
@@ -118,7 +118,7 @@ Deno.test("POST /api/v2/invoices does a repeated Idempotency-Key once", async ()
   assertProblem(other, 422, "idempotency_key_reused");
 });
 
-Deno.test("a draft has no number until it is issued, and can be rewritten until then", async () => {
+Deno.test("a draft has no number and can be changed until it is issued", async () => {
   await using app = await startOffice();
   const draft = (await app.write({ draft: true })).body;
   const address = `/api/v2/invoices/${draft.id}`;
@@ -158,7 +158,7 @@ Deno.test("a draft has no number until it is issued, and can be rewritten until 
   deepEqual(history.map(({ action }) => action), ["invoice.change", "invoice.issue"]);
 });
 
-Deno.test("tax alone can change in a draft, and the total follows", async () => {
+Deno.test("changing only the tax of a draft updates its total", async () => {
   await using app = await startOffice();
   const { body: { id } } = await app.write({ draft: true });
 
@@ -193,7 +193,7 @@ Deno.test("an issued invoice keeps its lines and tax, while notes and due date m
   });
 });
 
-Deno.test("changing nothing of an invoice makes no revision", async () => {
+Deno.test("PATCH /api/v2/invoices/:id without a change makes no revision", async () => {
   await using app = await startOffice();
   const { body: invoice } = await app.write({ notes: "Same" });
 
@@ -206,7 +206,7 @@ Deno.test("changing nothing of an invoice makes no revision", async () => {
   deepEqual(body, invoice);
 });
 
-Deno.test("issuing is for drafts, and happens once for one Idempotency-Key", async () => {
+Deno.test("only drafts are issued, once per Idempotency-Key", async () => {
   await using app = await startOffice();
   const { body: { id } } = await app.write({ draft: true });
   const issue = (key: string) =>
@@ -282,7 +282,7 @@ Deno.test("a void draft never had a number, and leaves no gap", async () => {
   equal((await app.write()).body.number, "INV-2026-000001");
 });
 
-Deno.test("voiding happens once for one Idempotency-Key, and needs a reason", async () => {
+Deno.test("voiding needs a reason, and happens once per Idempotency-Key", async () => {
   await using app = await startOffice();
   const { body: { id } } = await app.write();
   const voidIt = (body: unknown, key = "k") =>
@@ -304,7 +304,7 @@ Deno.test("voiding happens once for one Idempotency-Key, and needs a reason", as
   assertProblem(other, 422, "idempotency_key_reused");
 });
 
-Deno.test("an invoice on which money was paid cannot be voided", async () => {
+Deno.test("an invoice with a payment cannot be voided", async () => {
   await using app = await startOffice();
   const { body: invoice } = await app.write();
   const stored = await app.services.store.get(keys.invoice(invoice.id));
@@ -334,7 +334,7 @@ Deno.test("a stale or malformed If-Match changes no invoice", async () => {
   assertProblem(await patch("2"), 400, "malformed");
 });
 
-Deno.test("an invoice is found by its number, however else the list is narrowed", async () => {
+Deno.test("an invoice is found by its number, combined with other filters", async () => {
   await using app = await startOffice();
   const [first] = [(await app.write()).body, await app.write()];
   const found = async (query: string) =>
@@ -348,7 +348,7 @@ Deno.test("an invoice is found by its number, however else the list is narrowed"
   deepEqual((await found("number=inv-2026-000001")).data, []);
 });
 
-Deno.test("an invoice is written for a client that is there, and whose data was not erased", async () => {
+Deno.test("an invoice needs an existing client whose data was not erased", async () => {
   await using app = await startOffice();
   await asAdmin(app, "DELETE", `/api/v2/clients/${app.clientId}`);
 
@@ -359,7 +359,7 @@ Deno.test("an invoice is written for a client that is there, and whose data was 
   }
 });
 
-Deno.test("an invoice says what was sold, whatever becomes of the product", async () => {
+Deno.test("an invoice keeps what was sold when the product changes or is deleted", async () => {
   await using app = await startOffice();
   const product = await app.stockProduct();
   const { body: invoice } = await app.write({ lines: [{ productId: product.id, quantity: 1 }] });
@@ -372,7 +372,7 @@ Deno.test("an invoice says what was sold, whatever becomes of the product", asyn
   deepEqual((await asAdmin(app, "GET", `/api/v2/invoices/${invoice.id}`)).body, invoice);
 });
 
-Deno.test("what is asked of an invoice that is not there is 404", async () => {
+Deno.test("every operation on a missing invoice answers 404", async () => {
   await using app = await startOffice();
   const address = `/api/v2/invoices/${UNKNOWN_ID}`;
 

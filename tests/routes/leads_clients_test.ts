@@ -17,7 +17,7 @@ const CONTACTS: [known: Record<string, string>, again: Record<string, string>][]
 
 for (const [known, again] of CONTACTS) {
   const names = [known, again].map((contact) => Object.values(contact).join(" and "));
-  Deno.test(`POST /api/v2/leads takes ${names[1]} for the client with ${names[0]}`, async () => {
+  Deno.test(`POST /api/v2/leads with ${names[1]} finds the client with ${names[0]}`, async () => {
     await using app = await startShop();
     const first = await app.post("/api/v2/leads", { name: "Asha Mushi", ...known });
     const before = await app.services.store.get(keys.client(first.body.client.id));
@@ -38,7 +38,7 @@ for (const [known, again] of CONTACTS) {
   });
 }
 
-Deno.test("POST /api/v2/leads goes by the e-mail address when the number is another client's", async () => {
+Deno.test("POST /api/v2/leads identifies the client by e-mail address when the telephone number is another client's", async () => {
   await using app = await startShop();
   const byEmail = await app.post("/api/v2/leads", { name: "Asha", email: "asha@example.com" });
   const byPhone = await app.post("/api/v2/leads", { name: "Juma", phone: "0712345678" });
@@ -56,7 +56,7 @@ Deno.test("POST /api/v2/leads goes by the e-mail address when the number is anot
   );
 });
 
-Deno.test("POST /api/v2/leads tells a visitor nothing of a client that is known", async () => {
+Deno.test("POST /api/v2/leads discloses nothing about an existing client to a visitor", async () => {
   await using app = await startShop();
   const product = await app.stockProduct();
   const { body: { client } } = await app.post("/api/v2/leads", {

@@ -49,7 +49,7 @@ for (const [path, refused] of MOVES) {
   });
 }
 
-Deno.test("PATCH /api/v2/leads/:id writes who moved it, from what to what, and when", async () => {
+Deno.test("PATCH /api/v2/leads/:id records who changed the status, from which to which, and when", async () => {
   await using app = await startShop();
   const { body: { lead } } = await app.post("/api/v2/leads", LEAD);
   const key = await app.newKey("leads:write");
@@ -76,7 +76,7 @@ Deno.test("PATCH /api/v2/leads/:id writes who moved it, from what to what, and w
   deepEqual(entry!.changes, { status: ["new", "contacted"] });
 });
 
-Deno.test("PATCH /api/v2/leads/:id changes nothing when it is so already", async () => {
+Deno.test("PATCH /api/v2/leads/:id writes nothing when the lead has that status already", async () => {
   await using app = await startShop();
   const { body: { lead } } = await app.post("/api/v2/leads", LEAD);
 
@@ -89,7 +89,7 @@ Deno.test("PATCH /api/v2/leads/:id changes nothing when it is so already", async
   deepEqual(body, lead);
 });
 
-Deno.test("PATCH /api/v2/leads/:id refuses to change another revision than If-Match names", async () => {
+Deno.test("PATCH /api/v2/leads/:id refuses when If-Match names another revision", async () => {
   await using app = await startShop();
   const { body: { lead } } = await app.post("/api/v2/leads", LEAD);
   const move = (status: string, tag: string) =>
@@ -130,7 +130,7 @@ for (const tag of ["1", '"one"', 'w/"1"', '""', '"-1"', '"1", "2"', '"1e3"', '"9
   });
 }
 
-Deno.test("PATCH /api/v2/leads/:id lets one of two at once win, and tells the other", async () => {
+Deno.test("PATCH /api/v2/leads/:id accepts one of two simultaneous changes and refuses the other with 412", async () => {
   await using app = await startShop();
   const { body: { lead } } = await app.post("/api/v2/leads", LEAD);
   const move = (status: string) =>
@@ -145,7 +145,7 @@ Deno.test("PATCH /api/v2/leads/:id lets one of two at once win, and tells the ot
   equal((await checkedHistoryOf(app, "lead", keys.lead(lead.id))).length, 1);
 });
 
-Deno.test("PATCH /api/v2/leads/:id moves a status and nothing else, of leads that exist", async () => {
+Deno.test("PATCH /api/v2/leads/:id changes only the status, and only of existing leads", async () => {
   await using app = await startShop();
   const { body: { lead } } = await app.post("/api/v2/leads", LEAD);
   const patch = (id: string, body: unknown) =>

@@ -7,7 +7,7 @@ import { asAdmin, leavesStoreAlone, startShop } from "../support/program/shop.ts
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 
-Deno.test("POST /api/v2/leads makes lead, client and invoice of one enquiry", async () => {
+Deno.test("POST /api/v2/leads creates a lead, a client and an invoice from one enquiry", async () => {
   await using app = await startShop();
   const product = await app.stockProduct();
 
@@ -94,7 +94,7 @@ Deno.test("POST /api/v2/leads makes lead, client and invoice of one enquiry", as
   }
 });
 
-Deno.test("POST /api/v2/leads without a product writes no invoice and takes no number", async () => {
+Deno.test("POST /api/v2/leads without a product creates no invoice and uses no number", async () => {
   await using app = await startShop();
 
   const { status, body } = await app.post("/api/v2/leads", { name: "Juma", phone: "0712345678" });
@@ -111,7 +111,7 @@ Deno.test("POST /api/v2/leads without a product writes no invoice and takes no n
   equal(await app.count(["client_by_email"]), 0);
 });
 
-Deno.test("GET /api/v2/leads/:id reads what POST answered, to whoever may", async () => {
+Deno.test("GET /api/v2/leads/:id answers as POST did, to keys with the scope", async () => {
   await using app = await startShop();
   const { body: { lead } } = await app.post("/api/v2/leads", LEAD);
 
@@ -130,7 +130,7 @@ Deno.test("GET /api/v2/leads/:id reads what POST answered, to whoever may", asyn
   assertProblem(unknown, 404, "not_found");
 });
 
-Deno.test("POST /api/v2/leads answers a repeated Idempotency-Key byte for byte", async () => {
+Deno.test("POST /api/v2/leads answers a repeated Idempotency-Key with the same bytes", async () => {
   await using app = await startShop();
   const product = await app.stockProduct();
   const lead = { ...LEAD, productId: product.id };
@@ -148,7 +148,7 @@ Deno.test("POST /api/v2/leads answers a repeated Idempotency-Key byte for byte",
   equal(await app.count(keys.leads), 1);
 });
 
-Deno.test("POST /api/v2/leads takes the same key with the same fields in another order", async () => {
+Deno.test("POST /api/v2/leads accepts a repeated key with the same fields in another order", async () => {
   await using app = await startShop();
   const key = { "idempotency-key": "tab-1" };
   const first = await app.post("/api/v2/leads", { name: "Juma", email: "juma@example.com" }, key);
@@ -159,7 +159,7 @@ Deno.test("POST /api/v2/leads takes the same key with the same fields in another
   equal(again.headers.get("idempotency-replayed"), "true");
 });
 
-Deno.test("POST /api/v2/leads refuses a key that came with another enquiry", async () => {
+Deno.test("POST /api/v2/leads refuses an Idempotency-Key that was used for another enquiry", async () => {
   await using app = await startShop();
   const key = { "idempotency-key": "tab-1" };
   await app.post("/api/v2/leads", LEAD, key);
@@ -173,7 +173,7 @@ Deno.test("POST /api/v2/leads refuses a key that came with another enquiry", asy
   ok(!answer.headers.has("idempotency-replayed"));
 });
 
-Deno.test("POST /api/v2/leads forgets a key after two days, and not before", async () => {
+Deno.test("POST /api/v2/leads keeps an Idempotency-Key for two days", async () => {
   await using app = await startShop();
   const key = { "idempotency-key": "tab-1" };
   const first = await app.post("/api/v2/leads", LEAD, key);
@@ -189,7 +189,7 @@ Deno.test("POST /api/v2/leads forgets a key after two days, and not before", asy
   ok(!forgotten.headers.has("idempotency-replayed"));
 });
 
-Deno.test("POST /api/v2/leads keeps the keys of visitors and of programs apart", async () => {
+Deno.test("POST /api/v2/leads separates the Idempotency-Keys of visitors from those of API keys", async () => {
   await using app = await startShop();
   const headers = { "idempotency-key": "1" };
   const visitor = await app.post("/api/v2/leads", LEAD, headers);
@@ -218,7 +218,7 @@ Deno.test("POST /api/v2/leads refuses a product that is unknown or not on sale",
   }
 });
 
-Deno.test("POST /api/v2/leads refuses another currency than the product's", async () => {
+Deno.test("POST /api/v2/leads refuses a currency other than the product's", async () => {
   await using app = await startShop();
   const { id: productId } = await app.stockProduct();
 
@@ -231,7 +231,7 @@ Deno.test("POST /api/v2/leads refuses another currency than the product's", asyn
   equal(answer.body.errors[0].code, "currency_mismatch");
 });
 
-Deno.test("POST /api/v2/leads refuses an amount that no invoice can have", async () => {
+Deno.test("POST /api/v2/leads refuses an amount above the limit of invoices", async () => {
   await using app = await startShop();
   const { id: productId } = await app.stockProduct({
     price: { currency: "TZS", minor: 90_000_000_000_000 },
@@ -246,7 +246,7 @@ Deno.test("POST /api/v2/leads refuses an amount that no invoice can have", async
   equal(answer.body.errors[0].code, "amount_too_large");
 });
 
-Deno.test("POST /api/v2/leads can be tried again with the key of a refused one", async () => {
+Deno.test("POST /api/v2/leads accepts the Idempotency-Key of a request that was refused", async () => {
   await using app = await startShop();
   const { id: productId } = await app.stockProduct();
   const key = { "idempotency-key": "tab-1" };
@@ -292,7 +292,7 @@ Deno.test("POST /api/v2/leads costs one read and one commit", async () => {
   equal(app.kv.commits - before.commits, leads.length);
 });
 
-Deno.test("POST /api/v2/leads numbers 200 at once without gaps, one client per contact", async () => {
+Deno.test("POST /api/v2/leads numbers 200 simultaneous invoices without gaps, and creates one client per contact", async () => {
   await using app = await startShop();
   const product = await app.stockProduct();
   const forms = Array.from({ length: 200 }, (_, i) => ({
@@ -334,7 +334,7 @@ Deno.test("POST /api/v2/leads numbers 200 at once without gaps, one client per c
   equal(await app.count(["invoice_by_number"]), 200);
 });
 
-Deno.test("POST /api/v2/leads starts the numbers anew with the year of the shop's time zone", async () => {
+Deno.test("POST /api/v2/leads restarts invoice numbers with each year of the shop's time zone", async () => {
   await using app = await startShop({ env: { INVOICE_SERIES: "WT" } });
   const { id: productId } = await app.stockProduct();
   const numberAt = async (at: number) => {

@@ -1,4 +1,4 @@
-/** Rate limits of enquiries: what counts, what is refused, until when, and what it costs the store. */
+/** Rate limits of enquiries: what counts, what is refused, until when, and at what cost. */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import * as keys from "../../lib/kv/keys.ts";
 import { LEAD } from "../support/program/app.ts";
@@ -40,7 +40,7 @@ Deno.test("the 11th lead in a minute from one address is refused, until Retry-Af
   equal(await app.count(keys.leads), 12);
 });
 
-Deno.test("Retry-After is to the second: one less is too early", async () => {
+Deno.test("Retry-After is exact to the second", async () => {
   await using app = await startLimited("lead_post=1/30s");
   await postFrom(app, "192.0.2.1");
 
@@ -85,7 +85,7 @@ Deno.test("a refused lead costs no commit, and the next one not even a read", as
   deepEqual(await costOf(there), [0, 0]);
 });
 
-Deno.test("of a hundred leads at once, ten get in", async () => {
+Deno.test("ten of a hundred simultaneous leads are accepted", async () => {
   await using app = await startLimited();
 
   const answers = await Promise.all(
@@ -97,7 +97,7 @@ Deno.test("of a hundred leads at once, ten get in", async () => {
   equal(await app.count(keys.leads), 10);
 });
 
-Deno.test("what is refused for other reasons does not count", async () => {
+Deno.test("requests that are refused for other reasons do not count", async () => {
   await using app = await startLimited("lead_post=2/1m,lead_email=2/1h");
   const email = "asha@example.com";
   const bad: [unknown, Record<string, string>?][] = [
@@ -123,7 +123,7 @@ Deno.test("what is refused for other reasons does not count", async () => {
   deepEqual(statuses, [201, 201, 429]);
 });
 
-Deno.test("a lead that is sent again under its Idempotency-Key counts once", async () => {
+Deno.test("a lead repeated under its Idempotency-Key counts once", async () => {
   await using app = await startLimited("lead_post=3/1m");
   const again = () =>
     postFrom(app, "192.0.2.1", { email: "asha@example.com" }, { "idempotency-key": "tab-1" });
@@ -142,7 +142,7 @@ Deno.test("a lead that is sent again under its Idempotency-Key counts once", asy
   assertLimited(await postFrom(app, "192.0.2.1"), 60);
 });
 
-Deno.test("one e-mail address is limited wherever it is sent from and however it is written", async () => {
+Deno.test("one e-mail address is limited across IP addresses and spellings", async () => {
   await using app = await startLimited("lead_email=3/1h");
   const old = (contact: string) =>
     app.post("/save-lead/", { name: "Asha", contact }, { "x-forwarded-for": "192.0.2.9" });

@@ -11,7 +11,7 @@ const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 
 let sent = 0;
 
-Deno.test("the writes of an API key are limited, each key for itself, exactly", async () => {
+Deno.test("the writes of each API key are limited separately and exactly", async () => {
   await using app = await startLimited("key_write=2/1m,lead_post=1/1m");
   const [one, other] = [await app.newKey("leads:write"), await app.newKey("leads:write")];
   const post = (key: string) =>
@@ -26,7 +26,7 @@ Deno.test("the writes of an API key are limited, each key for itself, exactly", 
   assertLimited(await post(one), 60);
   const { reads, commits } = app.kv;
   assertLimited(await post(one), 60);
-  // Whether the key is one has to be read before it can be told anything.
+  // The key has to be read before anything can be answered.
   deepEqual([app.kv.reads - reads, app.kv.commits - commits], [1, 0]);
   equal((await post(other)).status, 201);
   // Visitors are counted by address, and this is the first.
@@ -35,7 +35,7 @@ Deno.test("the writes of an API key are limited, each key for itself, exactly", 
   equal((await post(one)).status, 201);
 });
 
-Deno.test("every kind of write of a key counts, its reads do not", async () => {
+Deno.test("every kind of write by an API key counts, its reads do not", async () => {
   await using app = await startLimited("key_write=3/1m");
   const price = { currency: "TZS", minor: 1 };
   const body = { title: "One", category: "web", price };
@@ -51,7 +51,7 @@ Deno.test("every kind of write of a key counts, its reads do not", async () => {
   equal((await asAdmin(app, "GET", path)).status, 200);
 });
 
-Deno.test("the reads of an API key are limited in each instance, at no cost", async () => {
+Deno.test("the reads of an API key are limited per instance, without reading the store", async () => {
   await using app = await startLimited("key_read=3/1m,catalogue_read=1/1m");
   const key = await app.newKey("products:read", "leads:read");
   const { reads, commits } = app.kv;
@@ -71,7 +71,7 @@ Deno.test("the reads of an API key are limited in each instance, at no cost", as
   equal((await app.get("/api/v2/leads", key)).status, 200);
 });
 
-Deno.test("a visitor's reads of the catalogue are limited by address, at no cost", async () => {
+Deno.test("a visitor's reads of the catalogue are limited by address, without reading the store", async () => {
   await using app = await startLimited("catalogue_read=3/10s");
   const { slug } = await app.stockProduct();
   const read = (path: string, address: string) =>
@@ -94,7 +94,7 @@ Deno.test("a visitor's reads of the catalogue are limited by address, at no cost
   equal((await read("/api/v2/products", "192.0.2.1")).status, 200);
 });
 
-Deno.test("wrong guesses at invoice addresses are limited, by all instances together", async () => {
+Deno.test("wrong invoice addresses are limited across all instances", async () => {
   await using file = await newKvFile();
   const env = { KV_PATH: file.path };
   await using here = await startLimited("invoice_link=4/1m", { env });
@@ -134,7 +134,7 @@ Deno.test("wrong guesses at invoice addresses are limited, by all instances toge
   deepEqual([here.kv.reads - reads, here.kv.commits - commits], [0, 0]);
 });
 
-Deno.test("looking at one's own invoice is no guess, however often", async () => {
+Deno.test("reading a valid invoice page does not count as a guess", async () => {
   await using app = await startLimited("invoice_link=1/1m");
   const product = await app.stockProduct();
   const { body } = await postFrom(app, "192.0.2.1", { productId: product.id });
@@ -146,7 +146,7 @@ Deno.test("looking at one's own invoice is no guess, however often", async () =>
   }
 });
 
-Deno.test("the old site's form shares the limit, and is told in its own words", async () => {
+Deno.test("the old site's form shares the limit, and is refused in its own format", async () => {
   await using app = await startLimited("lead_post=4/1m");
   const old = (path: string) =>
     app.post(path, { name: "Asha", contact: `old${++sent}@example.com` }, {

@@ -5,9 +5,9 @@ import { postFrom, startLimited } from "./_limits.ts";
 
 let sent = 0;
 
-/** By proxies of ours: X-Forwarded-For as it arrives, and whether two such requests are one visitor's. */
+/** By number of trusted proxies: X-Forwarded-For of two requests, and whether it is one visitor. */
 const ADDRESSES: [hops: number, first: string | null, second: string | null, isOne: boolean][] = [
-  // Without a proxy nobody may say where they come from.
+  // Without a trusted proxy the header is ignored.
   [0, null, "192.0.2.7", true],
   [0, "192.0.2.1", "192.0.2.2", true],
   [0, "192.0.2.1", "2001:db8::1", true],
@@ -57,7 +57,7 @@ for (const [hops, first, second, isOne] of ADDRESSES) {
   });
 }
 
-Deno.test("nobody can use up the limit of someone else by saying to be them", async () => {
+Deno.test("a forged X-Forwarded-For cannot use up someone else's limit", async () => {
   await using app = await startLimited("lead_post=3/1m");
 
   for (let i = 0; i < 10; i++) await postFrom(app, "192.0.2.7, 192.0.2.1");
@@ -69,7 +69,7 @@ Deno.test("nobody can use up the limit of someone else by saying to be them", as
   equal((await postFrom(app, "192.0.2.7")).status, 201);
 });
 
-Deno.test("a window tells neither the address nor the e-mail address that it is about", async () => {
+Deno.test("a stored window discloses neither the IP address nor the e-mail address that it counts", async () => {
   await using app = await startLimited();
   for (const address of ["192.0.2.1", "2001:db8:0:1::1"]) {
     await postFrom(app, address, { email: "asha@example.com" });
@@ -88,7 +88,7 @@ Deno.test("a window tells neither the address nor the e-mail address that it is 
   ok(!app.logLines.join().includes("192.0.2.1") && !app.logLines.join().includes("2001:db8"));
 });
 
-Deno.test("who was refused, and by which rule, is counted", async () => {
+Deno.test("refusals are counted per rule", async () => {
   await using app = await startLimited("lead_post=1/1m,catalogue_read=1/1m");
   for (let i = 0; i < 4; i++) await postFrom(app, "192.0.2.1");
   for (let i = 0; i < 3; i++) await app.get("/api/v2/products");

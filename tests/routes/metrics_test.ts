@@ -4,11 +4,11 @@ import { LEAD } from "../support/program/app.ts";
 import { parseMetrics } from "../support/readers/prometheus.ts";
 import { asAdmin, startShop } from "../support/program/shop.ts";
 
-Deno.test("GET /metrics is in the format that Prometheus reads, and counts what was asked", async () => {
+Deno.test("GET /metrics answers in the format of Prometheus, and counts requests", async () => {
   await using app = await startShop();
   await app.post("/api/v2/leads", LEAD);
   await app.post("/api/v2/leads", {});
-  await app.request("PROPFIND", "/");
+  await app.request("PROPFIND", "/tea");
   await app.request("BREW", "/coffee?x=%0a1");
   await app.get("/nowhere/of/old");
 
@@ -25,7 +25,7 @@ Deno.test("GET /metrics is in the format that Prometheus reads, and counts what 
     "GET /* 404 1",
     "POST /api/v2/leads 201 1",
     "POST /api/v2/leads 422 1",
-    // Whoever makes up methods and paths makes no series with them.
+    // Unknown methods and paths create no series.
     "other /* 404 2",
   ]);
   ok(counts(again).includes("GET /metrics 200 1"));

@@ -28,7 +28,7 @@ import {
 
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 
-/** A gateway at an address where nobody is. */
+/** A gateway at an address where nobody listens. */
 const PAYABLE = {
   ...MAILING,
   PESAPAL_BASE_URL: "http://127.0.0.1:9/v3",
@@ -188,7 +188,7 @@ async function cause(
 /** By too many requests, and by a store that hangs: each has a test of its own. */
 const CAUSED_ELSEWHERE = new Set(["429", "503"]);
 
-Deno.test("every answer that the contract lists can be had, and is as it says", async () => {
+Deno.test("every answer that the contract lists can be caused, and matches its schema", async () => {
   await using app = await startShop({ env: PAYABLE });
   const contract = await contractOf(app);
   const conformance = new Conformance(contract);
@@ -205,7 +205,7 @@ Deno.test("every answer that the contract lists can be had, and is as it says", 
   }
 });
 
-Deno.test("every operation that has a limit says 429 beyond it, as the contract has it", async () => {
+Deno.test("every operation with a rate limit answers 429 beyond it, as the contract says", async () => {
   await using file = await newKvFile();
   await using app = await startShop({ env: { ...PAYABLE, KV_PATH: file.path } });
   await using limited = await startShop({
@@ -241,7 +241,7 @@ Deno.test("every operation that has a limit says 429 beyond it, as the contract 
   }
 });
 
-Deno.test("every operation that needs the store says 503 while it hangs, as the contract has it", async () => {
+Deno.test("every operation that needs the store answers 503 while it hangs, as the contract says", async () => {
   await using app = await startShop({ deadlines: SHORT_DEADLINES, env: PAYABLE });
   const contract = await contractOf(app);
   const conformance = new Conformance(contract);
@@ -266,7 +266,7 @@ Deno.test("every operation that needs the store says 503 while it hangs, as the 
   }
 });
 
-Deno.test("answers beyond the plainest are as the contract says", async () => {
+Deno.test("replays, filters, pages and other variants answer as the contract says", async () => {
   await using app = await startShop();
   const contract = await contractOf(app);
   const conformance = new Conformance(contract);

@@ -12,7 +12,6 @@ import { asAdmin, leavesStoreAlone, SHORT_DEADLINES, startShop } from "../suppor
 const UNKNOWN_ID = "01938d6e-3c00-7000-8000-000000000001";
 
 const NOWHERE = [
-  "/",
   "/nope",
   "/api",
   "/api/v2",

@@ -24,7 +24,7 @@ function hasten(ms: number): Disposable {
 
 const HEAD = "POST /api/v2/leads HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
 
-Deno.test("a body that says to be too large is refused before it comes", async () => {
+Deno.test("a body whose declared length is too large is refused before it arrives", async () => {
   await using app = await startShop();
 
   const answer = await speak(app, `${HEAD}content-length: 65537\r\n\r\n{`);
@@ -32,7 +32,7 @@ Deno.test("a body that says to be too large is refused before it comes", async (
   assertProblem(answer, 413, "payload_too_large");
 });
 
-Deno.test("a body that turns out too large is refused at that", async () => {
+Deno.test("a chunked body is refused as soon as it is too large", async () => {
   await using app = await startShop();
   const chunk = `8000\r\n${" ".repeat(0x8000)}\r\n`;
 
@@ -47,7 +47,7 @@ for (
     ["comes in chunks", "transfer-encoding: chunked", "1\r\n{\r\n"],
   ]
 ) {
-  Deno.test(`a body that ${how} and stops is waited for ten seconds`, async () => {
+  Deno.test(`a body that ${how} and stops is refused after ten seconds`, async () => {
     await using app = await startShop();
     using _ = hasten(10_000);
 
@@ -59,13 +59,16 @@ for (
     // Deno 2.9 says it once more by itself.
     match(answer.headers.get("connection") ?? "", /^close(?:, close)?$/);
     equal(inOldWords.status, 408);
-    deepEqual(inOldWords.body, { status: "error", message: "The body did not arrive within 10 seconds" });
+    deepEqual(inOldWords.body, {
+      status: "error",
+      message: "The body did not arrive within 10 seconds",
+    });
     equal(await app.count(keys.leads), 0);
     equal((await app.post("/api/v2/leads", LEAD)).status, 201);
   });
 }
 
-Deno.test("a body that comes in time is read whole, however slowly", async () => {
+Deno.test("a slow body that arrives in time is read whole", async () => {
   await using app = await startShop();
   const body = JSON.stringify(LEAD);
   const { hostname, port } = new URL(app.url);
@@ -80,7 +83,7 @@ Deno.test("a body that comes in time is read whole, however slowly", async () =>
   match(new TextDecoder().decode(buffer.subarray(0, size ?? 0)), /^HTTP\/1\.1 201 /);
 });
 
-Deno.test("a request that is stuck is answered after twenty seconds", async () => {
+Deno.test("a stuck request is answered after twenty seconds", async () => {
   await using app = await startShop({ deadlines: SHORT_DEADLINES });
   app.kv.isHanging = true;
   using _ = hasten(20_000);
@@ -90,7 +93,7 @@ Deno.test("a request that is stuck is answered after twenty seconds", async () =
 
   assertProblem(read, 503, "unavailable");
   equal(read.body.detail, "The request took longer than 20 seconds");
-  // By now nobody knows whether it will be stored.
+  // By now it is unknown whether it will be stored.
   assertProblem(written, 503, "outcome_unknown");
   equal(written.headers.get("retry-after"), "1");
 });

@@ -93,7 +93,7 @@ for (
   });
 }
 
-Deno.test("without configured origins, and outside of the API, no page of another site may read", async () => {
+Deno.test("pages of other sites may not read without configured origins, or outside the API", async () => {
   await using app = await startShop();
   await using open = await startShop({ env: { CORS_ORIGINS: PAGES } });
 

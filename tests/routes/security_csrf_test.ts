@@ -17,7 +17,7 @@ for (
     ["with a file", { "content-type": "multipart/form-data; boundary=x" }],
   ] as [string, Record<string, string>][]
 ) {
-  Deno.test(`a form ${how} with a cookie of ours is refused, in words for people`, async () => {
+  Deno.test(`a form ${how} with our cookie is refused with an error page`, async () => {
     await using app = await startShop();
 
     const answer = await leavesStoreAlone(app, () => forge(app, "/console/leads", headers));
@@ -33,7 +33,7 @@ for (
   });
 }
 
-Deno.test("a form of our own, or with no cookie to abuse, is no forgery", async () => {
+Deno.test("a form from our own pages, or without cookies, is accepted", async () => {
   await using app = await startShop();
   const noCookie = {
     "content-type": "application/x-www-form-urlencoded",
@@ -46,7 +46,7 @@ Deno.test("a form of our own, or with no cookie to abuse, is no forgery", async 
   equal(await statusOf({ "origin": app.config.publicUrl, "sec-fetch-site": "x" }), 404);
   const bare = await app.request("POST", "/nowhere", { body: "a=b", headers: noCookie });
   equal(bare.status, 404);
-  // A browser asks before it sends JSON, and is told no by CORS.
+  // Before a browser sends JSON it makes a preflight request, which CORS refuses.
   const json = await app.request("POST", "/api/v2/leads", {
     body: LEAD,
     headers: { cookie: "a=b", origin: "https://evil.example", "sec-fetch-site": "cross-site" },

@@ -69,7 +69,7 @@ const EVERY_KIND = {
   deadlines: SHORT_DEADLINES,
 };
 
-Deno.test("every kind of answer tells browsers what not to do", async () => {
+Deno.test("every kind of answer has the security headers for browsers", async () => {
   await using app = await startShop(EVERY_KIND);
 
   for (const [kind, { status, headers }] of await answersOfEveryKind(app)) {
@@ -86,7 +86,7 @@ Deno.test("every kind of answer tells browsers what not to do", async () => {
   }
 });
 
-Deno.test("no answer of any kind tells how the program is made", async () => {
+Deno.test("no kind of answer discloses stack traces, file names or error classes", async () => {
   await using app = await startShop(EVERY_KIND);
   const internals = /\bat \S+ \(|\bat file:|\.tsx?:\d+|node_modules|TypeError|SyntaxError|AppError/;
 
@@ -98,7 +98,7 @@ Deno.test("no answer of any kind tells how the program is made", async () => {
   }
 });
 
-Deno.test("the invoice page runs nothing and styles only what has this answer's nonce", async () => {
+Deno.test("the invoice page runs no scripts, and applies only styles with the nonce of the answer", async () => {
   await using app = await startShop();
   const product = await app.stockProduct({ title: "<script>alert(1)</script>" });
   const { body } = await app.post("/api/v2/leads", { ...LEAD, productId: product.id });
@@ -128,7 +128,7 @@ Deno.test("the invoice page runs nothing and styles only what has this answer's 
   ok(!nonces.has(""));
 });
 
-Deno.test("/docs runs and loads what is ours alone", async () => {
+Deno.test("/docs runs and loads only scripts and styles of this origin", async () => {
   await using app = await startShop();
 
   const { headers, text } = await app.get("/docs");
@@ -146,7 +146,7 @@ Deno.test("/docs runs and loads what is ours alone", async () => {
 /** Answers that are the same for everyone, while no key was shown. */
 const FOR_EVERYONE = new Set(["GET /api/v2/products", "GET /api/v2/products/{idOrSlug}"]);
 
-Deno.test("whatever is personal may be kept by nobody", async () => {
+Deno.test("answers with personal data may not be cached", async () => {
   await using app = await startShop();
   const product = await app.stockProduct();
   const { body } = await app.post("/api/v2/leads", { ...LEAD, productId: product.id });

@@ -38,7 +38,7 @@ for (
     "[::2]",
   ]
 ) {
-  Deno.test(`Host: ${host} is refused, wherever it asks to go, but for health`, async () => {
+  Deno.test(`Host: ${host} is refused on every path except health`, async () => {
     await using app = await startShop({ env: { PUBLIC_URL: "https://shop.example.com" } });
 
     for (const path of ["/api/v2/products", "/api/v2/leads", "/docs", "/i/x", "/nowhere"]) {
@@ -55,7 +55,7 @@ for (
   });
 }
 
-Deno.test("a target that names another host than Host is refused", async () => {
+Deno.test("a request target that names a host other than the Host header is refused", async () => {
   await using app = await startShop();
 
   const answer = await get(app, "http://evil.example/docs", { host: "localhost" });
@@ -63,7 +63,7 @@ Deno.test("a target that names another host than Host is refused", async () => {
   assertProblem(answer, 421, "misdirected", { notEchoed: "evil" });
 });
 
-Deno.test("no address that is given out comes from the request", async () => {
+Deno.test("no address in an answer comes from the request", async () => {
   await using app = await startShop({ env: { PUBLIC_URL: "https://shop.example.com" } });
   const product = await app.stockProduct();
   const spoofed = {

@@ -1,4 +1,4 @@
-/** In production plain HTTP is redirected to HTTPS, and browsers are told to stay there. */
+/** In production plain HTTP is redirected to HTTPS, and HSTS keeps browsers there. */
 import { strictEqual as equal } from "node:assert/strict";
 import { LEAD } from "../support/program/app.ts";
 import { assertProblem } from "../support/program/answers.ts";
@@ -28,7 +28,7 @@ const REDIRECTS: [target: string, location: string][] = [
   ["/a/../../@evil.example", "/@evil.example"],
 ];
 
-Deno.test("in production plain HTTP is sent on to the public address, path and all", async () => {
+Deno.test("in production plain HTTP is redirected to the public address, with path and query", async () => {
   await using file = await newKvFile();
   await using app = await startShop({ env: { ...PRODUCTION, KV_PATH: file.path } });
 
@@ -51,7 +51,7 @@ Deno.test("in production plain HTTP is sent on to the public address, path and a
   equal(posted.headers.get("location"), "https://shop.example.com/api/v2/leads");
 });
 
-Deno.test("in production health is answered over plain HTTP, and other hosts are not sent on", async () => {
+Deno.test("in production health checks work over plain HTTP, and requests for other hosts are not redirected", async () => {
   await using file = await newKvFile();
   await using app = await startShop({ env: { ...PRODUCTION, KV_PATH: file.path } });
 
@@ -63,7 +63,7 @@ Deno.test("in production health is answered over plain HTTP, and other hosts are
   }
 });
 
-/** By proxies of ours: X-Forwarded-Proto as it arrives, and whether that was HTTPS. */
+/** By number of trusted proxies: X-Forwarded-Proto as received, and whether it means HTTPS. */
 const PROTOCOLS: [hops: number, proto: string | null, isHttps: boolean][] = [
   [0, null, false],
   [0, "https", false],

@@ -1,4 +1,4 @@
-/** Enquiries that look like spam are dropped, and the sender cannot tell. */
+/** Enquiries that look like spam are dropped, and the answer does not show it. */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import * as keys from "../../lib/kv/keys.ts";
 import { LEAD, type TestAnswer } from "../support/program/app.ts";
@@ -74,7 +74,7 @@ function assertSame(dropped: TestAnswer<unknown>, stored: TestAnswer<unknown>): 
   );
 }
 
-Deno.test("what people and programs send is no spam", async () => {
+Deno.test("enquiries from people and programs are not treated as spam", async () => {
   await using app = await startShop();
   const key = await app.newKey("leads:write");
 
@@ -98,7 +98,7 @@ Deno.test("what people and programs send is no spam", async () => {
   ok(!(await app.kv.text(["lead"])).includes("elapsedMs"));
 });
 
-Deno.test("a form that is sent again after a longer while is the same enquiry", async () => {
+Deno.test("a form sent again later with the same Idempotency-Key is the same enquiry", async () => {
   await using app = await startShop();
   const post = (elapsedMs: number) =>
     app.post("/api/v2/leads", { ...LEAD, elapsedMs }, { "idempotency-key": "tab-1" });
@@ -111,7 +111,7 @@ Deno.test("a form that is sent again after a longer while is the same enquiry", 
   equal(await app.count(keys.leads), 1);
 });
 
-Deno.test("spam that is no enquiry is told what is wrong with it, like any other", async () => {
+Deno.test("invalid spam is refused with the same errors as any invalid enquiry", async () => {
   await using app = await startShop();
   const post = (fields: object) => app.post("/api/v2/leads", { website: "x", ...fields });
 
@@ -128,7 +128,7 @@ Deno.test("spam that is no enquiry is told what is wrong with it, like any other
   deepEqual(app.services.metrics.spam.lines(), []);
 });
 
-Deno.test("spam counts against the sender as enquiries do", async () => {
+Deno.test("spam counts towards the sender's rate limit", async () => {
   await using app = await startShop({ env: { RATE_LIMITS: "lead_post=3/1m" } });
   const spam = () => app.post("/api/v2/leads", { ...LEAD, website: "x" });
 

@@ -1,13 +1,15 @@
 /**
- * Operators see what was changed, what ran, and what is unwell.
+ * The audit trail, the job runs and the incidents that operators see.
  */
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 import { type Job, runJob } from "../../cron/_job.ts";
-import type { Services } from "../../lib/app/services.ts";
+import type { Services } from "../../lib/app/mod.ts";
+import { ENTITY_KINDS } from "../../lib/entities/mod.ts";
+import * as keys from "../../lib/kv/keys.ts";
 import { LEAD } from "../support/program/app.ts";
 import { startShop } from "../support/program/shop.ts";
 
-Deno.test("GET /api/v2/system/audit tells who changed what, page by page, without personal data", async () => {
+Deno.test("GET /api/v2/system/audit shows who changed what, page by page, without personal data", async () => {
   await using app = await startShop();
   const { body: { lead, client } } = await app.post("/api/v2/leads", LEAD);
   const key = await app.newKey("leads:write", "clients:write", "system:read");
@@ -32,7 +34,40 @@ Deno.test("GET /api/v2/system/audit tells who changed what, page by page, withou
   equal(ofClient.text.includes("Zawadi"), false);
 });
 
-Deno.test("GET /api/v2/system/audit refuses a cursor or a kind of thing that is none", async () => {
+Deno.test("GET /api/v2/system/audit answers for every kind of entity that has a history", async () => {
+  await using app = await startShop();
+  const { body: { lead } } = await app.post("/api/v2/leads", LEAD);
+
+  for (const entity of ENTITY_KINDS) {
+    const { status, body } = await app.get(
+      `/api/v2/system/audit?entity=${entity}&id=${lead.id}`,
+      app.adminKey,
+    );
+    equal(status, 200, entity);
+    deepEqual(body, { data: [], nextCursor: null }, entity);
+  }
+});
+
+Deno.test("GET /api/v2/system/audit shows the history of a mail template", async () => {
+  await using app = await startShop();
+  const path = "/api/v2/mail-templates/invoice_sent/sw";
+  const body = { subject: "Ankara", text: "Habari", html: "" };
+  await app.request("PUT", path, { key: app.adminKey, body });
+  await app.request("PUT", path, { key: app.adminKey, body: { ...body, text: "Habari tena" } });
+  const [template] = await app.services.store.list(keys.mailTemplates, { limit: 1 });
+
+  const history = await app.get(
+    `/api/v2/system/audit?entity=mail_template&id=${template?.value.id}`,
+    app.adminKey,
+  );
+
+  equal(history.status, 200);
+  equal(history.body.data.length, 1);
+  const [{ action, fields, revision }] = history.body.data;
+  deepEqual([action, fields, revision], ["mail_template.put", ["text"], 2]);
+});
+
+Deno.test("GET /api/v2/system/audit refuses an invalid cursor and an unknown kind of entity", async () => {
   await using app = await startShop();
   const { body: { lead } } = await app.post("/api/v2/leads", LEAD);
 
@@ -42,7 +77,7 @@ Deno.test("GET /api/v2/system/audit refuses a cursor or a kind of thing that is 
   }
 });
 
-Deno.test("GET /api/v2/system/jobs and incidents tell of a job that failed and recovered", async () => {
+Deno.test("GET /api/v2/system/jobs and incidents show a job that failed and recovered", async () => {
   await using app = await startShop();
   let isBroken = true;
   const job: Job<Services> = {

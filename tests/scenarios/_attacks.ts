@@ -35,7 +35,7 @@ export function postForm(app: GatewayTill, path: string, fields: Record<string, 
   });
 }
 
-/** What nobody but the gateway's ledger decides: that the books have no more money than it. */
+/** Checks that the store has at most the money that the gateway's ledger has. */
 export async function assertNothingGained({ app, invoice }: Scene): Promise<Payment[]> {
   const { payments } = await checkedBooks(app, invoice.id);
   for (const payment of payments) {
@@ -45,7 +45,7 @@ export async function assertNothingGained({ app, invoice }: Scene): Promise<Paym
   return payments;
 }
 
-/** The log and the counters tell of it, and of nobody. */
+/** The log and the counters have traces of the attack, and no personal data. */
 export function assertTraced({ app }: Scene): void {
   const log = app.logLines.join("\n");
   for (const personal of PERSONAL) ok(!log.includes(personal), `The log has ${personal}`);

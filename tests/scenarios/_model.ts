@@ -6,7 +6,7 @@ import type { AcceptedLead } from "../../lib/leads/mod.ts";
 import type { Caller } from "../../lib/entities/caller.ts";
 import type { Command } from "./_model_commands.ts";
 
-/** What was asked, and what the answer was. */
+/** A request and its answer. */
 export interface Exchange {
   command: Command;
   /** As the use case got it, with the ids that the numbers stood for. */
@@ -19,19 +19,19 @@ export interface Exchange {
 
 /** Commands that always write when they succeed, so that they always leave a receipt. */
 const ALWAYS_WRITE = new Set(["accept", "write", "issue", "void"]);
-/** Nothing was stored, and the store was well. */
+/** Nothing was stored, and the store was healthy. */
 export const REFUSALS = new Set<ErrorKind>(["conflict", "invalid_input", "idempotency_key_reused"]);
 
 /** What was acknowledged. */
 export class Model {
   readonly products = new Map<string, Product>();
-  /** By id, as they were last told; null for one that was only named. */
+  /** By id, as in the last answer; null for a client of which an answer has only the id. */
   readonly clients = new Map<string, Client | null>();
   readonly leads = new Map<string, Lead>();
   readonly invoices = new Map<string, Invoice>();
   readonly exchanges: Exchange[] = [];
 
-  /** Takes in an answer. */
+  /** Adds an answer to what is known. */
   learn({ command, ended }: Exchange): void {
     if (ended.kind !== "done") return;
     const { answer } = ended;
@@ -67,11 +67,11 @@ export class Model {
 }
 
 /** Two answers about one revision are the same. */
-function learnOne<T extends Entity>(known: Map<string, T | null>, told: T): void {
-  const before = known.get(told.id);
-  if (before && before.revision > told.revision) return; // an older answer, told again
-  if (before?.revision === told.revision) deepEqual(told, before);
-  known.set(told.id, told);
+function learnOne<T extends Entity>(known: Map<string, T | null>, answered: T): void {
+  const before = known.get(answered.id);
+  if (before && before.revision > answered.revision) return; // an older answer, replayed
+  if (before?.revision === answered.revision) deepEqual(answered, before);
+  known.set(answered.id, answered);
 }
 
 /** Everything that is in the store. */

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import type { LeadStatus } from "../../lib/kv/records.ts";
 
-/** Something that somebody does; numbers pick from what there is, and null is none. */
+/** A command of a user. Numbers select one of the existing entities, null selects none. */
 export type Command =
   | {
     does: "accept";

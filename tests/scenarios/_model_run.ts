@@ -22,10 +22,10 @@ import {
 } from "./_model.ts";
 import type { Command, Moment } from "./_model_commands.ts";
 
-/** The shop, the people in front of it, and what they were told. */
+/** The shop, the people who use it, and the answers that they got. */
 export class Run {
   readonly model = new Model();
-  /** Whether every other command has a key of its own, so that it can be repeated, and the rest none. */
+  /** Every other command has a key of its own, so that it can be repeated; the others have none. */
   readonly #hasOwnKeys: boolean;
   #requests = 0;
   #keysOf = 0;
@@ -178,14 +178,14 @@ export class Run {
     const stored = await this.#stored();
     const { products, clients, leads, invoices, exchanges } = this.model;
     for (
-      const [told, found] of [
+      const [known, found] of [
         [products, stored.products],
         [clients, stored.clients],
         [leads, stored.leads],
         [invoices, stored.invoices],
       ] as const
     ) {
-      deepEqual([...found.keys()].sort(), [...told.keys()].sort());
+      deepEqual([...found.keys()].sort(), [...known.keys()].sort());
     }
 
     const isErased = (id: string) => stored.clients.get(id)!.erasedAt !== null;
@@ -221,7 +221,7 @@ export class Run {
     this.#checkRefused(stored, exchanges);
   }
 
-  /** A client that nobody changed is as its first lead said. */
+  /** An unchanged client has the contact of its first lead. */
   #firstContactOf(client: Client): unknown {
     const first = this.model.exchanges.find(({ by, command }) =>
       command.does === "accept" && by.requestId === client.createdIn

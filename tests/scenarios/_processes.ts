@@ -1,4 +1,4 @@
-/** Sends enquiries to processes of the program, and compares the store that they leave with the answers. */
+/** Sends enquiries to processes of the program, and compares the answers with the store. */
 import { ok, strictEqual as equal } from "node:assert/strict";
 import { environment, readConfig } from "../../lib/config/mod.ts";
 import { sweep } from "../../lib/integrity/mod.ts";
@@ -58,6 +58,14 @@ export async function send({ url }: ServerProcess, sent: Sent): Promise<void> {
   const body = await response.json();
   const isReplay = response.headers.has("idempotency-replayed");
   sent.answer = { status: response.status, body, isReplay };
+}
+
+/**
+ * Repeats an enquiry while the answer asks for it: a busy machine may be slower than the store's
+ * deadlines.
+ */
+export async function sendPatiently(server: ServerProcess, sent: Sent): Promise<void> {
+  do await send(server, sent); while (sent.answer?.status === 503);
 }
 
 /** Sends all but the end of an enquiry, and returns what sends the rest and reads the answer. */
@@ -149,7 +157,7 @@ async function openStore(kvPath: string) {
   })).store;
 }
 
-/** Reads the whole store and checks that every entry has what belongs to it, and nothing else is there. */
+/** Reads the whole store, and checks that it has exactly the index entries that belong to it. */
 export async function readBooks(kvPath: string): Promise<Books> {
   using store = await openStore(kvPath);
   const read = async <T>(prefix: keys.Prefix<T>) =>

@@ -8,12 +8,13 @@
 import { ok } from "node:assert/strict";
 import fc from "fast-check";
 import { openBooks } from "../support/program/books.ts";
+import { deadlinesUnder } from "../support/store/deadlines.ts";
 import { bySchedule, COMMIT_FAULTS, FaultyKv, seededRandom } from "../support/store/faulty_kv.ts";
 import { moments } from "./_model_commands.ts";
 import { Run } from "./_model_run.ts";
 import { REFUSALS } from "./_model.ts";
 
-Deno.test("whatever is done at once, the books are those of the answers", async () => {
+Deno.test("the store matches the answers to simultaneous commands", async () => {
   const ended = new Map<string, number>();
   await fc.assert(
     fc.asyncProperty(moments({ least: 4, most: 16 }), async (story) => {
@@ -43,10 +44,10 @@ Deno.test("whatever is done at once, the books are those of the answers", async 
   ok(ended.has("accept idempotency_key_reused"));
 });
 
-/** Long enough for a KV that works, so that what fails fails because of a fault. */
+/** Of a store with faults. */
 const IMPATIENT = { readMs: 40, commitMs: 40, transactionMs: 120, fenceMs: 80 };
 
-Deno.test("whatever the store does meanwhile, the books are those of the answers", async () => {
+Deno.test("the store matches the answers to simultaneous commands under store faults", async () => {
   const ended = new Map<string, number>();
   await fc.assert(
     fc.asyncProperty(moments({ least: 3, most: 8 }), fc.nat(), async (story, seed) => {
@@ -54,7 +55,7 @@ Deno.test("whatever the store does meanwhile, the books are those of the answers
       let faulty: FaultyKv | undefined;
       await using books = await openBooks({
         wrapKv: (kv) => faulty = new FaultyKv(kv),
-        deadlines: IMPATIENT,
+        deadlines: deadlinesUnder(() => faulty?.hasFaults ?? false, IMPATIENT),
       });
       const run = new Run(books, { hasOwnKeys: true });
       await run.live({

@@ -16,13 +16,17 @@ import { newSeed, seededRandom } from "../support/store/faulty_kv.ts";
 import { type MoodySmtp, startMoodySmtp } from "../support/servers/moody_smtp.ts";
 import { type ServerProcess, startServer } from "../support/processes/server_process.ts";
 import { newKvFile } from "../support/program/shop.ts";
+import { until } from "../support/program/until.ts";
 
 /** The third cycle is the first in which the server takes mail without a reply. */
 const CYCLES = campaignSize("OUTBOX_KILLS", { everyday: 3, soak: 300 });
 
-/** Sends enquiries until the server is gone. @returns The ids of those that it acknowledged. */
-async function enquire({ url }: ServerProcess, name: string): Promise<string[]> {
-  const acknowledged: string[] = [];
+/** Sends enquiries until the server is gone, and adds the ids of those that it acknowledged. */
+async function enquire(
+  { url }: ServerProcess,
+  name: string,
+  acknowledged: string[],
+): Promise<void> {
   for (let i = 0;; i++) {
     try {
       const answer = await fetch(`${url}/api/v2/leads`, {
@@ -33,7 +37,7 @@ async function enquire({ url }: ServerProcess, name: string): Promise<string[]> 
       const { lead } = await answer.json();
       if (answer.status === 201) acknowledged.push(lead.id);
     } catch {
-      return acknowledged;
+      return;
     }
   }
 }
@@ -50,13 +54,16 @@ async function cycle(
     STORAGE_URL: "",
   };
   const servers = await Promise.all([0, 1].map(() => startServer({ kvPath, env })));
-  const enquiries = servers.map((server, i) => enquire(server, `${name}-${i}`));
-  for (const server of servers) {
+  const acknowledged = servers.map((): string[] => []);
+  const enquiries = servers.map((server, i) => enquire(server, `${name}-${i}`, acknowledged[i]!));
+  for (const [i, server] of servers.entries()) {
+    await until(() => acknowledged[i]!.length > 0);
     await new Promise((done) => setTimeout(done, 50 + random() * 350));
     server.kill("SIGKILL");
   }
   await Promise.all(servers.map(({ ended }) => ended));
-  return (await Promise.all(enquiries)).flat();
+  await Promise.all(enquiries);
+  return acknowledged.flat();
 }
 
 Deno.test(`of every acknowledged enquiry the mail is sent, through ${CYCLES} rounds of kill -9 of two processes`, async () => {

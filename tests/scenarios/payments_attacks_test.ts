@@ -1,6 +1,6 @@
 /**
- * Replays, races, floods and enumeration. None marks an invoice as paid, each leaves a trace, and no
- * trace says who the payer is.
+ * Replays, races, floods and enumeration. None marks an invoice as paid, each leaves a trace, and
+ * no trace says who the payer is.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { invoiceToken } from "../../lib/invoices/links.ts";
@@ -16,7 +16,7 @@ const UNKNOWN_GUID = "a5e2f1c0-0000-4000-8000-000000000001";
 
 const ROBBER = "198.51.100.7";
 
-Deno.test("an order paid in another currency or amount is left to a person, and may not be decided by a call", async () => {
+Deno.test("an order paid in another currency or amount needs review, which no callback can decide", async () => {
   await using app = await startGatewayTill();
   for (
     const outcome of [
@@ -41,7 +41,7 @@ Deno.test("an order paid in another currency or amount is left to a person, and 
   }
 });
 
-Deno.test("an old success, replayed after a reversal, pays nothing again", async () => {
+Deno.test("an old success that is replayed after a reversal pays nothing", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const scene = { app, invoice, payment: await app.payAtPesapal(invoice) };
@@ -64,7 +64,7 @@ Deno.test("an old success, replayed after a reversal, pays nothing again", async
   assertTraced(scene);
 });
 
-Deno.test("a signed success, replayed for ever, counts once", async () => {
+Deno.test("a signed success that is replayed many times counts once", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const scene = { app, invoice, payment: await app.payByPhone(invoice) };
@@ -86,7 +86,7 @@ Deno.test("a signed success, replayed for ever, counts once", async () => {
   deepEqual([after.status, after.paidMinor, after.refundedMinor], ["refunded", 0, TOTAL]);
 });
 
-Deno.test("addresses of invoices cannot be enumerated, and who tries is stopped", async () => {
+Deno.test("invoice addresses cannot be enumerated, and attempts are rate limited", async () => {
   await using app = await startGatewayTill({
     env: { RATE_LIMITS: "", TRUSTED_PROXY_HOPS: "1" },
   });
@@ -119,13 +119,13 @@ Deno.test("addresses of invoices cannot be enumerated, and who tries is stopped"
 
   deepEqual([...new Set(statuses)], [404, 429]);
   equal(statuses.filter((status) => status === 404).length, 20);
-  // Whoever has the address sees the invoice, whatever others do.
+  // The holder of the address sees the invoice, whatever others do.
   equal((await visit(`/i/${token}`, "203.0.113.9")).status, 200);
   const { refusals } = app.services.metrics;
   match(refusals.lines().join("\n"), /invoice_link/);
 });
 
-Deno.test("50 callbacks, 5 refunds, a reversal and a check at once leave what the gateway has", async () => {
+Deno.test("50 callbacks, 5 refunds, a reversal and a check at once leave the amounts of the gateway", async () => {
   for (const isReversed of [false, true]) {
     await using app = await startGatewayTill();
     const invoice = await app.bill();
@@ -161,7 +161,7 @@ Deno.test("50 callbacks, 5 refunds, a reversal and a check at once leave what th
   }
 });
 
-Deno.test("50 clicks on all ways to pay make one order and one push", async () => {
+Deno.test("50 simultaneous checkouts by every method make one order and one push", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const path = `/i/${invoiceToken(app.config, invoice.id)}/pay`;
@@ -179,7 +179,7 @@ Deno.test("50 clicks on all ways to pay make one order and one push", async () =
   deepEqual([app.pesapal.orders.length, app.azampay.pushes.length], [1, 1]);
 });
 
-Deno.test("calls of other methods, sizes and forms are refused, and grow nothing", async () => {
+Deno.test("calls with other methods, sizes and content types are refused, and store nothing", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payAtPesapal(invoice);
@@ -214,7 +214,7 @@ Deno.test("calls of other methods, sizes and forms are refused, and grow nothing
   equal(app.pesapal.calls.status, 0);
 });
 
-Deno.test("a thousand calls about references that we do not know grow nothing and ask nobody", async () => {
+Deno.test("a thousand callbacks about unknown references store nothing and query no gateway", async () => {
   await using app = await startGatewayTill();
   const byHand = await app.payByHand(await app.bill(), 5);
   const payment = await app.payByPhone(await app.bill());
@@ -243,7 +243,7 @@ Deno.test("a thousand calls about references that we do not know grow nothing an
   match(app.services.metrics.callbacks.lines().join("\n"), /outcome="unknown"\S* 500/);
 });
 
-Deno.test("forged callbacks make us fetch AzamPay's key no more than twice a minute", async () => {
+Deno.test("forged callbacks cause at most two requests for AzamPay's key a minute", async () => {
   await using app = await startGatewayTill();
   const payment = await app.payByPhone(await app.bill());
   const body = await app.azampay.push(payment.id).callback("success", { signing: "forged" });

@@ -224,7 +224,7 @@ browserTest("a telephone is asked, says no, is asked again and pays, in Swahili"
     await shot("3-asked");
     match(await visitor.words(), /Tunahakiki malipo yako Angalia simu yako/);
     await asked().decline();
-    await page.getByText("Malipo yako ya mwisho hayakukamilika").waitFor({ timeout: REFRESH_MS });
+    await page.getByText("Malipo yako ya mwisho hayakufanikiwa").waitFor({ timeout: REFRESH_MS });
     await shot("4-declined");
     await askPhone(visitor, phone);
     await asked().approve();

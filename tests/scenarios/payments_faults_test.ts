@@ -19,6 +19,7 @@ import { bookedMinor, trueMinor } from "../support/gateways/money_truth.ts";
 import { CALL_TROUBLES, COMMIT_TROUBLES, type Trouble } from "../support/gateways/shop_process.ts";
 import { Gateways, PaymentWorld } from "../support/gateways/payment_world.ts";
 import { IMPATIENT, startGatewayTill } from "../support/program/till.ts";
+import { until } from "../support/program/until.ts";
 
 const SCHEDULES = campaignSize("PAYMENT_SCHEDULES", { everyday: 150, soak: 50_000 });
 const TOTAL = 10_000_00;
@@ -125,7 +126,7 @@ async function perform(world: PaymentWorld, deed: Deed): Promise<void> {
     }
     case "tell": {
       const payment = pick(deed.which, ({ channel }) => channel !== "manual");
-      return payment && await world.tell(payment, deed);
+      return payment && await world.notify(payment, deed);
     }
     case "reconcile":
       return await world.reconcile();
@@ -199,7 +200,7 @@ async function pay(
   const isApproved = how !== "fail";
   await push[isApproved ? "approve" : "decline"]({ times: 0 });
   const says = isApproved ? "success" : "failure";
-  world.news.set(payment.id, [...world.news.get(payment.id) ?? [], says]);
+  world.callbacks.set(payment.id, [...world.callbacks.get(payment.id) ?? [], says]);
 }
 
 /** What was paid on Pesapal's page, in minor units; 0 if nothing was. */
@@ -248,8 +249,8 @@ async function assertTrueInTheEnd(world: PaymentWorld, delayMs: number): Promise
   };
   await grant();
   await world.reconcileToTheEnd(delayMs);
-  await world.decide(portal(world));
-  await world.decideRefunds((payment) => typeof orderOf(world, payment)?.refundAsked === "number");
+  await world.resolvePayments(portal(world));
+  await world.resolveRefunds((payment) => typeof orderOf(world, payment)?.refundAsked === "number");
   await world.reconcileToTheEnd(delayMs);
 
   const payments = await world.payments();
@@ -330,7 +331,8 @@ Deno.test(`through ${SCHEDULES} random schedules every payment ends as its gatew
 });
 
 Deno.test("a gateway that was down is asked again by the reconciler, though nobody calls", async () => {
-  const pauseMs = 20;
+  // Longer than what is done while it lasts.
+  const pauseMs = 1_000;
   await using app = await startGatewayTill({
     gatewayPolicy: { ...IMPATIENT, failuresMax: 1, pauseMs },
   });
@@ -347,7 +349,7 @@ Deno.test("a gateway that was down is asked again by the reconciler, though nobo
 
   equal(gateway?.breaker, "open");
   equal((await run()).skipped, 1);
-  await new Promise((done) => setTimeout(done, pauseMs + 1));
+  await until(() => gateway?.breaker !== "open");
   await run();
 
   equal((await app.invoice(invoice.id)).status, "paid");

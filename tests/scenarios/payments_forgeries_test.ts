@@ -132,7 +132,7 @@ for (const [what, forge] of Object.entries(AZAMPAY_FORGERIES)) {
   });
 }
 
-Deno.test("a signature for one reference, at every place it can be cut, pays no other one", async () => {
+Deno.test("a signature for one reference pays no other one, wherever the signed text is divided", async () => {
   await using app = await startGatewayTill();
   const [cheap, dear] = [await app.bill(), await app.bill()];
   const paid = await app.payByPhone(cheap, { amountMinor: 100_00 });
@@ -158,7 +158,7 @@ Deno.test("a signature for one reference, at every place it can be cut, pays no 
   deepEqual([payment?.status, (await app.invoice(dear.id)).paidMinor], ["needs_review", 0]);
 });
 
-Deno.test("one cheap push that was paid, its amount altered, pays no dear invoice", async () => {
+Deno.test("a paid cheap push with an altered amount pays no expensive invoice", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const scene = { app, invoice, payment: await app.payByPhone(invoice, { amountMinor: 100_00 }) };
@@ -182,7 +182,7 @@ Deno.test("one cheap push that was paid, its amount altered, pays no dear invoic
   ok((await tracesOf(scene)).includes("payment.not_believed"));
 });
 
-Deno.test("a cheap order's tracking id, presented in every way, pays no dear invoice", async () => {
+Deno.test("the tracking id of a cheap order pays no expensive invoice, whichever way it is presented", async () => {
   await using app = await startGatewayTill();
   const [cheap, dear] = [await app.bill(), await app.bill()];
   const paid = await app.payAtPesapal(cheap, { amountMinor: 1_00 });
@@ -214,13 +214,13 @@ Deno.test("a cheap order's tracking id, presented in every way, pays no dear inv
   assertTraced(scene);
 });
 
-Deno.test("an order that the account took for somebody else pays none of ours", async () => {
+Deno.test("an order of another shop on the same account pays no invoice", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   app.pesapal.faults.submit.push("break");
   const payment = await app.payAtPesapal(invoice);
   equal(payment.trackingId, null);
-  // Of the same amount, and no payment of ours has its name.
+  // The same amount, under a reference of none of our payments.
   const foreign = await app.services.gateways.get("pesapal")!.startCheckout({
     reference: UNKNOWN_ID,
     amount: { currency: "TZS", minor: TOTAL },

@@ -24,6 +24,7 @@ import {
   newStore,
   readBooks,
   send,
+  sendPatiently,
   type Sent,
   stopped,
   STOPPED_WITHIN_MS,
@@ -35,7 +36,7 @@ const KILLS = campaignSize("SERVER_KILLS", { everyday: 10, soak: 1_000 });
 /** Kills come at a random moment of this many milliseconds of load. */
 const KILL_WITHIN_MS = 250;
 
-Deno.test("three processes on one file lose no lead and give no number twice", async () => {
+Deno.test("three processes on one file lose no lead and use no number twice", async () => {
   await using store = await newStore();
   await using first = await startServer(store);
   const servers = [first, ...await Promise.all([startServer(store), startServer(store)])];
@@ -53,7 +54,7 @@ Deno.test("three processes on one file lose no lead and give no number twice", a
     .flatMap((sent) => servers.map((server) => ({ server, sent: { ...sent } })));
 
   await Promise.all(
-    [...fresh, ...sameClient, ...sameKey].map(({ server, sent }) => send(server, sent)),
+    [...fresh, ...sameClient, ...sameKey].map(({ server, sent }) => sendPatiently(server, sent)),
   );
   for (const server of servers) await stopped(server, "SIGTERM");
 
@@ -130,7 +131,7 @@ Deno.test(`a kill -9 under load loses nothing that was acknowledged, ${KILLS} ti
 });
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  Deno.test(`${signal} under load answers what is in flight, then ends with 0`, async () => {
+  Deno.test(`${signal} under load answers requests in flight, then exits with 0`, async () => {
     await using store = await newStore();
     await using server = await startServer(store);
     const productId = await anyProduct(server);
@@ -177,7 +178,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-Deno.test("a stop with nobody there is immediate, and twice is once", async () => {
+Deno.test("an idle process stops immediately, and a second signal changes nothing", async () => {
   await using store = await newStore();
   await using server = await startServer(store);
   await anyProduct(server); // leaves an idle connection
@@ -191,7 +192,7 @@ Deno.test("a stop with nobody there is immediate, and twice is once", async () =
   await rejects(fetch(server.url));
 });
 
-Deno.test("a sender that never ends its request does not hold up the stop", async () => {
+Deno.test("a request that never ends does not delay the stop", async () => {
   await using store = await newStore();
   await using server = await startServer(store);
   const connect = () => Deno.connect({ hostname: "127.0.0.1", port: server.port });
@@ -206,7 +207,7 @@ Deno.test("a sender that never ends its request does not hold up the stop", asyn
   equal(code, 0);
 });
 
-Deno.test("a wrong environment ends the start with one readable list", async () => {
+Deno.test("an invalid environment ends the start with one readable list", async () => {
   await using store = await newStore();
 
   const { code, stdout, stderr } = await runServer({
@@ -226,7 +227,7 @@ Deno.test("a wrong environment ends the start with one readable list", async () 
   await rejects(Deno.stat(store.kvPath), Deno.errors.NotFound);
 });
 
-Deno.test("a store whose restore was not finished is not served", async () => {
+Deno.test("the program does not start on a store whose restore is unfinished", async () => {
   await using store = await newStore();
   {
     using kv = await Deno.openKv(store.kvPath);
@@ -250,7 +251,7 @@ Deno.test("a port in use ends the start with one line that names it", async () =
   equal(stderr, `Cannot listen on 127.0.0.1:${port}: the port is in use; set PORT to another\n`);
 });
 
-Deno.test("the first start has the demo catalogue, and the second the same", async () => {
+Deno.test("the first start creates the demo catalogue, and the second keeps it", async () => {
   await using store = await newStore();
   const startedAt = performance.now();
   await using server = await startServer(store);
@@ -268,7 +269,7 @@ Deno.test("the first start has the demo catalogue, and the second the same", asy
   deepEqual(productsAgain, products);
 });
 
-Deno.test("processes that start at once on an empty store fill the catalogue once", async () => {
+Deno.test("processes that start at once on an empty store create the demo catalogue once", async () => {
   for (let round = 0; round < 5; round++) {
     await using store = await newStore();
     const servers = await Promise.all([startServer(store), startServer(store)]);

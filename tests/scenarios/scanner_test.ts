@@ -8,7 +8,7 @@ import { newKvFile } from "../support/program/shop.ts";
 import { logLines, type ServerProcess, startServer } from "../support/processes/server_process.ts";
 
 /** A scan takes about 15 s. */
-const SCAN_MS = 60_000;
+const SCAN_MS = 180_000;
 const KEY = "a-key-for-this-scan-only";
 const ENV = {
   APP_ENV: "production",

@@ -43,12 +43,12 @@ function webhook(format: "slack" | "discord", url: string): AlertChannel {
   return channel!;
 }
 
-Deno.test("a Slack webhook gets plain text", async () => {
+Deno.test("a Slack webhook receives plain text", async () => {
   await using receiver = startWebhookReceiver();
 
-  const told = await webhook("slack", receiver.url).deliver(NOTIFICATION, TIMEOUT_MS);
+  const result = await webhook("slack", receiver.url).deliver(NOTIFICATION, TIMEOUT_MS);
 
-  deepEqual(told, { isDelivered: true });
+  deepEqual(result, { isDelivered: true });
   deepEqual(receiver.received, [{
     text: [
       "[ALERT] The job backup failed",
@@ -63,7 +63,7 @@ Deno.test("a Slack webhook gets plain text", async () => {
   }]);
 });
 
-Deno.test("a Discord webhook gets an embed that mentions nobody", async () => {
+Deno.test("a Discord webhook receives an embed without mentions", async () => {
   await using receiver = startWebhookReceiver();
 
   await webhook("discord", receiver.url).deliver(
@@ -92,7 +92,7 @@ const HOSTILE = {
 };
 
 for (const format of ["slack", "discord"] as const) {
-  Deno.test(`what a text holds is shown as it is, and nothing private, on ${format}`, async () => {
+  Deno.test(`texts are shown literally and redacted on ${format}`, async () => {
     await using receiver = startWebhookReceiver();
 
     await webhook(format, receiver.url).deliver(HOSTILE, TIMEOUT_MS);
@@ -110,7 +110,7 @@ for (const format of ["slack", "discord"] as const) {
     else ok(!/(?<!\\)[*_~`|<>[\]()#]/.test(shown), shown);
   });
 
-  Deno.test(`every text fits into what ${format} takes`, async () => {
+  Deno.test(`every text fits into the limits of ${format}`, async () => {
     await using receiver = startWebhookReceiver();
     const channel = webhook(format, receiver.url);
     const text = fc.string({ unit: "binary", maxLength: 3_000, size: "max" });
@@ -135,36 +135,36 @@ for (const format of ["slack", "discord"] as const) {
   });
 }
 
-Deno.test("a channel says what became of an attempt, and never its address", async () => {
+Deno.test("a channel returns the result of an attempt, and never its address", async () => {
   await using receiver = startWebhookReceiver();
   const channel = webhook("slack", receiver.url);
-  const tell = (mood: typeof receiver.moods[number], timeoutMs = TIMEOUT_MS) => {
+  const attempt = (mood: typeof receiver.moods[number], timeoutMs = TIMEOUT_MS) => {
     receiver.moods = [mood];
     return channel.deliver(NOTIFICATION, timeoutMs);
   };
 
-  deepEqual(await tell({ status: 500 }), {
+  deepEqual(await attempt({ status: 500 }), {
     isDelivered: false,
     isFinal: false,
     reason: "status 500",
   });
-  deepEqual(await tell({ status: 404 }), {
+  deepEqual(await attempt({ status: 404 }), {
     isDelivered: false,
     isFinal: true,
     reason: "status 404",
   });
-  deepEqual(await tell({ status: 429, headers: { "retry-after": "2" } }), {
+  deepEqual(await attempt({ status: 429, headers: { "retry-after": "2" } }), {
     isDelivered: false,
     isFinal: false,
     reason: "status 429",
     retryAfterMs: 2_000,
   });
-  deepEqual(await tell({ status: 302, headers: { location: receiver.url } }), {
+  deepEqual(await attempt({ status: 302, headers: { location: receiver.url } }), {
     isDelivered: false,
     isFinal: true,
     reason: "status 302",
   });
-  deepEqual(await tell("hang", 50), {
+  deepEqual(await attempt("hang", 50), {
     isDelivered: false,
     isFinal: false,
     reason: "no answer in 50 ms",
@@ -179,7 +179,7 @@ Deno.test("a channel says what became of an attempt, and never its address", asy
 });
 
 Deno.test({
-  name: `a mail tells in plain text, under the same id each time${SMTP_HINT}`,
+  name: `a mail is plain text, with the same id each time${SMTP_HINT}`,
   ignore: !hasSmtpServer,
   async fn() {
     await using server = await startSmtpServer();
@@ -210,7 +210,7 @@ Deno.test({
   },
 });
 
-Deno.test("mail that is only logged is logged", async () => {
+Deno.test("with the mail server `log`, mail is logged", async () => {
   const options = { webhooks: [], mailFrom: "a@example.com", shopEmail: "b@example.com" };
   const [channel] = openAlertChannels({ ...options, mailServer: "log", system: SYSTEM, log: LOG });
 

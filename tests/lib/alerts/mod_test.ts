@@ -43,7 +43,9 @@ function startNotifying(
 ): Promise<Instances> {
   const channels = openAlertChannels({
     webhooks: receivers.map(({ url }) => ({ format: "slack", url })),
-    ...{ mailServer: undefined, mailFrom: undefined, shopEmail: undefined },
+    mailServer: undefined,
+    mailFrom: undefined,
+    shopEmail: undefined,
     system: "test",
     log: SILENT,
   });
@@ -151,7 +153,7 @@ Deno.test("a receiver that is down, slow or broken does not delay raiseAlert()",
   }
 });
 
-Deno.test("a notification that no channel took is delivered later, by any instance, once", async () => {
+Deno.test("a notification that no channel accepted is delivered later, by any instance, once", async () => {
   await using receiver = startWebhookReceiver();
   receiver.moods = [{ status: 404 }];
   await using instances = await startNotifying([receiver], { count: 3 });
@@ -172,7 +174,7 @@ Deno.test("a notification that no channel took is delivered later, by any instan
   deepEqual(headlines(receiver), [RAISED, RAISED]);
 });
 
-Deno.test("a notification that no channel takes for a day is dead-lettered after a few attempts", async () => {
+Deno.test("a notification that no channel accepts for a day is dead-lettered after a few attempts", async () => {
   await using receiver = startWebhookReceiver();
   receiver.moods = [{ status: 404 }];
   await using instances = await startNotifying([receiver]);
@@ -193,7 +195,7 @@ Deno.test("a notification that no channel takes for a day is dead-lettered after
   ok(dead.length >= 1);
 });
 
-Deno.test("a notification that one of two channels took is delivered to the other when that is up", async () => {
+Deno.test("a notification that one of two channels accepted is delivered to the other when it recovers", async () => {
   await using receiver = startWebhookReceiver();
   await using broken = startWebhookReceiver();
   broken.moods = [{ status: 404 }];

@@ -196,6 +196,6 @@ Deno.test("listBackups() says what to set when the folder is not there", async (
   await rejects(listBackups({ ...shop.services, storage }), {
     kind: "unavailable",
     message:
-      `Cannot read from "${folder}": there is no such folder; create it, or correct STORAGE_URL`,
+      `Cannot read from "${folder}": the folder does not exist; create it, or correct STORAGE_URL`,
   });
 });

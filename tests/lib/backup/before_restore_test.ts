@@ -74,10 +74,12 @@ Deno.test("restore() of latest asks which store is meant once another has begun 
 
   const refusal = await restore(saved.services, "latest").catch(String);
 
-  const told = /: give (\S+) for the other and all of its log, or (\S+)$/.exec(String(refusal));
-  equal(told?.[2], newest);
+  const choice = /Restore (\S+) for the earlier store .* or (\S+) for the later one$/.exec(
+    String(refusal),
+  );
+  equal(choice?.[2], newest);
   ok(first !== newest);
-  await restore(saved.services, told[1]!);
+  await restore(saved.services, choice[1]!);
   expectSameBooks(await shopBooksOf(saved.kv), books);
   // What it was restored from is known: from now on it is clear.
   offset += HOUR_MS;

@@ -159,7 +159,7 @@ function names(hurt: string[], backupId: string): (error: unknown) => boolean {
   return (error) => {
     ok(error instanceof AppError, String(error));
     // Without its manifest it is no backup.
-    const isGone = error.kind === "not_found" && error.message === `There is no backup ${backupId}`;
+    const isGone = error.kind === "not_found" && error.message === `Backup ${backupId} not found`;
     ok(isGone || error.kind === "conflict", error.message);
     ok(isGone || hurt.some((name) => error.message.includes(name)), `${error.message} (${hurt})`);
     return true;

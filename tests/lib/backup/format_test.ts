@@ -209,7 +209,7 @@ Deno.test("what is missing or cut off is found, and its object named", async () 
     }
     await Deno.remove(path);
     const message = name.endsWith("manifest.json")
-      ? `There is no backup ${id}`
+      ? `Backup ${id} not found`
       : `Cannot use ${name}: it is missing`;
     await rejects(verifyBackup(shop.services, id), { message });
     await Deno.writeFile(path, whole);
@@ -256,7 +256,7 @@ Deno.test("a backup of a newer format, or of newer records, is refused", async (
       shop.storage.path(name),
       JSON.stringify({ ...newer, digest: sha256Hex(JSON.stringify(newer)) }),
     );
-    const says = field === "version" ? /of format 2/ : /of schema 2/;
+    const says = field === "version" ? /has format 2/ : /have schema 2/;
 
     await using twin = await openTwin(shop, { isPlain: true });
     for (const target of [id, "latest"]) {

@@ -35,7 +35,7 @@ import * as keys from "../../../lib/kv/keys.ts";
 import { type KvPort, Store } from "../../../lib/kv/store.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { openServices } from "../../../lib/app/open.ts";
-import type { Services } from "../../../lib/app/services.ts";
+import type { Services } from "../../../lib/app/mod.ts";
 import type { ObjectStorage } from "../../../lib/storage/mod.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS } from "../../../lib/time.ts";
 import { TEST_START, TESTER } from "../../support/program/app.ts";
@@ -301,7 +301,7 @@ Deno.test("a run that has lost its lease can take, ship, thin out and prove noth
   const outrun = await claim("first");
   const holder = await claim("second");
   const [before, objects] = [await dump(shop.kv), await shop.storage.names("backup/")];
-  const refused = { kind: "conflict", message: "Another run has taken over the job backup" };
+  const refused = { kind: "conflict", message: "Another run of the job backup has taken over" };
 
   await rejects(takeBackup(outrun), refused);
   await rejects(shipLog(outrun), refused);

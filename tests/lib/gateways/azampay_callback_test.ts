@@ -13,7 +13,7 @@ import { type SignedCallback, signingKey } from "../../support/gateways/azampay_
 import type { CallbackOptions, IdField, Signing } from "../../support/gateways/azampay_push.ts";
 import { callOf, startAzamPayShop } from "../../support/gateways/azampay_shop.ts";
 
-Deno.test("AzamPay.readCallback() confirms what AzamPay signed", async () => {
+Deno.test("AzamPay.readCallback() confirms a callback that AzamPay signed", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const paid = await push.callback("success");
@@ -36,7 +36,7 @@ Deno.test("AzamPay.readCallback() confirms what AzamPay signed", async () => {
   });
 });
 
-Deno.test("AzamPay.readCallback() reads a callback as AzamPay writes it, by its lower-case names", async () => {
+Deno.test("AzamPay.readCallback() reads the lower-case field names of AzamPay", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const { signature } = await push.callback("success", {
@@ -59,7 +59,7 @@ Deno.test("AzamPay.readCallback() reads a callback as AzamPay writes it, by its 
   equal(otherNames, null);
 });
 
-Deno.test("AzamPay.readCallback() takes every word for a failure for one, and an unknown word for nothing", async () => {
+Deno.test("AzamPay.readCallback() reads every failure status as a failure, and an unknown status as no outcome", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const states: Record<string, string> = {
@@ -89,7 +89,7 @@ Deno.test("AzamPay.readCallback() takes every word for a failure for one, and an
   ]);
 });
 
-Deno.test("AzamPay.readCallback() has the transaction's id among its names, in whichever field it comes", async () => {
+Deno.test("AzamPay.readCallback() returns the transaction id among its references, whichever field has it", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const everything: IdField[] = ["reference", "transid", "externalreference"];
@@ -105,7 +105,7 @@ Deno.test("AzamPay.readCallback() has the transaction's id among its names, in w
   deepEqual(found, [[true, 3], [true, 3], [true, 3], [true, 1], [false, 3]]);
 });
 
-Deno.test("AzamPay.readCallback() confirms nothing that AzamPay did not sign as it stands", async () => {
+Deno.test("AzamPay.readCallback() confirms no callback that differs from what AzamPay signed", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const other = await shop.checkout();
@@ -144,7 +144,7 @@ Deno.test("AzamPay.readCallback() confirms nothing that AzamPay did not sign as 
   equal(read[0]?.reference, push.externalId);
 });
 
-Deno.test("AzamPay.readCallback() tells the amount that it was told, which nobody signed", async () => {
+Deno.test("AzamPay.readCallback() returns the amount in the callback, which is not signed", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const amounts: [unknown, number | null][] = [
@@ -174,7 +174,7 @@ Deno.test("AzamPay.readCallback() tells the amount that it was told, which nobod
   deepEqual(read, amounts.map(([, minor]) => minor));
 });
 
-Deno.test("AzamPay.readCallback() says the same of a callback however often it comes", async () => {
+Deno.test("AzamPay.readCallback() returns the same for a repeated callback", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const body = await push.callback("success");
@@ -189,7 +189,7 @@ Deno.test("AzamPay.readCallback() says the same of a callback however often it c
   equal(shop.simulator.calls.public_key, 2);
 });
 
-Deno.test("AzamPay.readCallback() is not led to another payment or end by characters moved between the signed fields", async () => {
+Deno.test("AzamPay.readCallback() confirms no other payment or status when characters move between the signed fields", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const callbacks = [await push.callback("success"), await push.callback("failure")];
@@ -229,7 +229,7 @@ Deno.test("AzamPay.readCallback() is not led to another payment or end by charac
   equal(await shop.read(shifted), null);
 });
 
-Deno.test("AzamPay.readCallback() notices that AzamPay signs with another key, by one question", async () => {
+Deno.test("AzamPay.readCallback() detects a rotated key with one request", async () => {
   await using shop = await startAzamPayShop();
   const { simulator } = shop;
   const push = await shop.checkout();
@@ -251,7 +251,7 @@ Deno.test("AzamPay.readCallback() notices that AzamPay signs with another key, b
   equal(after, undefined);
 });
 
-Deno.test("AzamPay.readCallback() asks for the key no more than twice a minute, whoever forges what", async () => {
+Deno.test("AzamPay.readCallback() requests the key at most twice a minute, whatever is forged", async () => {
   await using shop = await startAzamPayShop();
   const { simulator } = shop;
   const push = await shop.checkout();
@@ -272,7 +272,7 @@ Deno.test("AzamPay.readCallback() asks for the key no more than twice a minute, 
   deepEqual([calls, simulator.calls.public_key], [2, 3]);
 });
 
-Deno.test("AzamPay.readCallback() leaves it to a person when the key cannot be had, and recovers", async () => {
+Deno.test("AzamPay.readCallback() leaves a callback for review while the key is unavailable, and recovers", async () => {
   await using shop = await startAzamPayShop({ policy: { failuresMax: 100 } });
   const { simulator, logLines } = shop;
   const push = await shop.checkout();
@@ -308,7 +308,7 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs/o5+uQbTjL3chynL4wXgUg2R9
 q9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==
 -----END PUBLIC KEY-----`;
 
-Deno.test("publicKeyOf() reads a key for RSA, its line ends written out or not, and no other", async () => {
+Deno.test("publicKeyOf() reads only RSA keys, with real or escaped line breaks", async () => {
   const { pem, xml } = await signingKey("0");
 
   const kinds = [pem, pem.replaceAll("\n", "\\n"), `${pem}\n`].map((text) =>
@@ -320,7 +320,7 @@ Deno.test("publicKeyOf() reads a key for RSA, its line ends written out or not, 
   deepEqual([EC_KEY, xml, "", pem.slice(0, 200)].map(publicKeyOf), [null, null, null, null]);
 });
 
-Deno.test("AzamPay.readCallback() finds the key in either of the places that are told of", async () => {
+Deno.test("AzamPay.readCallback() finds the key at both documented addresses", async () => {
   await using shop = await startAzamPayShop();
   shop.simulator.behaviour.keyAt = "auth";
   const push = await shop.checkout();
@@ -332,7 +332,7 @@ Deno.test("AzamPay.readCallback() finds the key in either of the places that are
   equal(shop.simulator.calls.public_key, 2);
 });
 
-Deno.test("AzamPay.readCallback() takes nothing else for a callback", async () => {
+Deno.test("AzamPay.readCallback() refuses other methods and malformed bodies", async () => {
   await using shop = await startAzamPayShop();
   const { gateway, simulator } = shop;
   const push = await shop.checkout();
@@ -369,7 +369,7 @@ Deno.test("AzamPay.readCallback() takes nothing else for a callback", async () =
   equal(simulator.calls.public_key, 0);
 });
 
-Deno.test("AzamPay.readCallback() never throws and never confirms what comes from anywhere", async () => {
+Deno.test("AzamPay.readCallback() neither throws nor confirms on arbitrary input", async () => {
   await using shop = await startAzamPayShop();
   const reference = newId(Date.now());
   const field = fc.oneof(fc.string(), fc.jsonValue(), fc.constant("success"));
@@ -400,7 +400,7 @@ Deno.test("AzamPay.readCallback() never throws and never confirms what comes fro
   ok(shop.simulator.calls.public_key <= 1);
 });
 
-Deno.test("AzamPay.answerOf() tells AzamPay whether it may forget the callback", async () => {
+Deno.test("AzamPay.answerOf() answers whether AzamPay should send the callback again", async () => {
   await using shop = await startAzamPayShop();
   const push = await shop.checkout();
   const read = await shop.read(await push.callback("success"));
@@ -416,7 +416,7 @@ Deno.test("AzamPay.answerOf() tells AzamPay whether it may forget the callback",
   deepEqual(statuses, [[200, true], [500, false], [400, false], [400, false]]);
 });
 
-Deno.test("AzamPay.readCallback() keeps apart two payments of one telephone and amount, in any order", async () => {
+Deno.test("AzamPay.readCallback() distinguishes two payments of one telephone and amount, in any order", async () => {
   await using shop = await startAzamPayShop();
   const [one, other] = [await shop.checkout(), await shop.checkout()];
 

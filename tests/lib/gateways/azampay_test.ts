@@ -40,7 +40,7 @@ async function outcomeOf(
   }
 }
 
-Deno.test("AzamPay.startCheckout() puts a request for whole shillings on the telephone, and nothing is paid by that", async () => {
+Deno.test("AzamPay.startCheckout() sends a push for whole shillings to the telephone, and pays nothing itself", async () => {
   await using shop = await startAzamPayShop();
   const { gateway, simulator } = shop;
   simulator.behaviour.apiKeyAt = { token: true, checkout: true };
@@ -63,7 +63,7 @@ Deno.test("AzamPay.startCheckout() puts a request for whole shillings on the tel
   deepEqual(simulator.paid, []);
 });
 
-Deno.test("AzamPay.startCheckout() has no tracking id when AzamPay gives none", async () => {
+Deno.test("AzamPay.startCheckout() returns no tracking id when AzamPay sends none", async () => {
   await using shop = await startAzamPayShop();
   shop.simulator.behaviour.isIdWithheld = true;
 
@@ -73,7 +73,7 @@ Deno.test("AzamPay.startCheckout() has no tracking id when AzamPay gives none", 
   });
 });
 
-Deno.test("AzamPay.refusalOf() takes whole Tanzanian shillings up to five million, and AzamPay agrees", async () => {
+Deno.test("AzamPay.refusalOf() accepts whole Tanzanian shillings up to five million, as AzamPay does", async () => {
   await using shop = await startAzamPayShop();
   const { gateway, simulator } = shop;
   const good = [shillings(1), shillings(1_000), shillings(5_000_000)];
@@ -93,14 +93,14 @@ Deno.test("AzamPay.refusalOf() takes whole Tanzanian shillings up to five millio
   for (const amount of bad) outcomes.push(await outcomeOf(shop, { amount }));
 
   deepEqual(good.map((amount) => gateway.refusalOf(amount)), [null, null, null]);
-  ok(refusals.every((refusal) => refusal?.startsWith("Mobile money takes ")), String(refusals));
-  equal(refusals[0], "Mobile money takes at most TZS\u00a05,000,000 at a time");
+  ok(refusals.every((refusal) => refusal?.startsWith("Mobile money accepts ")), String(refusals));
+  equal(refusals[0], "Mobile money accepts at most TZS\u00a05,000,000 per payment");
   deepEqual(simulator.pushes.map(({ amount }) => amount), [1, 1_000, 5_000_000]);
   deepEqual(outcomes, bad.map(() => ["refused", "amount"]));
   equal(simulator.calls.checkout, good.length);
 });
 
-Deno.test("AzamPay.startCheckout() asks only mobile numbers of Tanzania, by a provider that is named", async () => {
+Deno.test("AzamPay.startCheckout() sends pushes only to mobile numbers of Tanzania, with a named provider", async () => {
   await using shop = await startAzamPayShop();
   const { simulator } = shop;
   const payer = (phone: string | null) => ({ name: "Asha", email: null, phone });
@@ -140,7 +140,7 @@ Deno.test("AzamPay.startCheckout() asks only mobile numbers of Tanzania, by a pr
   equal(simulator.calls.checkout, good.length + providers.length);
 });
 
-Deno.test("AzamPay.startCheckout() is refused by every answer that says no, with a status of success as well", async () => {
+Deno.test("AzamPay.startCheckout() treats every refusal as one, also with a success status", async () => {
   await using shop = await startAzamPayShop();
   const { simulator } = shop;
   const answers: [Fault, string][] = [
@@ -165,7 +165,7 @@ Deno.test("AzamPay.startCheckout() is refused by every answer that says no, with
   equal(shop.gateway.breaker, "closed");
 });
 
-Deno.test("AzamPay.startCheckout() says which fields were refused, and nothing of what was in them", async () => {
+Deno.test("AzamPay.startCheckout() reports which fields were refused, without their values", async () => {
   await using shop = await startAzamPayShop();
   const errors = {
     accountNumber: ["255712345678 of asha@example.com is not valid."],
@@ -183,7 +183,7 @@ Deno.test("AzamPay.startCheckout() says which fields were refused, and nothing o
   ok(!/255712345678|eyJ|azampay\.example/.test(words), words);
 });
 
-Deno.test("AzamPay.startCheckout() never asks twice when it cannot know whether the telephone was asked", async () => {
+Deno.test("AzamPay.startCheckout() never repeats a push whose outcome is unknown", async () => {
   await using shop = await startAzamPayShop({ policy: { failuresMax: 100 } });
   const { simulator } = shop;
   const faults: [Fault, string][] = [
@@ -215,7 +215,7 @@ Deno.test("AzamPay.startCheckout() never asks twice when it cannot know whether 
   equal(simulator.pushes.length, 1);
 });
 
-Deno.test("AzamPay.startCheckout() gives up a slow AzamPay and one that the caller gives up, not knowing what it did", async () => {
+Deno.test("AzamPay.startCheckout() reports an unknown outcome after a timeout or an abort by the caller", async () => {
   await using shop = await startAzamPayShop({ policy: { timeoutMs: 100 } });
   const { gateway, simulator } = shop;
   await shop.checkout();
@@ -231,7 +231,7 @@ Deno.test("AzamPay.startCheckout() gives up a slow AzamPay and one that the call
   equal(simulator.calls.checkout, simulator.pushes.length);
 });
 
-Deno.test("AzamPay.startCheckout() asks with another token, once, when its own is not taken", async () => {
+Deno.test("AzamPay.startCheckout() retries once with a new token when its token is refused", async () => {
   await using shop = await startAzamPayShop();
   const { simulator } = shop;
   await shop.checkout();
@@ -249,7 +249,7 @@ Deno.test("AzamPay.startCheckout() asks with another token, once, when its own i
   equal(simulator.pushes.length, 2);
 });
 
-Deno.test("AzamPay.startCheckout() asks no telephone without a token, and says that it did not", async () => {
+Deno.test("AzamPay.startCheckout() sends no push without a token, and reports that none was sent", async () => {
   await using shop = await startAzamPayShop({ policy: { failuresMax: 100 } });
   const { simulator } = shop;
   const faults: [Fault, string[]][] = [
@@ -276,7 +276,7 @@ Deno.test("AzamPay.startCheckout() asks no telephone without a token, and says t
   equal(simulator.calls.checkout, 1);
 });
 
-Deno.test("AzamPay asks for one token when fifty payments begin at once, and for the next one when it ends", async () => {
+Deno.test("fifty simultaneous AzamPay checkouts request one token, and another when it expires", async () => {
   await using shop = await startAzamPayShop();
   const { simulator } = shop;
 
@@ -292,7 +292,7 @@ Deno.test("AzamPay asks for one token when fifty payments begin at once, and for
   equal(simulator.pushes.length, 52);
 });
 
-Deno.test("AzamPay shares its token and its key with the other instances on a store", async () => {
+Deno.test("the instances of one store share AzamPay's token and key", async () => {
   const kvPath = await Deno.makeTempFile();
   await using one = await startAzamPayShop({ env: { KV_PATH: kvPath } });
   const { simulator } = one;
@@ -307,7 +307,7 @@ Deno.test("AzamPay shares its token and its key with the other instances on a st
   deepEqual([simulator.calls.token, simulator.calls.public_key], [1, 1]);
 });
 
-Deno.test("AzamPay is left alone after five failures", async () => {
+Deno.test("AzamPay is not called after five failures", async () => {
   await using shop = await startAzamPayShop();
   const { gateway, simulator } = shop;
   await shop.checkout();
@@ -321,7 +321,7 @@ Deno.test("AzamPay is left alone after five failures", async () => {
   equal(simulator.calls.checkout, 6);
 });
 
-Deno.test("AzamPay cannot be asked how a payment stands, to pay back or to give up, and is not", async () => {
+Deno.test("AzamPay supports no status queries, refunds or cancellations, and is not called for them", async () => {
   await using shop = await startAzamPayShop();
   const { gateway, simulator } = shop;
   const { reference, amount } = shop.request();
@@ -337,7 +337,7 @@ Deno.test("AzamPay cannot be asked how a payment stands, to pay back or to give 
   deepEqual([gateway.name, gateway.isMobileMoney, gateway.breaker], ["azampay", true, "closed"]);
 });
 
-Deno.test("AzamPay writes no secret and no telephone into the log, whatever happens", async () => {
+Deno.test("AzamPay logs no secrets and no telephone numbers, whatever happens", async () => {
   await using shop = await startAzamPayShop({ policy: { failuresMax: 100 } });
   const { simulator, logLines } = shop;
   const echo = `${AZAMPAY_ACCOUNT.clientSecret} ${AZAMPAY_ACCOUNT.apiKey} ${PAYER_PHONE}`;
@@ -379,7 +379,7 @@ Deno.test("AzamPay writes no secret and no telephone into the log, whatever happ
   equal(errors.length, 4);
 });
 
-Deno.test("AzamPay does not repeat its credentials from what it is told of them, however short", async () => {
+Deno.test("AzamPay errors do not repeat credentials that an answer contains, however short", async () => {
   const env = { AZAMPAY_CLIENT_SECRET: "hunter2", AZAMPAY_API_KEY: "swordfish" };
   await using shop = await startAzamPayShop({ env });
   const message = "No app WeTech test shop with hunter2 and swordfish";

@@ -17,7 +17,7 @@ const END = TEST_START + 60_000;
 /** What a sealed text begins with. */
 const NONCE_BYTES = 12;
 
-Deno.test("set() keeps a value until its time is over, and get() finds it", async () => {
+Deno.test("get() returns a value until its lifetime ends", async () => {
   using shop = await openGatewayServices({ env: {} });
   const cache = openGatewayCache(shop.services);
 
@@ -34,7 +34,7 @@ Deno.test("set() keeps a value until its time is over, and get() finds it", asyn
   equal(await cache.get("b"), null);
 });
 
-Deno.test("set() stores nothing that can be read, nor anything that is backed up", async () => {
+Deno.test("set() stores values sealed, and outside backups", async () => {
   using shop = await openGatewayServices({ env: {} });
   const cache = openGatewayCache(shop.services);
 
@@ -48,7 +48,7 @@ Deno.test("set() stores nothing that can be read, nor anything that is backed up
   equal(keys.isDurable(key), false);
 });
 
-Deno.test("get() does not read what another key has sealed, was moved or was altered", async () => {
+Deno.test("get() ignores values that were sealed with another key, moved or altered", async () => {
   using shop = await openGatewayServices({ env: {} });
   const { services } = shop;
   const cache = openGatewayCache(services);
@@ -94,7 +94,7 @@ Deno.test("set() never seals two values with one nonce", async () => {
   equal(nonces.size, 20);
 });
 
-Deno.test("get() and set() do without a store that does not answer, and say so", async () => {
+Deno.test("get() and set() tolerate a store that does not answer, and log it", async () => {
   let kv: FaultyKv | undefined;
   const wrapKv = (opened: KvPort) => kv = new FaultyKv(opened);
   using shop = await openGatewayServices({ env: {}, wrapKv, deadlines: BRISK });

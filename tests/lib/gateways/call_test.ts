@@ -17,7 +17,7 @@ import { sleep } from "../../../lib/time.ts";
 
 type Answer = (request: Request, count: number) => Response | Promise<Response>;
 
-/** A server that answers as it is told, and a caller of it. */
+/** A server that answers as a test says, and a caller of it. */
 function startGateway(answer: Answer, policy: Partial<CallPolicy> = {}) {
   const logLines: string[] = [];
   const requests: { headers: Headers; body: string }[] = [];
@@ -113,7 +113,7 @@ Deno.test("json() sends JSON and returns status, body and the gateway's time", a
   equal(request!.headers.get("authorization"), "Bearer x");
 });
 
-Deno.test("json() returns a refusal with its body, and takes it for a sign of life", async () => {
+Deno.test("json() returns a refusal with its body, and keeps the breaker closed", async () => {
   await using gateway = startGateway(
     () => Response.json({ error: { message: "no" } }, { status: 400 }),
     { failuresMax: 2 },
@@ -132,7 +132,7 @@ Deno.test("json() returns a 401 that has no body", async () => {
   deepEqual([status, body], [401, null]);
 });
 
-Deno.test("json() returns a refusal without a body of what may be repeated, and does not repeat it", async () => {
+Deno.test("json() returns a refusal without a body of a repeatable call, and does not repeat it", async () => {
   let status = 404;
   await using gateway = startGateway(() => new Response(null, { status }), { failuresMax: 2 });
 
@@ -146,7 +146,7 @@ Deno.test("json() returns a refusal without a body of what may be repeated, and 
   equal(gateway.caller.breaker, "closed");
 });
 
-Deno.test("json() asks again where a page is in the place of a refusal", async () => {
+Deno.test("json() repeats a call when a page is in the place of a refusal", async () => {
   await using gateway = startGateway((_, count) =>
     count < 3 ? new Response("<h1>Sorry</h1>", { status: 404 }) : Response.json({ count })
   );
@@ -156,7 +156,7 @@ Deno.test("json() asks again where a page is in the place of a refusal", async (
   deepEqual(body, { count: 3 });
 });
 
-Deno.test("json() does not know the outcome of what may not be repeated and is refused without a body", async () => {
+Deno.test("json() reports an unknown outcome for an unrepeatable call that is refused without a body", async () => {
   await using gateway = startGateway(() => new Response(null, { status: 404 }));
 
   const { outcome, code } = await failureOf(gateway.json());
@@ -175,7 +175,7 @@ const BAD_ANSWERS: Record<string, () => Response> = {
 };
 
 for (const [code, answer] of Object.entries(BAD_ANSWERS)) {
-  Deno.test(`json() does not know the outcome of a call that is answered with ${code}, nor repeat it`, async () => {
+  Deno.test(`json() reports an unknown outcome for a call answered with ${code}, and does not repeat it`, async () => {
     await using gateway = startGateway(answer);
 
     const { outcome, code: found } = await failureOf(gateway.json());
@@ -185,7 +185,7 @@ for (const [code, answer] of Object.entries(BAD_ANSWERS)) {
   });
 }
 
-Deno.test("json() never follows to where a gateway points", async () => {
+Deno.test("json() follows no redirects", async () => {
   await using other = startGateway(() => Response.json({}));
   await using gateway = startGateway(() => Response.redirect(other.url, 307));
 
@@ -195,7 +195,7 @@ Deno.test("json() never follows to where a gateway points", async () => {
   equal(other.requests.length, 0);
 });
 
-Deno.test("json() repeats what may be repeated until it succeeds", async () => {
+Deno.test("json() repeats a repeatable call until it succeeds", async () => {
   await using gateway = startGateway((_, count) =>
     count < 3 ? new Response("busy", { status: 503 }) : Response.json({ count })
   );
@@ -205,7 +205,7 @@ Deno.test("json() repeats what may be repeated until it succeeds", async () => {
   deepEqual(body, { count: 3 });
 });
 
-Deno.test("json() gives up after the last attempt", async () => {
+Deno.test("json() fails after the last attempt", async () => {
   await using gateway = startGateway(() => new Response("busy", { status: 503 }), {
     attemptsMax: 4,
   });
@@ -215,7 +215,7 @@ Deno.test("json() gives up after the last attempt", async () => {
   equal(gateway.requests.length, 4);
 });
 
-Deno.test("json() waits longer from one attempt to the next, and never longer than the most", async () => {
+Deno.test("json() waits longer after each attempt, up to the maximum", async () => {
   const at: number[] = [];
   await using gateway = startGateway(() => {
     at.push(performance.now());
@@ -229,7 +229,7 @@ Deno.test("json() waits longer from one attempt to the next, and never longer th
   ok(waits[0]! >= 38 && waits[1]! >= 78 && waits[2]! >= 78, String(waits));
 });
 
-Deno.test("json() takes being asked too often for a refusal, and waits before it asks again", async () => {
+Deno.test("json() treats 429 as a refusal, and waits before it repeats the call", async () => {
   await using gateway = startGateway((_, count) =>
     count === 1 ? Response.json({}, { status: 429 }) : Response.json({ count })
   );
@@ -243,7 +243,7 @@ Deno.test("json() takes being asked too often for a refusal, and waits before it
   equal(gateway.requests.length, 1);
 });
 
-Deno.test("json() gives up an answer that does not come, or does not end", async () => {
+Deno.test("json() times out on an answer that does not come, or does not end", async () => {
   for (const isBegun of [false, true]) {
     const { promise: end, resolve } = Promise.withResolvers<void>();
     await using gateway = startGateway(async () => {
@@ -256,7 +256,7 @@ Deno.test("json() gives up an answer that does not come, or does not end", async
             try {
               controller.close();
             } catch {
-              // Nobody reads it any more.
+              // The caller no longer reads it.
             }
           },
         }),
@@ -271,7 +271,7 @@ Deno.test("json() gives up an answer that does not come, or does not end", async
   }
 });
 
-Deno.test("json() ends when it is told to, and says that it does not know", async () => {
+Deno.test("json() ends when it is aborted, and reports an unknown outcome", async () => {
   const { promise: end, resolve } = Promise.withResolvers<void>();
   const stop = new AbortController();
   await using gateway = startGateway(async () => {
@@ -292,7 +292,7 @@ Deno.test("json() ends when it is told to, and says that it does not know", asyn
   equal(gateway.caller.breaker, "closed");
 });
 
-Deno.test("json() tries again when nothing can have arrived, whatever the call", async () => {
+Deno.test("json() repeats any call that cannot have arrived", async () => {
   await using gateway = startGateway(() => Response.json({}));
 
   const { outcome, code, message } = await failureOf(gateway.json({ url: deadUrl() }));
@@ -302,7 +302,7 @@ Deno.test("json() tries again when nothing can have arrived, whatever the call",
   doesNotMatch(message + gateway.logLines.join(), /secret|127\.0\.0\.1/);
 });
 
-Deno.test("json() sends what may not be repeated once, though a connection breaks that is in use", async () => {
+Deno.test("json() sends an unrepeatable call once, although a reused connection breaks", async () => {
   await using breaker = startBreaker();
   await using gateway = startGateway(() => Response.json({}));
   const url = `${breaker.url}/break`;
@@ -320,7 +320,7 @@ Deno.test("json() sends what may not be repeated once, though a connection break
   ok(breaker.countOf("/break") >= 1 + 3);
 });
 
-Deno.test("json() goes on not knowing when only the last attempt could not be sent", async () => {
+Deno.test("json() reports an unknown outcome when only the last attempt was not sent", async () => {
   await using gateway = startGateway(() => new Response("busy", { status: 503 }), {
     failuresMax: 1,
   });
@@ -331,7 +331,7 @@ Deno.test("json() goes on not knowing when only the last attempt could not be se
   equal(gateway.requests.length, 1);
 });
 
-Deno.test("json() is not made while the gateway is down, and closes the breaker when it is well again", async () => {
+Deno.test("json() calls nothing while the breaker is open, and closes it when the gateway recovers", async () => {
   let isWell = false;
   await using gateway = startGateway(
     () => isWell ? Response.json({}) : new Response("busy", { status: 503 }),
@@ -343,7 +343,7 @@ Deno.test("json() is not made while the gateway is down, and closes the breaker 
   const { outcome, code } = await failureOf(gateway.json());
   const requestsWhileOpen = gateway.requests.length;
   await sleep(120);
-  // Still unwell: one call finds out for all.
+  // Still down: one call probes it for all.
   equal((await failureOf(gateway.json())).code, "http_503");
   states.push(gateway.caller.breaker);
   isWell = true;
@@ -357,7 +357,7 @@ Deno.test("json() is not made while the gateway is down, and closes the breaker 
   equal(gateway.logLines.filter((line) => line.includes("gateway.breaker")).length, 5);
 });
 
-Deno.test("json() says what the gateway said, without secrets, ids and numbers of people", async () => {
+Deno.test("json() quotes the gateway's message without secrets, ids and telephone numbers", async () => {
   const id = crypto.randomUUID();
   const said =
     `Order ${id} of asha@example.com, +255 712 345 678 or 0712345678, is late: hunter2! at https://x.example.com/?OrderTrackingId=${id}`;
@@ -374,7 +374,7 @@ Deno.test("json() says what the gateway said, without secrets, ids and numbers o
   }
 });
 
-Deno.test("json() refuses a gateway that cannot prove who it is, and sends it nothing", {
+Deno.test("json() refuses a gateway without a valid certificate, and sends it nothing", {
   ignore: !hasOpenssl(),
 }, async () => {
   const { cert, key } = await selfSigned();
@@ -426,7 +426,7 @@ async function selfSigned(): Promise<{ cert: string; key: string }> {
   return { cert: cert!, key: key! };
 }
 
-Deno.test("quotable() is one line of at most 200 characters, whatever was said", () => {
+Deno.test("quotable() returns one line of at most 200 characters for any text", () => {
   fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 600 }), (said) => {
     const told = quotable(said);
 
@@ -436,7 +436,7 @@ Deno.test("quotable() is one line of at most 200 characters, whatever was said",
   }));
 });
 
-Deno.test("quotable() leaves words, codes and amounts, and takes what tells on someone", () => {
+Deno.test("quotable() keeps words, codes and amounts, and removes personal data", () => {
   equal(
     quotable("invalid_consumer_key_or_secret_provided"),
     "invalid_consumer_key_or_secret_provided",

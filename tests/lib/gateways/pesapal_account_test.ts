@@ -21,7 +21,7 @@ for (const errorStatus of ["200", "fitting"] as const) {
   });
 }
 
-Deno.test("startCheckout() gives up when a new token is refused, too", async () => {
+Deno.test("startCheckout() fails when a new token is refused, too", async () => {
   await using world = await start();
   await world.pesapal.startCheckout(newRequest());
   world.simulator.faults.submit.push({ status: 401 }, { status: 401 });
@@ -32,7 +32,7 @@ Deno.test("startCheckout() gives up when a new token is refused, too", async () 
   deepEqual([world.simulator.calls.token, world.simulator.calls.submit], [2, 3]);
 });
 
-Deno.test("the token is asked for once when fifty need it, and again when it was refused to all", async () => {
+Deno.test("fifty simultaneous calls request one token, and one more when all are refused", async () => {
   await using world = await start();
   const fifty = () =>
     Promise.all(
@@ -69,7 +69,7 @@ Deno.test("the token and the registered address are shared by the instances of o
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("a token is used until a minute before it expires, whatever our clock says", async () => {
+Deno.test("a token is used until a minute before it expires, independent of our clock", async () => {
   for (const tokenLifeMs of [5 * MINUTE_MS, 60 * MINUTE_MS]) {
     await using world = await start({ tokenLifeMs });
     const tokens = async () => {
@@ -87,7 +87,7 @@ Deno.test("a token is used until a minute before it expires, whatever our clock 
   }
 });
 
-Deno.test("a token that does not say when it expires is good for four minutes at most", async () => {
+Deno.test("a token without an expiry is used for at most four minutes", async () => {
   await using world = await start({ isExpirySaid: false });
 
   await world.pesapal.startCheckout(newRequest());
@@ -97,7 +97,7 @@ Deno.test("a token that does not say when it expires is good for four minutes at
   equal(world.simulator.calls.token, 2);
 });
 
-Deno.test("usableMs() leaves a minute, or half of a life that has no room for that", () => {
+Deno.test("usableMs() leaves a minute, or half of a lifetime that is too short for that", () => {
   fc.assert(fc.property(fc.integer({ min: 1, max: 1e12 }), (lifeMs) => {
     const usable = usableMs(lifeMs);
 
@@ -108,7 +108,7 @@ Deno.test("usableMs() leaves a minute, or half of a life that has no room for th
   equal(usableMs(-5), usableMs(null));
 });
 
-Deno.test("an address is found again in Pesapal's list, and registered again when Pesapal has lost it", async () => {
+Deno.test("a registered address is found in Pesapal's list, and registered again when it is missing", async () => {
   await using world = await start();
   await world.pesapal.startCheckout(newRequest());
   // Its store is another one, and knows nothing yet.
@@ -125,7 +125,7 @@ Deno.test("an address is found again in Pesapal's list, and registered again whe
   equal(world.simulator.calls.register_ipn, 2);
 });
 
-Deno.test("an address that is listed for another method is not ours", async () => {
+Deno.test("an address that is registered for another HTTP method is not used", async () => {
   await using world = await start({ listAs: "full" });
   const url = `${SHOP}/payments/pesapal/ipn`;
   const ipnId = crypto.randomUUID();

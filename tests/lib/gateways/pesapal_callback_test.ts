@@ -12,7 +12,7 @@ function incoming(fields: Partial<IncomingCall>): IncomingCall {
   return { method: "GET", query: new URLSearchParams(), contentType: "", body: "", ...fields };
 }
 
-Deno.test("readCallback() reads a query, JSON and a form, however names are spelt", async () => {
+Deno.test("readCallback() reads a query, JSON and a form, in any letter case", async () => {
   await using world = await start();
   const { pesapal } = world;
   const values = {
@@ -44,7 +44,7 @@ Deno.test("readCallback() reads a query, JSON and a form, however names are spel
   }
 });
 
-Deno.test("readCallback() takes nothing that Pesapal would not have written", async () => {
+Deno.test("readCallback() refuses everything that Pesapal would not send", async () => {
   await using world = await start();
   const good = `OrderTrackingId=${TRACKING_ID}&OrderMerchantReference=${REFERENCE}`;
   const type = "&OrderNotificationType=IPNCHANGE";
@@ -70,7 +70,7 @@ Deno.test("readCallback() takes nothing that Pesapal would not have written", as
   ok(await world.pesapal.readCallback(incoming({ query: new URLSearchParams(good + type) })));
 });
 
-Deno.test("answerOf() says what Pesapal waits for, byte for byte", async () => {
+Deno.test("answerOf() answers with exactly the bytes that Pesapal expects", async () => {
   await using world = await start();
   const { pesapal } = world;
   const query = new URLSearchParams({

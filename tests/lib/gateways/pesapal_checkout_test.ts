@@ -6,7 +6,7 @@ import { IMPATIENT } from "../../support/gateways/gateway_services.ts";
 import { PESAPAL_ACCOUNT } from "../../support/gateways/pesapal_behaviour.ts";
 import { begun, failureOf, newRequest, PRICE, SHOP, start } from "./_pesapal.ts";
 
-Deno.test("startCheckout() submits an order that has everything, and says where to pay", async () => {
+Deno.test("startCheckout() submits a complete order, and returns the payment page", async () => {
   await using world = await start();
   const request = newRequest({ description: "Ä".repeat(150) });
 
@@ -46,7 +46,7 @@ Deno.test("startCheckout() signs in and registers once for all payments", async 
   deepEqual([token, list_ipn, register_ipn, submit], [1, 1, 1, 3]);
 });
 
-Deno.test("startCheckout() asks for exactly what is owed, in every currency and size", async () => {
+Deno.test("startCheckout() requests the exact amount, in every currency and size", async () => {
   await using world = await start();
   const { simulator, pesapal } = world;
   const currencies = CURRENCIES.filter((currency) => simulator.behaviour.currencies.has(currency));
@@ -76,7 +76,7 @@ function formatMajorTwo(money: Money): string {
   return whole + fraction.padEnd(2, "0");
 }
 
-Deno.test("startCheckout() asks nobody about a payment that Pesapal cannot take", async () => {
+Deno.test("startCheckout() sends nothing for a payment that Pesapal cannot accept", async () => {
   await using world = await start();
   const { pesapal } = world;
   const payer = { name: "Asha", email: null, phone: null };
@@ -95,11 +95,11 @@ Deno.test("startCheckout() asks nobody about a payment that Pesapal cannot take"
     ["refused", "payer"],
   ]);
   equal(world.simulator.calls.token, 0);
-  equal(pesapal.refusalOf({ currency: "EUR", minor: 100 }), "Pesapal takes no EUR");
+  equal(pesapal.refusalOf({ currency: "EUR", minor: 100 }), "Pesapal does not accept EUR");
   equal(pesapal.refusalOf(PRICE), null);
 });
 
-Deno.test("startCheckout() takes an error with status 200 for a refusal, and says what it was", async () => {
+Deno.test("startCheckout() treats an error with status 200 as a refusal, and reports its message", async () => {
   for (const errorTypeName of ["error_type", "type"] as const) {
     await using world = await start({ amountMax: 1_000, errorTypeName });
 
@@ -111,7 +111,7 @@ Deno.test("startCheckout() takes an error with status 200 for a refusal, and say
   }
 });
 
-Deno.test("startCheckout() tells the code when the message is empty", async () => {
+Deno.test("startCheckout() reports the error code when the message is empty", async () => {
   await using world = await start();
   world.simulator.faults.submit.push({ refusal: { code: "account_suspended" } });
 
@@ -121,7 +121,7 @@ Deno.test("startCheckout() tells the code when the message is empty", async () =
   match(error.message, /account_suspended/);
 });
 
-Deno.test("startCheckout() is refused a reference that was used before", async () => {
+Deno.test("startCheckout() reports a reference that was used before", async () => {
   await using world = await start();
   const request = newRequest();
   await world.pesapal.startCheckout(request);
@@ -132,7 +132,7 @@ Deno.test("startCheckout() is refused a reference that was used before", async (
 });
 
 for (const redirect of ["null", "empty", "http", "foreign"] as const) {
-  Deno.test(`startCheckout() sends nobody to an address that is ${redirect}`, async () => {
+  Deno.test(`startCheckout() redirects no payer to an address that is ${redirect}`, async () => {
     await using world = await start({ redirect });
 
     const error = await failureOf(world.pesapal.startCheckout(newRequest()));
@@ -141,7 +141,7 @@ for (const redirect of ["null", "empty", "http", "foreign"] as const) {
   });
 }
 
-Deno.test("startCheckout() does not take an answer for another payment", async () => {
+Deno.test("startCheckout() refuses an answer about another payment", async () => {
   await using world = await start({ referenceCase: "upper" });
 
   const error = await failureOf(world.pesapal.startCheckout(newRequest()));
@@ -157,7 +157,7 @@ const LOST = {
 } as const;
 
 for (const [what, [fault, code, orders]] of Object.entries(LOST)) {
-  Deno.test(`startCheckout() does not know the outcome of an order ${what}, and never repeats it`, async () => {
+  Deno.test(`startCheckout() reports an unknown outcome for an order ${what}, and never repeats it`, async () => {
     await using world = await start();
     world.simulator.faults.submit.push(fault);
 
@@ -169,7 +169,7 @@ for (const [what, [fault, code, orders]] of Object.entries(LOST)) {
   });
 }
 
-Deno.test("startCheckout() does not know the outcome of an order whose answer comes too late", async () => {
+Deno.test("startCheckout() reports an unknown outcome for an order whose answer is too late", async () => {
   await using world = await start({}, { policy: { ...IMPATIENT, timeoutMs: 200 } });
   world.simulator.faults.submit.push("hold");
 
@@ -179,7 +179,7 @@ Deno.test("startCheckout() does not know the outcome of an order whose answer co
   equal(world.simulator.calls.submit, 1);
 });
 
-Deno.test("startCheckout() submits no order before it can be notified, and says that none was sent", async () => {
+Deno.test("startCheckout() submits no order before its notification address is registered, and reports that none was sent", async () => {
   for (const endpoint of ["token", "list_ipn", "register_ipn"] as const) {
     await using world = await start();
     const fault = { status: 500 };
@@ -192,7 +192,7 @@ Deno.test("startCheckout() submits no order before it can be notified, and says 
   }
 });
 
-Deno.test("startCheckout() says what is wrong with the account, and none of its secrets", async () => {
+Deno.test("startCheckout() reports what is wrong with the account, without its secrets", async () => {
   await using world = await start({}, { env: { PESAPAL_CONSUMER_SECRET: "wrongSecret77" } });
   const { consumerKey } = PESAPAL_ACCOUNT;
   const echo = `key ${consumerKey} and secret wrongSecret77 are no good`;
@@ -209,7 +209,7 @@ Deno.test("startCheckout() says what is wrong with the account, and none of its 
   ok(!world.shop.logLines.join().includes("wrongSecret77"));
 });
 
-Deno.test("startCheckout() takes a key that was pasted with white space around it", async () => {
+Deno.test("startCheckout() accepts a key with white space around it", async () => {
   const { consumerKey, consumerSecret } = PESAPAL_ACCOUNT;
   await using world = await start({}, {
     env: {
@@ -223,7 +223,7 @@ Deno.test("startCheckout() takes a key that was pasted with white space around i
   equal(world.simulator.orders.length, 1);
 });
 
-Deno.test("a whole flow leaves no secret, no address with an id and nobody's name in the log", async () => {
+Deno.test("a whole payment leaves no secret, no address with an id and no personal data in the log", async () => {
   await using world = await start();
   const { simulator, pesapal, shop } = world;
   simulator.faults.token.push({ status: 503 });

@@ -3,7 +3,7 @@ import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "n
 import type { Money } from "../../../lib/money.ts";
 import { begun, failureOf, PRICE, start } from "./_pesapal.ts";
 
-Deno.test("refund() asks for money to go back, once, and reversal shows when it has", async () => {
+Deno.test("refund() requests a refund once, and the status shows when it is done", async () => {
   await using world = await start();
   const { order, payment } = await begun(world);
   await order.complete({ method: "Visa" });
@@ -24,7 +24,7 @@ Deno.test("refund() asks for money to go back, once, and reversal shows when it 
   equal((await world.pesapal.queryStatus(payment))?.state, "reversed");
 });
 
-Deno.test("refund() does not know the outcome when the answer is lost, and never repeats it", async () => {
+Deno.test("refund() reports an unknown outcome when the answer is lost, and never repeats the request", async () => {
   await using world = await start();
   const { order } = await begun(world);
   await order.complete();
@@ -38,7 +38,7 @@ Deno.test("refund() does not know the outcome when the answer is lost, and never
   equal(world.simulator.calls.refund, 2);
 });
 
-Deno.test("cancel() ends an order that is not paid, once, and none that is", async () => {
+Deno.test("cancel() ends an unpaid order once, and no paid one", async () => {
   await using world = await start();
   const open = await begun(world);
   const paid = await begun(world);

@@ -21,7 +21,7 @@ const HABITS: Partial<PesapalBehaviour>[] = [
 ];
 
 for (const [i, habits] of HABITS.entries()) {
-  Deno.test(`queryStatus() tells each state from the others, by habit ${i + 1} of Pesapal's`, async () => {
+  Deno.test(`queryStatus() distinguishes all states in answer style ${i + 1} of Pesapal`, async () => {
     await using world = await start(habits);
     const { order, payment } = await begun(world);
     const state = async () => (await world.pesapal.queryStatus(payment))?.state;
@@ -48,7 +48,7 @@ for (const [i, habits] of HABITS.entries()) {
   });
 }
 
-Deno.test("queryStatus() tells what was paid, not what was asked for", async () => {
+Deno.test("queryStatus() reports the amount paid, not the amount requested", async () => {
   await using world = await start();
   const { order, payment } = await begun(world);
   await order.complete({ amount: 1, currency: "KES" });
@@ -58,7 +58,7 @@ Deno.test("queryStatus() tells what was paid, not what was asked for", async () 
   deepEqual(confirmation?.amount, { currency: "KES", minor: 100 });
 });
 
-Deno.test("queryStatus() does not know what becomes of a payment that Pesapal does not know", async () => {
+Deno.test("queryStatus() reports an unknown outcome for a payment that Pesapal does not know", async () => {
   for (const errorStatus of ["200", "fitting"] as const) {
     await using world = await start({ errorStatus });
 
@@ -76,7 +76,7 @@ Deno.test("queryStatus() does not know what becomes of a payment that Pesapal do
   }
 });
 
-Deno.test("queryStatus() cannot ask without a tracking id, and puts none but a GUID into an address", async () => {
+Deno.test("queryStatus() needs a tracking id, which must be a GUID", async () => {
   await using world = await start();
   const reference = newId(TEST_START);
   const guid = crypto.randomUUID();
@@ -101,7 +101,7 @@ Deno.test("queryStatus() is repeated until Pesapal answers", async () => {
   equal(world.simulator.calls.status, 3);
 });
 
-Deno.test("queryStatus() stops asking a Pesapal that is down, and asks it again after a while", async () => {
+Deno.test("queryStatus() stops calling Pesapal while it is down, and tries again later", async () => {
   const policy = { ...IMPATIENT, failuresMax: 3, pauseMs: 50, attemptsMax: 1 };
   await using world = await start({}, { policy });
   const { payment } = await begun(world);
@@ -119,7 +119,7 @@ Deno.test("queryStatus() stops asking a Pesapal that is down, and asks it again 
   equal(world.pesapal.breaker, "closed");
 });
 
-Deno.test("queryStatus() of one that is given up does not keep the others from a token", async () => {
+Deno.test("an aborted queryStatus() does not keep other calls from a token", async () => {
   await using world = await start();
   const { payment } = await begun(world);
   world.simulator.revokeTokens();
@@ -137,7 +137,7 @@ Deno.test("queryStatus() of one that is given up does not keep the others from a
   equal((await other)?.state, "pending");
 });
 
-Deno.test("confirmationOf() calls nothing completed that is not said to be so by all of an answer", () => {
+Deno.test("confirmationOf() reports completed only when no field of the answer contradicts it", () => {
   const good = {
     status_code: 1,
     payment_status_description: "Completed",
@@ -172,7 +172,7 @@ Deno.test("confirmationOf() calls nothing completed that is not said to be so by
   }
 });
 
-Deno.test("confirmationOf() knows no amount that is not one of ours", () => {
+Deno.test("confirmationOf() reads amounts only in known currencies and whole minor units", () => {
   const amountOf = (amount: unknown, currency: unknown = "TZS") =>
     confirmationOf({ amount, currency }).amount;
 
@@ -187,7 +187,7 @@ Deno.test("confirmationOf() knows no amount that is not one of ours", () => {
   equal(amountOf(1, null), null);
 });
 
-Deno.test("confirmationOf() never throws, nor completes, whatever is said", () => {
+Deno.test("confirmationOf() neither throws nor completes on arbitrary answers", () => {
   fc.assert(fc.property(fc.jsonValue(), fc.jsonValue(), (body, error) => {
     const answer = typeof body === "object" && body !== null ? { ...body, error } : body;
 

@@ -1,5 +1,5 @@
 /**
- * What is watched is raised, and resolved when it is well.
+ * Watch rules raise alerts, and resolve them after a quiet period.
  */
 import { deepStrictEqual as deepEqual, match, strictEqual as equal } from "node:assert/strict";
 import { type Job, runJob } from "../../../cron/_job.ts";
@@ -7,11 +7,11 @@ import type { AlertChannel, AlertNotification } from "../../../lib/alerts/channe
 import type { ErrorContext, ErrorTracker } from "../../../lib/telemetry/error_tracking.ts";
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from "../../../lib/time.ts";
 import type { DueJob } from "../../../lib/jobs/timetable.ts";
-import { noteUnexpected, watch } from "../../../lib/health/watch.ts";
+import { reportUnexpected, watch } from "../../../lib/health/watch.ts";
 import { ErrorRate } from "../../../lib/telemetry/error_rate.ts";
 import { type Instances, START, startInstances } from "../../support/processes/instances.ts";
 
-/** Keeps what it is told. */
+/** A channel that keeps what it delivers. */
 function listener(): { notifications: AlertNotification[]; channels: AlertChannel[] } {
   const notifications: AlertNotification[] = [];
   const deliver = (notification: AlertNotification) => {
@@ -21,18 +21,18 @@ function listener(): { notifications: AlertNotification[]; channels: AlertChanne
   return { notifications, channels: [{ name: "listener", deliver }] };
 }
 
-function said(notifications: AlertNotification[]): string[] {
+function statesOf(notifications: AlertNotification[]): string[] {
   return notifications.map(({ state, name }) => `${name} ${state}`);
 }
 
-/** A minute of all instances, as the timetable has it. */
+/** A minute of all instances, as in the timetable. */
 async function minute(instances: Instances): Promise<void> {
   for (const { services, monitor } of instances.all) await watch(services, monitor);
   await instances.notified();
   instances.advance(MINUTE_MS);
 }
 
-Deno.test("a store that does not answer is raised by each instance, and well after three quiet minutes", async () => {
+Deno.test("a store that does not answer is raised by each instance, and resolved after three quiet minutes", async () => {
   const { notifications, channels } = listener();
   await using instances = await startInstances({ count: 2, channels });
   await minute(instances);
@@ -40,16 +40,19 @@ Deno.test("a store that does not answer is raised by each instance, and well aft
 
   for (const { kv } of instances.all) kv.readFault = () => "hang";
   for (let i = 0; i < 3; i++) await minute(instances);
-  deepEqual(said(notifications), ["store_unhealthy raised", "store_unhealthy raised"]);
+  deepEqual(statesOf(notifications), ["store_unhealthy raised", "store_unhealthy raised"]);
   match(notifications[0]!.detail, /does not answer/);
   for (const { kv } of instances.all) kv.heal();
   for (let i = 0; i < 5; i++) await minute(instances);
 
-  deepEqual(said(notifications).slice(2), ["store_unhealthy resolved", "store_unhealthy resolved"]);
+  deepEqual(statesOf(notifications).slice(2), [
+    "store_unhealthy resolved",
+    "store_unhealthy resolved",
+  ]);
   equal(notifications[0]!.severity, "critical");
 });
 
-Deno.test("a store that only one instance cannot reach does not come and go", async () => {
+Deno.test("a store that only one instance cannot reach is raised and resolved once", async () => {
   const { notifications, channels } = listener();
   await using instances = await startInstances({ count: 2, channels });
   const one = instances.at(0);
@@ -57,14 +60,14 @@ Deno.test("a store that only one instance cannot reach does not come and go", as
   one.kv.commitFault = ({ keys: [key] }) => key?.[0] === "probe" ? "lost-before" : "ok";
 
   for (let i = 0; i < 10; i++) await minute(instances);
-  deepEqual(said(notifications), ["store_unhealthy raised"]);
+  deepEqual(statesOf(notifications), ["store_unhealthy raised"]);
   one.kv.heal();
   for (let i = 0; i < 5; i++) await minute(instances);
 
-  deepEqual(said(notifications), ["store_unhealthy raised", "store_unhealthy resolved"]);
+  deepEqual(statesOf(notifications), ["store_unhealthy raised", "store_unhealthy resolved"]);
 });
 
-Deno.test("more unexpected errors than usual are raised at once, and well after ten quiet minutes", async () => {
+Deno.test("too many unexpected errors are raised at once, and resolved after ten quiet minutes", async () => {
   const reported: ErrorContext[] = [];
   const errorTracker: ErrorTracker = {
     start() {},
@@ -76,19 +79,19 @@ Deno.test("more unexpected errors than usual are raised at once, and well after 
   const { notifications, channels } = listener();
   await using instances = await startInstances({ count: 2, channels, errorTracker, errorsMax: 3 });
   const { services } = instances;
-  const fail = () => noteUnexpected(services, new Error("x"), { requestId: "req-1" });
+  const fail = () => reportUnexpected(services, new Error("x"), { requestId: "req-1" });
 
   for (let i = 0; i < 3; i++) fail();
   await instances.notified();
   equal(notifications.length, 0);
   for (let i = 0; i < 20; i++) fail();
   await instances.notified();
-  deepEqual(said(notifications), ["errors raised"]);
+  deepEqual(statesOf(notifications), ["errors raised"]);
   for (let i = 0; i < 9; i++) await minute(instances);
-  deepEqual(said(notifications), ["errors raised"]);
+  deepEqual(statesOf(notifications), ["errors raised"]);
   for (let i = 0; i < 8; i++) await minute(instances);
 
-  deepEqual(said(notifications), ["errors raised", "errors resolved"]);
+  deepEqual(statesOf(notifications), ["errors raised", "errors resolved"]);
   equal(reported.length, 23);
   deepEqual(reported[0], { requestId: "req-1" });
 });
@@ -134,7 +137,7 @@ async function jobMinute(instances: Instances, ...jobs: Job[]): Promise<void> {
   instances.advance(MINUTE_MS);
 }
 
-Deno.test("a job that is not run any more is raised once, by one instance, and well when it is run", async () => {
+Deno.test("a job that no longer runs is raised once, by one instance, and resolved when it runs", async () => {
   const { notifications, channels } = listener();
   await using instances = await startInstances({ count: 2, channels });
 
@@ -143,24 +146,30 @@ Deno.test("a job that is not run any more is raised once, by one instance, and w
   for (let i = 0; i < 3; i++) await jobMinute(instances);
   equal(notifications.length, 0);
   for (let i = 0; i < 4; i++) await jobMinute(instances);
-  deepEqual(said(notifications), ["job_missed:ship_log raised"]);
-  match(notifications[0]!.detail, /^ship_log was due at 2026-06-15T09:10:00.000Z and has not finished$/);
+  deepEqual(statesOf(notifications), ["job_missed:ship_log raised"]);
+  match(
+    notifications[0]!.detail,
+    /^ship_log was due at 2026-06-15T09:10:00.000Z and has not finished$/,
+  );
   for (let i = 0; i < 6; i++) await jobMinute(instances, jobNamed("ship_log"));
 
-  deepEqual(said(notifications), ["job_missed:ship_log raised", "job_missed:ship_log resolved"]);
+  deepEqual(statesOf(notifications), [
+    "job_missed:ship_log raised",
+    "job_missed:ship_log resolved",
+  ]);
 });
 
-Deno.test("a job that runs and never gets to its end is missed, and one that fails is only said to fail", async () => {
+Deno.test("a job that never finishes is missed, and one that fails is only reported as failing", async () => {
   const { notifications, channels } = listener();
   await using instances = await startInstances({ channels });
   await jobMinute(instances, jobNamed("ship_log"), jobNamed("backup", true));
   const failing = { ...jobNamed("ship_log"), run: () => Promise.reject(new Error("x")) };
 
   instances.advance(3 * HOUR_MS);
-  // Nothing ran meanwhile: that is no reason to say so of each job.
+  // No job ran meanwhile: that is not reported for each of them.
   for (let i = 0; i < 3; i++) await jobMinute(instances, failing, jobNamed("backup", true));
-  deepEqual(said(notifications), ["job_failed:ship_log raised"]);
+  deepEqual(statesOf(notifications), ["job_failed:ship_log raised"]);
   for (let i = 0; i < 2 * 60; i++) await jobMinute(instances, failing, jobNamed("backup", true));
 
-  deepEqual(said(notifications), ["job_failed:ship_log raised", "job_missed:backup raised"]);
+  deepEqual(statesOf(notifications), ["job_failed:ship_log raised", "job_missed:backup raised"]);
 });

@@ -200,16 +200,16 @@ export const DAMAGE: Record<string, Damage> = {
 const SWEEP_ID = newId(0);
 
 /** What repairs in the name of one sweep. */
-export function mending({ services }: Books): NonNullable<SweepOptions["repair"]> {
+export function repairOf({ services }: Books): NonNullable<SweepOptions["repair"]> {
   return (defect) => repair(services, defect, { sweepId: SWEEP_ID, by });
 }
 
-/** What a sweep that mends does, as `outcome check key`. */
-export async function mended(books: Books): Promise<string[]> {
-  return told(await sweep(books.services, { repair: mending(books) }));
+/** What a repairing sweep does, as `outcome check key`. */
+export async function sweepAndRepair(books: Books): Promise<string[]> {
+  return reportLines(await sweep(books.services, { repair: repairOf(books) }));
 }
 
-export function told({ findings, repairs }: SweepReport): string[] {
+export function reportLines({ findings, repairs }: SweepReport): string[] {
   return [
     ...findings.map(({ check, key, repair }) => `${repair} ${check} ${key}`),
     ...repairs.map(({ check, key }) => `repaired ${check} ${key}`),

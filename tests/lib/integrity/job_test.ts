@@ -1,6 +1,6 @@
 /**
- * A sweep is done every night and when asked, in as many short runs as it takes,
- * and ends the same however it was interrupted.
+ * A sweep runs every night and on request, in several short runs, and ends with the
+ * same result however it was interrupted.
  */
 // Under their short names Deno exports from here what compares with `==`.
 import {
@@ -18,12 +18,12 @@ import type { Deadlines } from "../../../lib/kv/deadlines.ts";
 import { Store } from "../../../lib/kv/store.ts";
 import type { SweepRecord } from "../../../lib/kv/sweep_records.ts";
 import { acceptLead } from "../../../lib/leads/mod.ts";
-import type { Services } from "../../../lib/app/services.ts";
+import type { Services } from "../../../lib/app/mod.ts";
 import {
-  requestSweep,
   getSweep,
   isSweepJobDue,
   listSweeps,
+  requestSweep,
   runSweep,
   SWEEP_FOUND,
   type SweepDetails,
@@ -43,7 +43,7 @@ import { FaultyKv } from "../../support/store/faulty_kv.ts";
 const by = TESTER;
 const signal = new AbortController().signal;
 
-/** One run after another, each of one step, until the sweep is done. @returns How many. */
+/** Runs the job, one step per run, until the sweep is done. @returns The number of runs. */
 async function runToItsEnd(services: Services): Promise<number> {
   for (let runs = 1;; runs++) {
     const { isMore } = await runSweep(services, { signal, by, budgetMs: 0, sliceMs: 0 });
@@ -57,11 +57,11 @@ async function newest(services: Services): Promise<SweepDetails> {
   return await getSweep(services, data[0]!.id);
 }
 
-/** What a report says, without what differs from one sweep to the next. */
+/** A report without the fields that differ between sweeps. */
 function essence(sweep: SweepDetails): unknown {
   const { counts, findings, findingsTotal, criticalTotal, repairsTotal, repairs } = sweep;
   return {
-    // What is mended is counted before and after.
+    // Repaired entries are counted twice.
     counts: sweep.isRepairing ? {} : counts,
     ...{ findings, findingsTotal, criticalTotal, repairsTotal },
     repairs: repairs.map(({ check, key, detail, done }) => [check, key, detail, done].join())
@@ -69,7 +69,7 @@ function essence(sweep: SweepDetails): unknown {
   };
 }
 
-/** Something for every kind of repair, and something that none can mend. */
+/** Damage for every kind of repair, and damage beyond repair. */
 async function damageMuch(books: Books, sample: Sample): Promise<void> {
   for (
     const name of [
@@ -87,7 +87,7 @@ async function damageMuch(books: Books, sample: Sample): Promise<void> {
   ) await DAMAGE[name]!(books, sample);
 }
 
-Deno.test("isSweepJobDue() is so at first, after every 01:00 UTC, and while one was asked for", async () => {
+Deno.test("isSweepJobDue() is true at first, after every 01:00 UTC, and while a sweep is requested", async () => {
   await using books = await openBooks(); // it is 09:00
   const { services } = books;
   const wanted = [await isSweepJobDue(services)];
@@ -105,7 +105,7 @@ Deno.test("isSweepJobDue() is so at first, after every 01:00 UTC, and while one 
   deepEqual(wanted, [true, false, false, true, false, true]);
 });
 
-Deno.test("isSweepJobDue() reads once, and a run without anything to do no more than that", async () => {
+Deno.test("isSweepJobDue() and a run that is not due read once", async () => {
   let kv: FaultyKv | undefined;
   await using books = await openBooks({ wrapKv: (opened) => kv = new FaultyKv(opened) });
   await runSweep(books.services, { signal, by });
@@ -117,7 +117,7 @@ Deno.test("isSweepJobDue() reads once, and a run without anything to do no more 
   deepEqual([kv!.reads - reads, kv!.commits.length - commits], [2, 0]);
 });
 
-Deno.test("runSweep() stores a report of every entry, and what is wrong", async () => {
+Deno.test("runSweep() stores a report with counts and findings", async () => {
   await using books = await openBooks();
   const { services } = books;
   const sample = await fillBooks(books);
@@ -153,11 +153,11 @@ Deno.test("runSweep() stores a report of every entry, and what is wrong", async 
     durationMs: 0,
     repairs: [],
   });
-  // Only if it is told to does a sweep change anything of the books.
+  // A sweep without repairs changes no durable entry.
   equal((await books.entries()).length, before.length - 1);
 });
 
-Deno.test("runSweep() over many short runs finds what one long one finds", async () => {
+Deno.test("runSweep() finds the same in many short runs as in one", async () => {
   await using books = await openBooks();
   const { services } = books;
   const sample = await fillBooks(books);
@@ -181,7 +181,7 @@ Deno.test("runSweep() over many short runs finds what one long one finds", async
   deepEqual(essence(pieced), essence(whole));
 });
 
-Deno.test("runSweep() ends with the step it is at when it is told to", async () => {
+Deno.test("runSweep() ends after the current step when aborted", async () => {
   await using books = await openBooks();
   await fillBooks(books);
   const stopped = AbortSignal.abort();
@@ -195,7 +195,7 @@ Deno.test("runSweep() ends with the step it is at when it is told to", async () 
   equal((await newest(books.services)).status, "done");
 });
 
-Deno.test("requestSweep() is answered by the one that is under way, and the night's comes after it", async () => {
+Deno.test("requestSweep() returns the pending or running sweep; the nightly one follows", async () => {
   await using books = await openBooks();
   const { services } = books;
   const sample = await fillBooks(books);
@@ -219,7 +219,7 @@ Deno.test("requestSweep() is answered by the one that is under way, and the nigh
   ]);
 });
 
-Deno.test("requestSweep() under one Idempotency-Key asks for one sweep", async () => {
+Deno.test("requestSweep() with the same Idempotency-Key requests one sweep", async () => {
   await using books = await openBooks();
   const caller = { ...by, idempotencyKey: "tonight" };
   const first = await requestSweep(books.services, { isRepairing: false }, caller);
@@ -249,7 +249,7 @@ Deno.test("runSweep() keeps the last 60 reports", async () => {
   );
 });
 
-Deno.test("runSweep() has people told of what is left wrong, until nothing is", async () => {
+Deno.test("runSweep() raises an alert for findings left, and resolves it without any", async () => {
   await using books = await openBooks();
   const { services } = books;
   const sample = await fillBooks(books);
@@ -269,7 +269,7 @@ Deno.test("runSweep() has people told of what is left wrong, until nothing is", 
   const underWay = await incident();
   await night();
   const { id } = await requestSweep(services, { isRepairing: true }, by);
-  const mended = await night();
+  const repaired = await night();
   await alterNotes(books, sample);
   const ruined = await night();
 
@@ -278,7 +278,7 @@ Deno.test("runSweep() has people told of what is left wrong, until nothing is", 
   equal(damaged!.title, "Sweep: 1 finding left, 0 critical");
   equal(underWay!.resolvedAt, null);
   equal((await getSweep(services, id)).repairsTotal, 1);
-  equal(typeof mended!.resolvedAt, "string");
+  equal(typeof repaired!.resolvedAt, "string");
   deepEqual([ruined!.severity, ruined!.resolvedAt], ["critical", null]);
   ok(ruined!.detail.startsWith("audit.chain_broken; see /api/v2/system/sweeps/"), ruined!.detail);
 });
@@ -287,7 +287,7 @@ async function alterNotes(books: Books, { changedClient }: Sample): Promise<void
   await books.put(keys.client(changedClient.id), { ...changedClient, notes: "Pays early" });
 }
 
-Deno.test("runSweep() lists as many findings as fit, and counts them all", async () => {
+Deno.test("runSweep() stores as many findings as fit, and counts them all", async () => {
   await using books = await openBooks();
   const long = "x".repeat(1_500);
   for (let i = 0; i < 200; i++) await books.put(keys.productBySlug(`${i}${long}`), NOBODY);
@@ -323,7 +323,7 @@ Deno.test("runSweep() repairs nothing for a run that has lost its lease", async 
   equal((await newest(services)).status, "pending");
 });
 
-Deno.test("of two runs of one sweep, one goes on", async () => {
+Deno.test("only one of two runs continues a sweep", async () => {
   await using books = await openBooks();
   const { services } = books;
   await damageMuch(books, await fillBooks(books));
@@ -345,12 +345,12 @@ Deno.test("of two runs of one sweep, one goes on", async () => {
 
 const ID = /[0-9a-f]{8}-[0-9a-f-]{27}/g;
 
-/** So short that a run whose commits fail ends at once. */
+/** Short, so that a run whose commits fail ends at once. */
 const HASTY: Deadlines = { readMs: 1_000, commitMs: 1_000, transactionMs: 10, fenceMs: 10 };
 
 /**
- * What a repairing sweep leaves when its instance dies after a commit, whose answer
- * it does not hear, and another one goes on.
+ * The result of a repairing sweep whose instance dies after a commit, without the
+ * reply, and which another instance continues.
  */
 async function sweptThoughKilled(
   at: number,
@@ -386,7 +386,7 @@ async function sweptThoughKilled(
   };
 }
 
-Deno.test("runSweep() ends the same after whatever commit its instance died", async () => {
+Deno.test("runSweep() ends with the same result after whichever commit its instance died", async () => {
   const whole = await sweptThoughKilled(Infinity);
 
   for (let at = 1; at <= whole.commits; at++) {
@@ -396,7 +396,7 @@ Deno.test("runSweep() ends the same after whatever commit its instance died", as
     deepEqual(changed, whole.changed, `killed at commit ${at}`);
   }
 
-  // The total that was mended, and what none can mend.
+  // The repaired total, and the damage beyond repair.
   deepEqual(whole.changed, ["audit invoice id 2", "client id", "invoice id"]);
   ok(whole.commits > 30, `${whole.commits} commits`);
 });

@@ -1,6 +1,6 @@
 /**
- * What is wrong in the outbox is found, what follows from the messages is mended,
- * and then they go out.
+ * The sweep finds damage of the outbox and repairs its indexes, and then all messages
+ * are sent.
  */
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 import { newId } from "../../../lib/ids.ts";
@@ -16,7 +16,7 @@ import { BUSY, happen, newOutbox, newPost, REFUSED, TAKEN } from "../../support/
 
 const INVOICE = newId(1);
 
-/** One message that is tried again later, one behind it in its order, and a dead one. */
+/** A message with a retry later, one behind it in the same order, and a dead one. */
 interface Messages {
   first: OutboxMessage;
   second: OutboxMessage;
@@ -44,7 +44,7 @@ function dueOf({ lane, dueAt, id }: OutboxMessage): keys.Key<string> {
   return keys.outboxDue(lane, dueAt, id);
 }
 
-/** Each kind of damage, what is found, and whether it is mended. */
+/** Each kind of damage with its findings and whether it is repaired. */
 const DAMAGE: Record<string, (books: Books, messages: Messages) => Promise<string[]>> = {
   "a message that is not among what is due": async (books, { first }) => {
     await books.remove(dueOf(first));
@@ -81,19 +81,19 @@ const DAMAGE: Record<string, (books: Books, messages: Messages) => Promise<strin
 };
 
 for (const [name, damage] of Object.entries(DAMAGE)) {
-  Deno.test(`a sweep finds and mends ${name}, and all is sent`, async () => {
+  Deno.test(`a sweep finds and repairs ${name}, and all is sent`, async () => {
     await using books = await openBooks();
     const { services } = books;
     const expected = await damage(books, await fillOutbox(books));
 
     const { findings } = await sweep(services);
-    const mended = await sweep(services, {
+    const repaired = await sweep(services, {
       repair: (defect) => repair(services, defect, { sweepId: newId(1), by: TESTER }),
     });
     const after = await sweep(services);
 
     deepEqual(findings.map(({ check, key }) => `${check} ${key}`), expected);
-    deepEqual(mended.findings, []);
+    deepEqual(repaired.findings, []);
     deepEqual(after.findings, []);
     const post = newPost();
     post.answer = () => TAKEN;
@@ -103,7 +103,7 @@ for (const [name, damage] of Object.entries(DAMAGE)) {
   });
 }
 
-Deno.test("a sweep finds a message that is tried for ever, and one that is no whole message", async () => {
+Deno.test("a sweep finds a message that is retried for ever, and a malformed one", async () => {
   await using books = await openBooks();
   const { first, dead } = await fillOutbox(books);
   await alter(books, keys.message(first.id), { since: first.dueAt - 30 * DAY_MS });

@@ -13,11 +13,11 @@ import {
   forgetMoney,
   found,
   line,
-  mended,
-  mending,
+  repairOf,
+  reportLines,
   spoil,
+  sweepAndRepair,
   textOf,
-  told,
 } from "./_payments.ts";
 
 const by = TESTER;
@@ -40,7 +40,7 @@ const SPOILT: Record<string, [pick: "invoice" | "unpaid", fields: Partial<Invoic
 };
 
 for (const [what, [pick, fields]] of Object.entries(SPOILT)) {
-  Deno.test(`repair() gives an invoice ${what} what its payments are worth`, async () => {
+  Deno.test(`repair() sets an invoice ${what} to the sum of its payments`, async () => {
     await using books = await openBooks();
     const money = await fill(books);
     const { id } = money[pick];
@@ -48,10 +48,10 @@ for (const [what, [pick, fields]] of Object.entries(SPOILT)) {
     await spoil(before, books, fields);
     const finding = (await found(books)).find((text) => /^invoice\.(paid|status)_wrong/.test(text));
 
-    const report = await sweep(books.services, { repair: mending(books) });
+    const report = await sweep(books.services, { repair: repairOf(books) });
 
-    // That its history did not lead to it is mended with it.
-    deepEqual(told(report), [`repaired ${finding}`]);
+    // The broken link from its history is repaired with it.
+    deepEqual(reportLines(report), [`repaired ${finding}`]);
     const after = (await books.get(keys.invoice(id)))!;
     const { revision } = before;
     const { updatedAt, chain } = after;
@@ -64,7 +64,7 @@ for (const [what, [pick, fields]] of Object.entries(SPOILT)) {
     deepEqual([data.at(-1)!.action, data.at(-1)!.by], ["repair.paid", "cli"]);
     equal(await books.get(keys.invoiceByStatus(before.status, id)), id);
     deepEqual(await found(books), []);
-    deepEqual(await mended(books), []);
+    deepEqual(await sweepAndRepair(books), []);
   });
 }
 
@@ -74,7 +74,7 @@ Deno.test("repair() adds to an invoice what the histories of its payments prove"
   const key = keys.invoice(money.unpaid.id);
   await forgetMoney(books, money);
 
-  const done = await mended(books);
+  const done = await sweepAndRepair(books);
 
   deepEqual(done, [`repaired ${line("invoice.paid_wrong", key)}`]);
   const { status, paidMinor, revision } = (await books.get(key))!;
@@ -82,7 +82,7 @@ Deno.test("repair() adds to an invoice what the histories of its payments prove"
   deepEqual(await found(books), []);
 });
 
-Deno.test("the sweep finds a payment that its invoice does not lead to once, and mends the way to it first", async () => {
+Deno.test("the sweep finds a missing payment index once, and repairs it before the invoice", async () => {
   await using books = await openBooks();
   const { invoice, payment } = await fill(books);
   const key = keys.paymentByInvoice(invoice.id, payment.id);
@@ -90,7 +90,7 @@ Deno.test("the sweep finds a payment that its invoice does not lead to once, and
   await books.remove(key);
 
   const seen = await found(books);
-  const done = await mended(books);
+  const done = await sweepAndRepair(books);
 
   deepEqual(seen, [line("index.missing", key)]);
   deepEqual(done, [`repaired ${line("index.missing", key)}`]);
@@ -98,22 +98,22 @@ Deno.test("the sweep finds a payment that its invoice does not lead to once, and
   deepEqual(await found(books), []);
 });
 
-Deno.test("repair() of what is paid writes nothing where that is right by now", async () => {
+Deno.test("repair() writes nothing when the amounts are correct again", async () => {
   await using books = await openBooks();
   const { invoice } = await fill(books);
   await spoil(invoice, books, { paidMinor: 1 });
   const report = await sweep(books.services, {
     repair: async (defect) => {
       await spoil(invoice, books, invoice);
-      return await mending(books)(defect);
+      return await repairOf(books)(defect);
     },
   });
 
-  deepEqual(told(report), []);
+  deepEqual(reportLines(report), []);
   deepEqual(await books.get(keys.invoice(invoice.id)), invoice);
 });
 
-Deno.test("repair() of what is paid stands back when money comes in between", async () => {
+Deno.test("repair() writes nothing when a payment arrives in between", async () => {
   await using books = await openBooks();
   const { unpaid } = await fill(books);
   await spoil(unpaid, books, { paidMinor: 1, status: "partially_paid" });
@@ -121,21 +121,21 @@ Deno.test("repair() of what is paid stands back when money comes in between", as
   const report = await sweep(books.services, {
     repair: async (defect) => {
       await recordPayment(books.services, unpaid.id, cash, by);
-      return await mending(books)(defect);
+      return await repairOf(books)(defect);
     },
   });
 
-  deepEqual(told(report), []);
+  deepEqual(reportLines(report), []);
   equal((await books.get(keys.invoice(unpaid.id)))?.paidMinor, 11);
 });
 
-Deno.test("repairs of what is paid at once do it once", async () => {
+Deno.test("simultaneous repairs of one invoice repair it once", async () => {
   await using books = await openBooks();
   const { invoice } = await fill(books);
   await spoil(invoice, books, { paidMinor: 1 });
 
   const reports = await Promise.all(
-    [1, 2, 3].map(() => sweep(books.services, { repair: mending(books) })),
+    [1, 2, 3].map(() => sweep(books.services, { repair: repairOf(books) })),
   );
 
   equal(reports.flatMap(({ repairs }) => repairs).length, 1);
@@ -144,7 +144,7 @@ Deno.test("repairs of what is paid at once do it once", async () => {
   deepEqual(await found(books), []);
 });
 
-Deno.test("repair() makes an invoice what it was or leaves it as it is, whatever its money was made", async () => {
+Deno.test("repair() either restores an invoice or leaves it unchanged, whatever its amounts were set to", async () => {
   await using books = await openBooks();
   const { invoice, unpaid } = await fill(books);
   const whole = await books.entries();
@@ -163,7 +163,7 @@ Deno.test("repair() makes an invoice what it was or leaves it as it is, whatever
       await spoil(victim, books, fields);
       const spoilt = await books.get(keys.invoice(victim.id));
 
-      await mended(books);
+      await sweepAndRepair(books);
 
       const after = (await books.get(keys.invoice(victim.id)))!;
       if (after.revision === victim.revision) {

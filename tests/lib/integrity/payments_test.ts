@@ -11,7 +11,7 @@ import { DAMAGE, fill, found } from "./_payments.ts";
 
 const by = TESTER;
 
-Deno.test("the sweep finds nothing wrong with money that is right", async () => {
+Deno.test("the sweep finds nothing in correct payments", async () => {
   await using books = await openBooks();
   await fill(books);
 
@@ -29,7 +29,7 @@ for (const [what, damage] of Object.entries(DAMAGE)) {
   });
 }
 
-Deno.test("the sweep finds nothing wrong while money comes in and goes back", async () => {
+Deno.test("the sweep finds nothing while payments and refunds are recorded", async () => {
   await using books = await openBooks();
   const { unpaid } = await fill(books);
   let isOver = false;

@@ -15,17 +15,17 @@ import {
   fill,
   forgetMoney,
   line,
-  mended,
-  mending,
   NOBODY,
+  repairOf,
+  reportLines,
   spoil,
+  sweepAndRepair,
   textOf,
-  told,
 } from "./_payments.ts";
 
 const by = TESTER;
 
-/** What a repair cannot tell, each with what it finds and leaves. */
+/** Damage that a repair cannot resolve, each with what the sweep finds and leaves. */
 const LEFT: Record<string, Damage> = {
   "an invoice that another field was altered in": async (books, { invoice }) => {
     await spoil(invoice, books, { paidMinor: 1, notes: "Paid in cash" });
@@ -119,19 +119,19 @@ const LEFT: Record<string, Damage> = {
 };
 
 for (const [what, damage] of Object.entries(LEFT)) {
-  Deno.test(`repair() leaves ${what} to a person`, async () => {
+  Deno.test(`repair() leaves ${what} to an operator`, async () => {
     await using books = await openBooks();
     const expected = await damage(books, await fill(books));
     const before = await textOf(books);
 
-    const left = await mended(books);
+    const left = await sweepAndRepair(books);
 
     deepEqual(left, expected.map((finding) => `not_repairable ${finding}`).sort());
     equal(await textOf(books), before);
   });
 }
 
-Deno.test("repair() adds nothing to an invoice of which a payment is gone", async () => {
+Deno.test("repair() adds nothing to an invoice with a missing payment", async () => {
   await using books = await openBooks();
   const money = await fill(books);
   const key = keys.invoice(money.unpaid.id);
@@ -140,7 +140,7 @@ Deno.test("repair() adds nothing to an invoice of which a payment is gone", asyn
   await books.put(dangling, NOBODY);
   const before = await books.get(key);
 
-  const done = await mended(books);
+  const done = await sweepAndRepair(books);
 
   deepEqual(done, [
     `not_repairable ${line("invoice.paid_wrong", key)}`,
@@ -149,7 +149,7 @@ Deno.test("repair() adds nothing to an invoice of which a payment is gone", asyn
   deepEqual(await books.get(key), before);
 });
 
-Deno.test("repair() takes no money off an invoice that does not lead to a payment, even where nobody mends that", async () => {
+Deno.test("repair() does not reduce the amount paid on an invoice whose payment index is missing and not repaired", async () => {
   await using books = await openBooks();
   const { invoice, payment } = await fill(books);
   await books.remove(keys.paymentByInvoice(invoice.id, payment.id));
@@ -159,10 +159,10 @@ Deno.test("repair() takes no money off an invoice that does not lead to a paymen
 
   const report = await sweep(books.services, {
     resumeFrom: JSON.stringify(atPayments),
-    repair: mending(books),
+    repair: repairOf(books),
   });
 
-  deepEqual(told(report), [
+  deepEqual(reportLines(report), [
     `not_repairable ${line("invoice.paid_wrong", keys.invoice(invoice.id))}`,
   ]);
   equal(await textOf(books), before);
@@ -172,7 +172,7 @@ const MANY: [count: number, areRefunded: boolean][] = [[4, true], [8, false], [1
 
 for (const [count, areRefunded] of MANY) {
   const what = `${count} payments${areRefunded ? " that were refunded in part" : ""}`;
-  Deno.test(`repair() leaves an invoice with ${what}, more than a transaction reads`, async () => {
+  Deno.test(`repair() leaves an invoice with ${what}, which exceed one transaction`, async () => {
     await using books = await openBooks();
     const { unpaid: { id } } = await fill(books);
     for (let i = 0; i < count; i++) {
@@ -184,7 +184,7 @@ for (const [count, areRefunded] of MANY) {
     await alter(books, keys.invoice(id), { paidMinor: 1 });
     const before = await textOf(books);
 
-    const left = await mended(books);
+    const left = await sweepAndRepair(books);
 
     deepEqual(left, [
       `not_repairable ${line("audit.chain_broken", keys.invoice(id))}`,

@@ -1,6 +1,6 @@
 /**
- * The sweep finds what is wrong, all of it and nothing else: each kind of damage
- * is done behind the program's back, and seen under its name.
+ * The sweep finds every fault and nothing else: each kind of damage is done to the
+ * stored entries directly, and found under its name.
  */
 // Under their short names Deno exports from here what compares with `==`.
 import {
@@ -32,7 +32,7 @@ import { alter, DAMAGE, line, NOBODY } from "../../support/store/damage.ts";
 
 const by = TESTER;
 
-/** What a sweep to the end finds, as `check key`. */
+/** The findings of a complete sweep, as `check key`. */
 async function found({ services }: Books): Promise<string[]> {
   const { findings, isComplete } = await sweep(services);
   equal(isComplete, true);
@@ -51,7 +51,7 @@ for (const [name, damage] of Object.entries(DAMAGE)) {
   });
 }
 
-Deno.test("sweep() counts every durable entry once and tells of its progress", async () => {
+Deno.test("sweep() counts every durable entry once and reports its progress", async () => {
   await using books = await openBooks();
   await fillBooks(books);
   await books.put(["zebra", 1], "striped");
@@ -78,7 +78,7 @@ Deno.test("sweep() of an empty store finds nothing", async () => {
   deepEqual(await found(books), []);
 });
 
-Deno.test("sweep() tells no personal data", async () => {
+Deno.test("sweep() reports no personal data", async () => {
   await using books = await openBooks();
   const { question, lastOrder } = await fillBooks(books);
   await books.remove(
@@ -107,13 +107,13 @@ async function fillPages(books: Books, leads: number): Promise<Sample> {
   return sample;
 }
 
-Deno.test("sweep() in slices finds what one sweep finds", async () => {
+Deno.test("sweep() in slices finds the same as in one", async () => {
   await using books = await openBooks();
   await fillPages(books, 1_200);
   const numbers = await books.services.store.list(keys.invoiceByNumber("").slice(0, 1), {
     limit: 2_000,
   });
-  // An invoice without its number, another one gone, and one whose client is.
+  // An invoice without its index by number, a lost invoice, and one with a lost client.
   await books.remove(numbers[400]!.key);
   await books.remove(keys.invoice(String(numbers[900]!.value)));
   const { clientId } = (await books.get<Invoice>(keys.invoice(String(numbers[1_100]!.value))))!;
@@ -143,7 +143,7 @@ Deno.test("sweep() in slices finds what one sweep finds", async () => {
   deepEqual(counts, whole.counts);
 });
 
-Deno.test("sweep() refuses to go on from what is no end of a sweep", async () => {
+Deno.test("sweep() refuses an invalid cursor", async () => {
   await using books = await openBooks();
 
   for (const resumeFrom of ["", "{", "7", "{}", '{"stage":"moon","after":null,"unindexed":[]}']) {
@@ -241,7 +241,7 @@ Deno.test("sweep() finds nothing beside writers at full speed", async () => {
   deepEqual(await found(books), []);
 });
 
-/** Ways to damage one entry, whatever it is. */
+/** Ways to damage any entry. */
 const BLOWS = {
   removed: () => null,
   truncated: (bytes: Uint8Array) => bytes.slice(0, -1),
@@ -256,7 +256,7 @@ const BLOWS = {
   "null": () => encode(null),
 } satisfies Record<string, (bytes: Uint8Array) => unknown>;
 
-Deno.test("sweep() finds whatever is done to any entry but one alone that is gone", async () => {
+Deno.test("sweep() finds any damage of any entry, except the loss of an unreferenced one", async () => {
   await using books = await openBooks();
   const { apiKeyId } = await fillBooks(books);
   const entries = await books.entries();
@@ -268,7 +268,7 @@ Deno.test("sweep() finds whatever is done to any entry but one alone that is gon
       fc.constantFrom(...blows),
       async (entry, blow) => {
         const [key, bytes] = entry;
-        // Nothing refers to a new one, nor to what waits to be told.
+        // Nothing refers to an entity at revision 1, nor to a pending event.
         const isAlone = key[1] === apiKeyId || key[0] === "outbox_event";
         fc.pre(!(blow === "removed" && isAlone));
         const damaged = BLOWS[blow](bytes);
@@ -281,12 +281,12 @@ Deno.test("sweep() finds whatever is done to any entry but one alone that is gon
         ok(findingsTotal > 0, `${keys.keyText(key)} ${blow}`);
       },
     ),
-    { numRuns: 300 },
+    { numRuns: 120 },
   );
   deepEqual(await found(books), []);
 });
 
-Deno.test("sweep() finds any entry exchanged for another under the same prefix", async () => {
+Deno.test("sweep() finds any entry replaced by another of the same table", async () => {
   await using books = await openBooks();
   await fillBooks(books);
   const byPrefix = Map.groupBy(await books.entries(), ([[name]]) => name);
@@ -306,11 +306,11 @@ Deno.test("sweep() finds any entry exchanged for another under the same prefix",
       await books.putRaw(key, bytes);
       ok(findingsTotal > 0, `${keys.keyText(key)} holds what ${keys.keyText(other[0])} holds`);
     }),
-    { numRuns: 200 },
+    { numRuns: 80 },
   );
 });
 
-/** Another value of the same kind. */
+/** Another value of the same type. */
 function another(value: unknown): unknown {
   switch (typeof value) {
     case "string": {
@@ -331,7 +331,7 @@ function another(value: unknown): unknown {
   }
 }
 
-/** Which fields of an entity can be altered unnoticed, each alone. */
+/** The fields of an entity that can each be altered unnoticed. */
 async function unnoticed(books: Books, key: keys.Key<Entity>): Promise<string[]> {
   const entity = await books.get(key);
   const fields: string[] = [];
@@ -345,7 +345,7 @@ async function unnoticed(books: Books, key: keys.Key<Entity>): Promise<string[]>
   return fields;
 }
 
-Deno.test("sweep() finds any field altered in what has a history, and in the history", async () => {
+Deno.test("sweep() finds any altered field of an entity with a history, and of the history", async () => {
   await using books = await openBooks();
   const sample = await fillBooks(books);
   const { changedProduct, changedClient, movedLead, issuedDraft, voided, revokedApiKeyId } = sample;
@@ -364,7 +364,7 @@ Deno.test("sweep() finds any field altered in what has a history, and in the his
   }
 });
 
-Deno.test("sweep() cannot see what nothing else refers to in what was never changed", async () => {
+Deno.test("sweep() cannot find altered fields at revision 1 that nothing refers to", async () => {
   await using books = await openBooks();
   const { product, question, order, apiKeyId } = await fillBooks(books);
   const bookkeeping = ["createdAt", "createdBy", "createdIn", "updatedAt"];

@@ -1,5 +1,5 @@
 /**
- * What is wrong with endpoints of webhooks is found.
+ * The sweep finds damage of webhook endpoints.
  */
 import { deepStrictEqual as deepEqual } from "node:assert/strict";
 import { sweep } from "../../../lib/integrity/mod.ts";
@@ -10,7 +10,7 @@ import { type Books, openBooks } from "../../support/program/books.ts";
 import { alter, line, NOBODY } from "../../support/store/damage.ts";
 import { WEBHOOK } from "../../support/program/webhook_samples.ts";
 
-/** Two endpoints that there are, the second changed once, and one that there was. */
+/** Two endpoints, the second changed once, and a deleted one. */
 async function addWebhooks({ services }: Books): Promise<{ id: string; goneId: string }> {
   const add = async () => {
     const { endpoint } = await createWebhook(services, { ...WEBHOOK, isEnabled: true }, TESTER);
@@ -22,7 +22,7 @@ async function addWebhooks({ services }: Books): Promise<{ id: string; goneId: s
   return { id, goneId };
 }
 
-/** Each kind of damage, and what is found. */
+/** Each kind of damage with its findings. */
 const DAMAGE: Record<string, (books: Books, id: string, goneId: string) => Promise<string[]>> = {
   "nothing wrong with what is whole": () => Promise.resolve([]),
   "an endpoint that the directory has otherwise": async (books, id) => {

@@ -24,16 +24,16 @@ export function goTo(app: TestApp, time: string): void {
   app.advance(Date.parse(time) - app.services.clock());
 }
 
-/** What is told of due dates, oldest first. */
-export async function told({ services: { store } }: TestApp): Promise<OutboxEvent[]> {
+/** The stored events about due dates, oldest first. */
+export async function storedEvents({ services: { store } }: TestApp): Promise<OutboxEvent[]> {
   const entries = await store.list(keys.outboxEvents, { limit: 10_000 });
   return entries.map(({ value }) => value)
     .filter(({ type }) => type === "invoice.overdue" || type === "invoice.reminder");
 }
 
-/** The same in short, such as `reminder 7`. */
-export async function toldInShort(app: TestApp): Promise<string[]> {
-  return (await told(app)).map(({ type, data }) =>
+/** Their names in short, such as `reminder 7`. */
+export async function eventNames(app: TestApp): Promise<string[]> {
+  return (await storedEvents(app)).map(({ type, data }) =>
     type === "invoice.overdue" ? "overdue" : `reminder ${data.days}`
   );
 }

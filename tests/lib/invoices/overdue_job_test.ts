@@ -9,7 +9,7 @@ import { nextDue } from "../../../lib/jobs/timetable.ts";
 import { startApp, TEST_START, type TestApp } from "../../support/program/app.ts";
 import { FaultyKv } from "../../support/store/faulty_kv.ts";
 import { startTill } from "../../support/program/till.ts";
-import { billMany, first, goTo, put, told, toldInShort } from "./_overdue.ts";
+import { billMany, eventNames, first, goTo, put, storedEvents } from "./_overdue.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1_000;
 
@@ -22,7 +22,7 @@ function jobOf({ services }: TestApp) {
   return job;
 }
 
-Deno.test("the job overdue walks once a day, at eight in the shop's winter", async () => {
+Deno.test("the overdue job runs once a day, at eight o'clock of the shop's winter time", async () => {
   await using app = await startTill({ env: { REMINDER_DAYS: "1" } });
   await app.bill({ dueOn: "2026-06-15" });
   const runs: string[] = [];
@@ -41,10 +41,10 @@ Deno.test("the job overdue walks once a day, at eight in the shop's winter", asy
     "2026-06-17T05:00 ok",
     "2026-06-18T05:00 ok",
   ]);
-  deepEqual(await toldInShort(app), ["overdue", "reminder 1"]);
+  deepEqual(await eventNames(app), ["overdue", "reminder 1"]);
 });
 
-Deno.test("the job overdue is due until it has come to its end, and goes on where it ended", async () => {
+Deno.test("the overdue job stays due until its walk is complete, and resumes where it stopped", async () => {
   await using app = await startApp();
   await billMany(app, 150);
   goTo(app, "2026-06-25T05:00:00Z");
@@ -78,10 +78,10 @@ Deno.test("the job overdue is due until it has come to its end, and goes on wher
     { ...counts, day, looked: 50, marked: 50, resumeFrom: "partially_paid/", isMore: true },
     { ...counts, day, looked: 0 },
   ]);
-  equal((await told(app)).length, 150);
+  equal((await storedEvents(app)).length, 150);
 });
 
-Deno.test("the job overdue begins anew on another day", async () => {
+Deno.test("the overdue job starts from the beginning on another day", async () => {
   await using app = await startApp();
   await billMany(app, 120, "2026-06-25");
   goTo(app, "2026-06-25T05:00:00Z");
@@ -94,11 +94,11 @@ Deno.test("the job overdue begins anew on another day", async () => {
   app.advance(DAY_MS);
   await runJob(app.services, job);
 
-  equal((await told(app)).length, 120);
+  equal((await storedEvents(app)).length, 120);
   equal(await isOverdueJobDue(app.services), false);
 });
 
-Deno.test("the job overdue stores nothing after another run has taken over", async () => {
+Deno.test("the overdue job stores nothing after another run has taken its lease", async () => {
   await using app = await startApp();
   await billMany(app, 20);
   goTo(app, "2026-06-25T05:00:00Z");
@@ -125,11 +125,11 @@ Deno.test("the job overdue stores nothing after another run has taken over", asy
   const late = await runJob(app.services, overtaken);
 
   deepEqual([late, status], ["lost", "ok"]);
-  equal((await told(app)).length, 20);
+  equal((await storedEvents(app)).length, 20);
   equal((await first(app)).overdueAt, null);
 });
 
-Deno.test("overdueSchedule() is eight o'clock where it is winter, once a day", () => {
+Deno.test("overdueSchedule() is once a day at eight o'clock of winter time", () => {
   for (
     const [timeZone, schedule] of [
       ["Africa/Dar_es_Salaam", "0 5 * * *"],

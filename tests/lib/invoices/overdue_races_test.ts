@@ -7,11 +7,11 @@ import { startApp, TEST_START, TESTER } from "../../support/program/app.ts";
 import { FaultyKv, inOrder } from "../../support/store/faulty_kv.ts";
 import { checkedHistoryOf, newKvFile } from "../../support/program/shop.ts";
 import { startTill, TOTAL } from "../../support/program/till.ts";
-import { billMany, BUDGET, goTo, put, swept, told, toldInShort, walk } from "./_overdue.ts";
+import { billMany, BUDGET, eventNames, goTo, put, storedEvents, swept, walk } from "./_overdue.ts";
 
 const DUE = "2026-06-20";
 
-Deno.test("markOverdue() by several processes at once tells of each invoice once", async () => {
+Deno.test("markOverdue() in several processes at once stores one event per invoice", async () => {
   await using file = await newKvFile();
   const env = { KV_PATH: file.path, REMINDER_DAYS: "1,7" };
   await using one = await startApp({ env });
@@ -23,7 +23,7 @@ Deno.test("markOverdue() by several processes at once tells of each invoice once
 
   const sum = (of: "marked" | "reminded") => reports.reduce((sum, report) => sum + report[of], 0);
   deepEqual([sum("marked"), sum("reminded")], [60, 60]);
-  const events = await told(one);
+  const events = await storedEvents(one);
   for (const type of ["invoice.overdue", "invoice.reminder"]) {
     const ids = events.filter((event) => event.type === type)
       .map(({ subject }) => subject.invoiceId);
@@ -32,7 +32,7 @@ Deno.test("markOverdue() by several processes at once tells of each invoice once
   deepEqual(await swept(one), []);
 });
 
-Deno.test("markOverdue() beside whoever pays and voids leaves no mark on what is settled", async () => {
+Deno.test("markOverdue() beside payments and voids leaves no mark on settled invoices", async () => {
   await using app = await startTill({ env: { REMINDER_DAYS: "1" } });
   const bills = await billMany(app, 40);
   goTo(app, "2026-06-25T05:00:00Z");
@@ -55,7 +55,7 @@ Deno.test("markOverdue() beside whoever pays and voids leaves no mark on what is
   for (const { id } of bills) await checkedHistoryOf(app, "invoice", keys.invoice(id));
 });
 
-Deno.test("markOverdue() tells once when a commit is applied and its reply is lost", async () => {
+Deno.test("markOverdue() stores one event when a commit is applied and its reply is lost", async () => {
   let kv: FaultyKv | undefined;
   await using app = await startTill({
     env: { REMINDER_DAYS: "1" },
@@ -69,11 +69,11 @@ Deno.test("markOverdue() tells once when a commit is applied and its reply is lo
   kv!.heal();
   await walk(app);
 
-  deepEqual(await toldInShort(app), ["overdue", "reminder 1"]);
+  deepEqual(await eventNames(app), ["overdue", "reminder 1"]);
   deepEqual(await swept(app), []);
 });
 
-Deno.test("markOverdue() in slices does what one walk does, also after a restart", async () => {
+Deno.test("markOverdue() in slices does the same as one walk, also after a restart", async () => {
   await using file = await newKvFile();
   const env = { KV_PATH: file.path };
   const now = Date.parse("2026-06-25T05:00:00Z");
@@ -105,11 +105,11 @@ Deno.test("markOverdue() in slices does what one walk does, also after a restart
     [20, 20],
   ]);
   await using app = await startApp({ env });
-  equal((await told(app)).length, 250);
+  equal((await storedEvents(app)).length, 250);
   deepEqual(await swept(app), []);
 });
 
-Deno.test("markOverdue() refuses to go on from where no walk ended", async () => {
+Deno.test("markOverdue() refuses to resume from an invalid position", async () => {
   await using app = await startApp();
 
   for (const resumeFrom of ["", "paid/", "open/x", "open/../x", "{}"]) {
@@ -120,7 +120,7 @@ Deno.test("markOverdue() refuses to go on from where no walk ended", async () =>
   }
 });
 
-Deno.test("markOverdue() goes on with the others where one cannot be stored", async () => {
+Deno.test("markOverdue() continues with the other invoices when one cannot be stored", async () => {
   let kv: FaultyKv | undefined;
   await using app = await startTill({ wrapKv: (opened) => kv = new FaultyKv(opened) });
   const [big, small] = [await app.bill({ dueOn: DUE }), await app.bill({ dueOn: DUE })];

@@ -4,13 +4,13 @@ import * as keys from "../../../lib/kv/keys.ts";
 import { FaultyKv } from "../../support/store/faulty_kv.ts";
 import { asAdmin, checkedHistoryOf } from "../../support/program/shop.ts";
 import { startTill, TOTAL } from "../../support/program/till.ts";
-import { goTo, put, swept, toldInShort, walk } from "./_overdue.ts";
+import { eventNames, goTo, put, swept, walk } from "./_overdue.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1_000;
 
 const DUE = "2026-06-20";
 
-Deno.test("markOverdue() has buyers reminded on each of the days, though it is called every six hours", async () => {
+Deno.test("markOverdue() reminds buyers once on each configured day, although it runs every six hours", async () => {
   await using app = await startTill({ env: { REMINDER_DAYS: "-3,1,7,14" } });
   const invoice = await app.bill({ dueOn: DUE });
   const seen: [string, string[]][] = [];
@@ -18,7 +18,7 @@ Deno.test("markOverdue() has buyers reminded on each of the days, though it is c
 
   for (let hour = 0; hour < 24 * 24; hour += 6) {
     await walk(app);
-    const all = await toldInShort(app);
+    const all = await eventNames(app);
     if (all.length > known) {
       seen.push([new Date(app.services.clock()).toISOString().slice(0, 16), all.slice(known)]);
     }
@@ -43,19 +43,19 @@ Deno.test("markOverdue() has buyers reminded on each of the days, though it is c
   deepEqual(await swept(app), []);
 });
 
-Deno.test("markOverdue() sends only the newest reminder after days in which nothing ran", async () => {
+Deno.test("markOverdue() sends only the newest reminder after days without a run", async () => {
   await using app = await startTill({ env: { REMINDER_DAYS: "-3,1,7,14" } });
   await app.bill({ dueOn: DUE });
 
   goTo(app, "2026-06-30T05:00:00Z");
   await walk(app);
-  const after = await toldInShort(app);
+  const after = await eventNames(app);
   goTo(app, "2026-07-20T05:00:00Z");
   await walk(app);
   await walk(app);
 
   deepEqual(after, ["overdue", "reminder 7"]);
-  deepEqual(await toldInShort(app), ["overdue", "reminder 7", "reminder 14"]);
+  deepEqual(await eventNames(app), ["overdue", "reminder 7", "reminder 14"]);
 });
 
 Deno.test("a reminder goes to the buyer by mail, unless the invoice is paid before it is sent", async () => {
@@ -80,7 +80,7 @@ Deno.test("a reminder goes to the buyer by mail, unless the invoice is paid befo
   );
 });
 
-Deno.test("markOverdue() reminds nobody of what is paid, void, given up or a draft, nor without days", async () => {
+Deno.test("markOverdue() sends no reminder for paid, void, uncollectible and draft invoices, or without configured days", async () => {
   let kv: FaultyKv | undefined;
   await using app = await startTill({
     env: { REMINDER_DAYS: "1" },
@@ -99,11 +99,11 @@ Deno.test("markOverdue() reminds nobody of what is paid, void, given up or a dra
   const reports = [await walk(app), await walk(quiet)];
 
   deepEqual(reports.map(({ marked, reminded }) => [marked, reminded]), [[0, 0], [1, 0]]);
-  deepEqual(await toldInShort(app), []);
-  deepEqual(await toldInShort(quiet), ["overdue"]);
+  deepEqual(await eventNames(app), []);
+  deepEqual(await eventNames(quiet), ["overdue"]);
 });
 
-Deno.test("reminders follow a due date that is moved, and what then lies behind is not told", async () => {
+Deno.test("reminders follow a changed due date, and skip days that have passed", async () => {
   await using app = await startTill({ env: { REMINDER_DAYS: "-3,1,7" } });
   const invoice = await app.bill({ dueOn: DUE });
   goTo(app, "2026-06-27T05:00:00Z");
@@ -115,7 +115,7 @@ Deno.test("reminders follow a due date that is moved, and what then lies behind 
     app.advance(DAY_MS);
   }
 
-  deepEqual(await toldInShort(app), [
+  deepEqual(await eventNames(app), [
     "overdue",
     "reminder 7",
     "overdue",

@@ -8,13 +8,13 @@ import { TESTER } from "../../support/program/app.ts";
 import { FaultyKv } from "../../support/store/faulty_kv.ts";
 import { asAdmin, checkedHistoryOf, leavesStoreAlone } from "../../support/program/shop.ts";
 import { checkedBooks, startGatewayTill, startTill, TOTAL } from "../../support/program/till.ts";
-import { goTo, put, swept, told, toldInShort, walk } from "./_overdue.ts";
+import { eventNames, goTo, put, storedEvents, swept, walk } from "./_overdue.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1_000;
 
 const DUE = "2026-06-20";
 
-Deno.test("markOverdue() marks an invoice once its day is over in the shop's time zone, and once only", async () => {
+Deno.test("markOverdue() marks an invoice once, after its due date ends in the shop's time zone", async () => {
   await using app = await startTill();
   const invoice = await app.bill({ dueOn: DUE });
   await app.bill({ dueOn: "2026-06-21" });
@@ -38,7 +38,7 @@ Deno.test("markOverdue() marks an invoice once its day is over in the shop's tim
   ]);
   const [entry] = await checkedHistoryOf(app, "invoice", keys.invoice(invoice.id));
   deepEqual([entry?.action, entry?.by, entry?.fields], ["invoice.overdue", "cli", ["overdueAt"]]);
-  const [event, ...more] = await told(app);
+  const [event, ...more] = await storedEvents(app);
   deepEqual(more, []);
   equal(event?.type, "invoice.overdue");
   equal(event.subject.invoiceId, invoice.id);
@@ -46,7 +46,7 @@ Deno.test("markOverdue() marks an invoice once its day is over in the shop's tim
   deepEqual(await swept(app), []);
 });
 
-Deno.test("an invoice that is paid, voided or given more time is not marked any more", async () => {
+Deno.test("an invoice that is paid, voided or extended is not marked", async () => {
   await using app = await startTill();
   const bills = await Promise.all(
     ["paid", "part", "void", "moved", "same"].map((notes) => app.bill({ dueOn: DUE, notes })),
@@ -75,7 +75,7 @@ Deno.test("an invoice that is paid, voided or given more time is not marked any 
   equal((await walk(app)).marked, 1);
 });
 
-Deno.test("an invoice that was paid and whose money went back is overdue again", async () => {
+Deno.test("an invoice whose payment was refunded is overdue again", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill({ dueOn: DUE });
   goTo(app, "2026-06-25T05:00:00Z");
@@ -91,11 +91,11 @@ Deno.test("an invoice that was paid and whose money went back is overdue again",
   const reopened = await app.invoice(invoice.id);
   deepEqual([reopened.status, reopened.overdueAt], ["open", "2026-06-25T05:00:00.000Z"]);
   equal(report.marked, 1);
-  deepEqual(await toldInShort(app), ["overdue", "overdue"]);
+  deepEqual(await eventNames(app), ["overdue", "overdue"]);
   await checkedBooks(app, invoice.id);
 });
 
-Deno.test("GET /api/v2/invoices?overdue=true lists what is overdue, in pages", async () => {
+Deno.test("GET /api/v2/invoices?overdue=true lists overdue invoices, in pages", async () => {
   await using app = await startTill();
   const bills: Invoice[] = [];
   for (const dueOn of ["2026-06-16", "2026-06-17", "2026-06-18", "2026-06-30"]) {
@@ -133,7 +133,7 @@ Deno.test("GET /api/v2/invoices?overdue=true lists what is overdue, in pages", a
   equal(foreign.status, 400);
 });
 
-Deno.test("GET /api/v2/invoices/:id tells that an invoice is overdue, and when that was noted", async () => {
+Deno.test("GET /api/v2/invoices/:id shows that an invoice is overdue, and when it was marked", async () => {
   await using app = await startTill();
   const { id } = await app.bill({ dueOn: DUE });
   const shown = async () => {
@@ -154,7 +154,7 @@ Deno.test("GET /api/v2/invoices/:id tells that an invoice is overdue, and when t
   ]);
 });
 
-Deno.test("sweep() finds a mark on what is not overdue, and repair() takes it away", async () => {
+Deno.test("sweep() finds an overdue mark that is wrong, and repair() removes it", async () => {
   let kv: FaultyKv | undefined;
   await using app = await startTill({ wrapKv: (opened) => kv = new FaultyKv(opened) });
   const { id } = await app.bill({ dueOn: DUE });
@@ -185,7 +185,7 @@ Deno.test("sweep() finds a mark on what is not overdue, and repair() takes it aw
     line("invoice.overdue_wrong", early),
   ]);
   equal(findings.length, 2);
-  const mended = await app.invoice(early.id);
-  deepEqual([mended.overdueAt, mended.revision], [null, 2]);
+  const repaired = await app.invoice(early.id);
+  deepEqual([repaired.overdueAt, repaired.revision], [null, 2]);
   await checkedHistoryOf(app, "invoice", keys.invoice(early.id));
 });

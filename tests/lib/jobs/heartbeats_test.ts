@@ -1,6 +1,6 @@
 /**
- * Somebody outside hears that a job did its work, or failed to; and nobody reads
- * the address, which is a secret.
+ * A monitoring service is notified that a job succeeded or failed, and its address, which is
+ * a secret, is not disclosed.
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { sendHeartbeat } from "../../../lib/jobs/heartbeats.ts";
@@ -53,7 +53,7 @@ function servicesOf(url: string) {
   return { lines, services: { log, config: { heartbeats: [{ job: "backup", url }] } } };
 }
 
-Deno.test("sendHeartbeat() asks for the address when the job is well, and for its /fail when not", async () => {
+Deno.test("sendHeartbeat() calls the address after a success, and its /fail after a failure", async () => {
   await using listener = startListener();
   const { services, lines } = servicesOf(`${listener.url}/ping/s3cret`);
 
@@ -74,7 +74,7 @@ Deno.test("sendHeartbeat() keeps the query of an address behind /fail", async ()
   deepEqual(listener.heard, ["GET /ping/s3cret/fail?create=1"]);
 });
 
-Deno.test("sendHeartbeat() tries twice, and then says in the log that nobody heard, but not where", async () => {
+Deno.test("sendHeartbeat() tries twice, and then logs the failure without the address", async () => {
   await using listener = startListener();
   const { services, lines } = servicesOf(`${listener.url}/ping/s3cret`);
   const send = () => sendHeartbeat(services, { job: "backup", isOk: true }, QUICK);

@@ -1,5 +1,5 @@
 /**
- * A job that was not done in time is known, and none other.
+ * Jobs that did not finish in time are detected, and no others.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
@@ -8,11 +8,11 @@ import * as keys from "../../../lib/kv/keys.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS } from "../../../lib/time.ts";
 import {
   type DueJob,
+  jobProblems,
   lastDue,
   nextDue,
-  noteTimetable,
+  storeTimetable,
   type Timetable,
-  jobProblems,
 } from "../../../lib/jobs/timetable.ts";
 import { newSeed } from "../../support/store/faulty_kv.ts";
 import { startApp } from "../../support/program/app.ts";
@@ -22,8 +22,16 @@ const at = (text: string) => Date.parse(`2026-06-${text}Z`);
 function runOf(job: string, lastOkAt: number | null, fields: Partial<JobRun> = {}): JobRun {
   const time = isoTime(lastOkAt ?? 0);
   return {
-    ...{ job, runId: "r", status: "ok", outcome: {}, error: null, failures: 0, durationMs: 1 },
-    ...{ startedAt: time, endedAt: time, lastOkAt: lastOkAt === null ? null : time },
+    job,
+    runId: "r",
+    status: "ok",
+    outcome: {},
+    error: null,
+    failures: 0,
+    durationMs: 1,
+    startedAt: time,
+    endedAt: time,
+    lastOkAt: lastOkAt === null ? null : time,
     ...fields,
   };
 }
@@ -39,7 +47,7 @@ const BACKUP: DueJob = { name: "backup", schedule: "0 2 * * *", withinMs: 2 * HO
 const SHIP: DueJob = { name: "ship_log", schedule: "* * * * *", withinMs: 3 * MINUTE_MS };
 const WATCH: DueJob = { name: "watch", schedule: "* * * * *", withinMs: 3 * MINUTE_MS };
 
-Deno.test("lastDue() and nextDue() are about the moments of a schedule in UTC, to a second", () => {
+Deno.test("lastDue() and nextDue() return the moments of a schedule in UTC, to a second", () => {
   const daily = "0 2 * * *";
 
   equal(lastDue(daily, at("15T02:00:00")), at("15T02:00:00"));
@@ -54,7 +62,7 @@ Deno.test("lastDue() and nextDue() are about the moments of a schedule in UTC, t
   equal(nextDue("*/5 * * * *", at("15T09:00:00")), at("15T09:05:00"));
 });
 
-Deno.test("jobProblems() says nothing before a job's first time, and of one that has had its time", () => {
+Deno.test("jobProblems() is empty before a job's first due time, and after it finished", () => {
   const timetable = timetableOf(at("15T09:00:00"), [BACKUP]);
   const problems = (runs: JobRun[], now: string) => jobProblems({ timetable, runs }, at(now));
 
@@ -72,7 +80,7 @@ Deno.test("jobProblems() says nothing before a job's first time, and of one that
   equal(problems([runOf("backup", null)], "16T04:00:01").length, 1);
 });
 
-Deno.test("jobProblems() says that a job fails, and not also that it is late", () => {
+Deno.test("jobProblems() reports that a job fails, and not also that it is late", () => {
   const timetable = timetableOf(at("15T09:00:00"), [BACKUP]);
   const failed = { status: "failed", failures: 3, error: "AppError: No such bucket" } as const;
 
@@ -88,7 +96,7 @@ Deno.test("jobProblems() says that a job fails, and not also that it is late", (
   }]);
 });
 
-Deno.test("jobProblems() counts from when jobs began to run again, after a time without any", () => {
+Deno.test("jobProblems() counts from when jobs resumed after an outage", () => {
   const resumedAt = at("16T05:00:00");
   const timetable = timetableOf(at("15T09:00:00"), [WATCH, SHIP, BACKUP], resumedAt);
   const runs = [runOf("ship_log", at("16T01:00:00")), runOf("backup", at("15T10:00:00"))];
@@ -105,7 +113,7 @@ Deno.test("jobProblems() counts from when jobs began to run again, after a time 
   deepEqual(late(down, resumedAt, down - MINUTE_MS), []);
 });
 
-Deno.test("jobProblems() finds a job late exactly when its time and what it may take are over", () => {
+Deno.test("jobProblems() reports a job exactly when its due time and allowance are over", () => {
   const minutes = fc.integer({ min: 0, max: 3 * 24 * 60 });
   const schedule = fc.constantFrom("* * * * *", "*/5 * * * *", "0 2 * * *", "0 4 * * SUN");
   fc.assert(
@@ -126,17 +134,17 @@ Deno.test("jobProblems() finds a job late exactly when its time and what it may 
   );
 });
 
-Deno.test("noteTimetable() writes what is new, and reads once when nothing is", async () => {
+Deno.test("storeTimetable() writes changes, and reads once when there are none", async () => {
   await using app = await startApp();
   const { services } = app;
   const stored = async () => (await services.store.get(keys.timetable))!;
 
-  await noteTimetable(services, [BACKUP, SHIP]);
+  await storeTimetable(services, [BACKUP, SHIP]);
   const first = await stored();
   app.advance(HOUR_MS);
-  await noteTimetable(services, [BACKUP, SHIP]);
+  await storeTimetable(services, [BACKUP, SHIP]);
   const same = await stored();
-  await noteTimetable(services, [{ ...BACKUP, schedule: "0 3 * * *" }]);
+  await storeTimetable(services, [{ ...BACKUP, schedule: "0 3 * * *" }]);
   const changed = await stored();
 
   deepEqual(same, first);

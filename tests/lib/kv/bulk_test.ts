@@ -27,7 +27,7 @@ async function numbersIn(kv: FaultyKv): Promise<unknown[]> {
   return pages.flat().map(({ key }) => key[1]);
 }
 
-Deno.test("scanAll() reads every wanted entry once, in order, from any key on", async () => {
+Deno.test("scanAll() reads every matching entry once, in order, from any key", async () => {
   using kv = await openFaulty();
   const wanted: Deno.KvKey[] = [];
   for (let i = 0; i < 1_203; i++) {
@@ -46,7 +46,7 @@ Deno.test("scanAll() reads every wanted entry once, in order, from any key on", 
   }
 });
 
-Deno.test("a bulk write whose answers are lost is written once, with its progress", async () => {
+Deno.test("a bulk write whose replies are lost is stored once, with its progress", async () => {
   using kv = await openFaulty();
   kv.commitFault = inOrder(
     "lost-after",
@@ -70,7 +70,7 @@ Deno.test("a bulk write whose answers are lost is written once, with its progres
   equal(await BulkWriter.resume(kv), null);
 });
 
-Deno.test("what a bulk writer says it has reached is what is there, wherever it stops", async () => {
+Deno.test("the stored progress of a bulk writer matches its entries, wherever it stops", async () => {
   for (const commits of [1, 2, 3, 5]) {
     using kv = await openFaulty();
     const writer = await BulkWriter.start(kv, PROGRESS);
@@ -85,7 +85,7 @@ Deno.test("what a bulk writer says it has reached is what is there, wherever it 
   }
 });
 
-Deno.test("of two bulk writers one is refused", async () => {
+Deno.test("one of two simultaneous bulk writers is refused", async () => {
   using kv = await openFaulty();
   const writer = await BulkWriter.start(kv, PROGRESS);
   const other = (await BulkWriter.resume(kv))!;
@@ -98,7 +98,7 @@ Deno.test("of two bulk writers one is refused", async () => {
   deepEqual(await numbersIn(kv), [1]);
 });
 
-Deno.test("wipe() leaves what says how far the restore is, and nothing else", async () => {
+Deno.test("wipe() keeps only the progress of the restore", async () => {
   using kv = await openFaulty();
   for (const key of [["a", 1], ["op", "x"], ["log", 0, "x"], [1n], [new Uint8Array([1])]]) {
     await kv.atomic().set(key, 1).commit();
@@ -113,7 +113,7 @@ Deno.test("wipe() leaves what says how far the restore is, and nothing else", as
   equal(await isEmpty(kv), true);
 });
 
-Deno.test("a marker is above every commit before it, also when its answer is lost", async () => {
+Deno.test("a marker is above every earlier commit, also when its reply is lost", async () => {
   using kv = await openFaulty();
   const before = await kv.atomic().set(["a"], 1).commit();
   kv.commitFault = inOrder("lost-after", "locked");

@@ -50,7 +50,7 @@ function anatomy(value: unknown): unknown {
   return ["object", ...Object.entries(value).flat(1).map(anatomy)];
 }
 
-Deno.test("decode() returns what encode() was given, whatever that is", () => {
+Deno.test("decode() returns any value that encode() was given", () => {
   fc.assert(
     fc.property(VALUE, (value) => {
       const bytes = encode(value);
@@ -67,7 +67,7 @@ Deno.test("encode() writes readable text: the schema's version, then JSON", () =
   equal(text, `${SCHEMA_VERSION} {"name":"Asha","tags":["a"]}`);
 });
 
-Deno.test("encode() keeps text and log lines apart: no line break and no tab in what it writes", () => {
+Deno.test("encode() writes no line breaks and no tabs, which separate log lines", () => {
   fc.assert(
     fc.property(VALUE, (value) => {
       ok(!/[\t\n\r]/.test(decoder.decode(encode(value))));
@@ -75,7 +75,7 @@ Deno.test("encode() keeps text and log lines apart: no line break and no tab in 
   );
 });
 
-Deno.test("encode() leaves its argument as it was", () => {
+Deno.test("encode() does not change its argument", () => {
   const value = { when: new Date(0), nested: [{ big: 1n }], $: "x" };
 
   encode(value);
@@ -94,7 +94,7 @@ Deno.test("a key named __proto__ stays a key", () => {
   equal(decoded["isAdmin"], undefined);
 });
 
-Deno.test("an object that looks like a tag comes back as the object that it is", () => {
+Deno.test("an object that looks like a tag is decoded as the same object", () => {
   const lookalikes = [
     { $: "date", v: 0 },
     { $: "object", v: { $: "bigint", v: "1" } },
@@ -105,7 +105,7 @@ Deno.test("an object that looks like a tag comes back as the object that it is",
   deepEqual(decode(encode(lookalikes)), lookalikes);
 });
 
-Deno.test("an object without a prototype comes back as a plain one", () => {
+Deno.test("an object without a prototype is decoded as a plain object", () => {
   const bare = Object.assign(Object.create(null), { a: 1 });
 
   deepEqual(decode(encode(bare)), { a: 1 });
@@ -129,7 +129,7 @@ const REFUSED: Record<string, unknown> = {
 };
 
 for (const [what, value] of Object.entries(REFUSED)) {
-  Deno.test(`encode() refuses ${what}, however deep`, () => {
+  Deno.test(`encode() refuses ${what} at any depth`, () => {
     throws(() => encode(value), { name: "TypeError", message: /^Cannot encode a/ });
     throws(() => encode({ list: [value] }), TypeError);
     throws(() => encode(new Map([["k", value]])), TypeError);
@@ -137,14 +137,14 @@ for (const [what, value] of Object.entries(REFUSED)) {
   });
 }
 
-Deno.test("encode() refuses what contains itself", () => {
+Deno.test("encode() refuses circular values", () => {
   const loop: unknown[] = [];
   loop.push(loop);
 
   throws(() => encode(loop), RangeError);
 });
 
-Deno.test("decode() refuses a value of a newer schema, and says which", () => {
+Deno.test("decode() refuses a value of a newer schema, and names its version", () => {
   const newer = encoder.encode(`${SCHEMA_VERSION + 1} {"a":1}`);
 
   throws(() => decode(newer), {
@@ -159,7 +159,7 @@ for (const head of ["", "0 ", "-1 ", "1.5 ", "x ", "NaN "]) {
   });
 }
 
-Deno.test("decode() refuses a tag that it does not know", () => {
+Deno.test("decode() refuses an unknown tag", () => {
   throws(() => decode(encoder.encode('1 {"$":"regexp","v":"a"}')), {
     name: "TypeError",
     message: /unknown tag "regexp"/,

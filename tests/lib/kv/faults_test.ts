@@ -1,8 +1,8 @@
 /**
- * A write happens once or not at all, whatever becomes of its commits, and the caller learns which.
+ * A write happens once or not at all, whatever happens to its commits, and the caller learns which.
  *
- * The faults are below our store, in front of a real KV. Each test reads the answers of callers, lets
- * everything late happen, and only then reads what is stored.
+ * The faults are below our store, in front of a real KV. Each test reads the answers of callers,
+ * lets everything late happen, and only then reads what is stored.
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { AppError, type ErrorKind } from "../../../lib/errors.ts";
@@ -69,7 +69,7 @@ for (const fault of COMMIT_FAULTS) {
     deepEqual(await booksOf(app, 2), [ONCE, ONCE]);
   });
 
-  Deno.test(`a lead is ${PERSISTENT[fault]}, for good, when all its commits are ${fault}`, async () => {
+  Deno.test(`a lead is finally ${PERSISTENT[fault]} when all its commits are ${fault}`, async () => {
     await using app = await startFaultyApp(BRISK);
     app.kv.commitFault = ({ isFence }) => isFence ? "ok" : fault;
 
@@ -97,7 +97,7 @@ for (const fault of ["error", "hang"] as const) {
     deepEqual(await booksOf(app, 1), [ONCE]);
   });
 
-  Deno.test(`a lead is unavailable, and nothing was sent, when all reads are: ${fault}`, async () => {
+  Deno.test(`a lead fails as unavailable and commits nothing when all reads are: ${fault}`, async () => {
     await using app = await startFaultyApp(BRISK);
     const before = app.kv.commits.length;
     app.kv.readFault = () => fault;
@@ -111,7 +111,7 @@ for (const fault of ["error", "hang"] as const) {
   });
 }
 
-Deno.test("a lead that met only a locked database fails without a fence", async () => {
+Deno.test("a lead that only met a locked database fails without a fence", async () => {
   await using app = await startFaultyApp(BRISK);
   app.kv.commitFault = () => "locked";
 
@@ -131,13 +131,14 @@ for (
 ) {
   const where = isEmbedded ? "an embedded" : "a remote";
   const when = lateMs === null ? "at the end" : `after ${lateMs} ms`;
-  Deno.test(`hundreds of leads on ${where} store under faults: each once or never, late commits landing ${when}`, async () => {
+  Deno.test(`hundreds of leads on ${where} store are each stored once or never under faults, with late commits landing ${when}`, async () => {
     const random = seededRandom(newSeed("hundreds of leads"));
     await using patient = await startFaultyApp(DEADLINES);
     const { kv, services: { clock } } = patient;
     const store = new Store(kv, { clock, random, isEmbedded, checksMax: 10, deadlines: HASTY });
     const hasty = { ...patient, services: { ...patient.services, store } };
-    // Half of them ask for no product: without a number to check, only the fence stops a late commit.
+    // Half of them are without a product: with no number to check, only the fence stops a late
+    // commit.
     const isSale = (i: number) => i % 2 === 0;
     const once = (i: number) => isSale(i) ? ONCE : ONCE_UNBILLED;
     kv.lateMs = lateMs;
@@ -150,7 +151,7 @@ for (
 
     const books = await booksOf(patient, answers.length);
     answers.forEach(({ kind }, i) =>
-      equal(books[i], kind === "stored" ? once(i) : NOT_AT_ALL, `request ${i} was told ${kind}`)
+      equal(books[i], kind === "stored" ? once(i) : NOT_AT_ALL, `request ${i} was answered ${kind}`)
     );
     const kinds = countBy(answers, ({ kind }) => kind);
     ok((kinds["unavailable"] ?? 0) > 0, "Nothing failed: these faults test nothing");
@@ -215,7 +216,7 @@ for (
     "every commit hangs": { commits: "hang", fences: "hang", reads: "ok", kind: "outcome_unknown" },
   })
 ) {
-  Deno.test(`everyone in a long line is answered within the deadlines when ${what}`, async () => {
+  Deno.test(`every request in a long queue is answered within the deadlines when ${what}`, async () => {
     const deadlines = { readMs: 100, commitMs: 100, transactionMs: 300, fenceMs: 300 };
     await using stores = await openStores({ deadlines });
     const { kv, store } = stores;
@@ -240,7 +241,7 @@ async function timed(call: Promise<unknown>): Promise<{ kind: string; ms: number
   return { kind, ms: performance.now() - startedAt };
 }
 
-Deno.test("a fence that is read slowly and hangs then is given up when its time is up", async () => {
+Deno.test("a fence that is read slowly and then hangs is abandoned at its deadline", async () => {
   const deadlines = { readMs: 400, commitMs: 1_000, transactionMs: 100, fenceMs: 500 };
   await using stores = await openStores({ deadlines });
   const { kv, store } = stores;

@@ -22,7 +22,7 @@ import {
 } from "../../support/store/faulty_store.ts";
 import { ask, booksOf, NOT_AT_ALL, ONCE } from "../../support/processes/many_leads.ts";
 
-Deno.test("a commit that was given up cannot land once its request has failed", async () => {
+Deno.test("an abandoned commit cannot land once its request has failed", async () => {
   await using app = await startFaultyApp(BRISK);
   app.kv.commitFault = ({ isFence }) => isFence ? "ok" : "late";
 
@@ -84,7 +84,7 @@ Deno.test("a request whose fence never answers has an unknown outcome, and is st
   }
 });
 
-Deno.test("a failed request that is repeated takes the fence's place, and what was late stays out", async () => {
+Deno.test("a failed request that is repeated replaces the fence, and its late commit stays out", async () => {
   await using app = await startFaultyApp(BRISK);
   app.kv.commitFault = ({ isFence }) => isFence ? "ok" : "late";
   const failed = await ask(app, 0);
@@ -100,7 +100,7 @@ Deno.test("a failed request that is repeated takes the fence's place, and what w
   deepEqual(await booksOf(app, 1), [ONCE]);
 });
 
-Deno.test("a request that fails twice is fenced twice, whatever became of the first fence", async () => {
+Deno.test("a request that fails twice is fenced twice, whatever the outcome of the first fence", async () => {
   await using app = await startFaultyApp(BRISK);
   app.kv.commitFault = ({ isFence }) => isFence ? "ok" : "late";
 
@@ -116,7 +116,7 @@ Deno.test("a request that fails twice is fenced twice, whatever became of the fi
   deepEqual(await booksOf(app, 1), [ONCE]);
 });
 
-Deno.test("a repeated request whose commit is in doubt over an older fence is found to be stored", async () => {
+Deno.test("a repeated request whose commit is uncertain behind an older fence is found to be stored", async () => {
   await using app = await startFaultyApp(BRISK);
   app.kv.commitFault = ({ isFence }) => isFence ? "ok" : "late";
   equal((await ask(app, 0)).kind, "unavailable");
@@ -134,7 +134,7 @@ Deno.test("a repeated request whose commit is in doubt over an older fence is fo
   deepEqual(await booksOf(app, 1), [ONCE]);
 });
 
-Deno.test("of two instances with one key at once, the one that fails spoils nothing of the other", async () => {
+Deno.test("two instances use one key at once, and the failing one does not disturb the other", async () => {
   await using folder = await temporaryFolder();
   await using here = await startFaultyApp(BRISK, { KV_PATH: folder.file });
   await using there = await startApp({ env: { KV_PATH: folder.file } });
@@ -176,7 +176,7 @@ Deno.test("a request that is refused on its second attempt is not stored by its 
   equal(await store.get(slug), null);
 });
 
-Deno.test("a request that finds nothing to do on its second attempt is not stored by its first", async () => {
+Deno.test("a request whose second attempt has nothing to write is not stored by its first", async () => {
   await using stores = await openStores();
   const { kv, store, other } = stores;
   const flag: Key<boolean> = ["flag"];
@@ -201,7 +201,7 @@ Deno.test("a request that finds nothing to do on its second attempt is not store
   equal(await store.get(flag), null);
 });
 
-Deno.test("a reused key that is given up leaves the receipt of its owner alone", async () => {
+Deno.test("an abandoned request with a reused key leaves the receipt of the key's owner alone", async () => {
   await using stores = await openStores({ deadlines: { ...BRISK, transactionMs: 100 } });
   const { kv, store, other } = stores;
   const mine = { id: "key", fingerprint: "mine" };
@@ -219,7 +219,7 @@ Deno.test("a reused key that is given up leaves the receipt of its owner alone",
   equal(await store.get(TOTAL), 1);
 });
 
-Deno.test("a repetition in the batch of a request that fails does not fail for good before it", async () => {
+Deno.test("a repetition in the same batch does not fail before the request that it repeats", async () => {
   await using stores = await openStores();
   const { kv, store } = stores;
   const named = { id: "key" };

@@ -1,6 +1,6 @@
 /**
  * Random transactions under random faults against a model: whatever happened
- * must be some serial order of what the callers were told.
+ * must be some serial order of the answers to the callers.
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
@@ -64,7 +64,7 @@ function runStep(store: Store, step: Step, call: number): Promise<[number, numbe
   }, { id: `id ${step.id}`, fingerprint: JSON.stringify([step.does, step.counters]) });
 }
 
-Deno.test("any interleaving of transactions under faults is some serial order, the log's, of what was told", async () => {
+Deno.test("any interleaving of transactions under faults gives the answers of the serial order in the log", async () => {
   const faults = fc.array(
     fc.oneof(
       { weight: 7, arbitrary: fc.constant<CommitFault>("ok") },

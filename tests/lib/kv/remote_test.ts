@@ -1,13 +1,14 @@
 /**
- * The runtime's own KV client under our store, over HTTP to a server that
- * misbehaves: the client repeats what answers 500 with the same bytes, waits
- * for ever, and forgets nothing that was given up.
+ * The runtime's own KV client under our store, over HTTP to a server with faults:
+ * the client repeats calls that are answered with 500 with the same bytes, waits for
+ * ever, and keeps abandoned calls.
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { withDeadline } from "../../../lib/time.ts";
 import type { Deadlines } from "../../../lib/kv/deadlines.ts";
 import { Store } from "../../../lib/kv/store.ts";
 import { startApp } from "../../support/program/app.ts";
+import { PATIENT } from "../../support/store/deadlines.ts";
 import { bySchedule, FaultyKv, newSeed, seededRandom } from "../../support/store/faulty_kv.ts";
 import {
   type KvConnectServer,
@@ -27,14 +28,23 @@ import {
 /** Just longer than the client's pause before it repeats a call, 0.2 to 0.3 s. */
 const HASTY: Deadlines = { readMs: 400, commitMs: 400, transactionMs: 700, fenceMs: 8_000 };
 
+/** Short deadlines for commits and a long one for transactions, so that faults cost little time. */
+const REPEATING: Deadlines = {
+  readMs: 10_000,
+  commitMs: 500,
+  transactionMs: 30_000,
+  fenceMs: 30_000,
+};
+
 const FAULTS: KvFault[] = ["fail-before", "fail-after", "reset", "garbage", "hang-after", "late"];
 
 /** The program on a KV Connect server, with a product on sale. */
-async function startRemoteApp(server: KvConnectServer) {
+async function startRemoteApp(server: KvConnectServer, deadlines: Deadlines = PATIENT) {
   let kv: FaultyKv | undefined; // healthy: it only knows which calls are not answered yet
   const app = await startApp({
     env: { KV_PATH: server.url, DENO_KV_ACCESS_TOKEN: server.token },
     wrapKv: (opened) => kv = new FaultyKv(opened),
+    deadlines,
   });
   const product = await app.stockProduct();
   return { ...app, product, kv: kv! };
@@ -86,8 +96,8 @@ Deno.test("leads through the runtime's remote client under faults are stored onc
 
 for (const fault of FAULTS) {
   Deno.test(`a lead through the remote client is stored once though its first commit is: ${fault}`, async () => {
-    await using server = await startKvConnectServer({ lateMs: 2_050 });
-    await using app = await startRemoteApp(server);
+    await using server = await startKvConnectServer({ lateMs: 550 });
+    await using app = await startRemoteApp(server, REPEATING);
     let isFirst = true;
     server.fault = ({ operation }) => {
       if (operation === "read" || !isFirst) return "ok";

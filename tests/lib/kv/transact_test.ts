@@ -33,7 +33,7 @@ import {
 } from "../../support/store/faulty_store.ts";
 import { ask, askAll, booksOf, countBy, ONCE } from "../../support/processes/many_leads.ts";
 
-Deno.test("what waits at the same moment is one commit, each seeing those before it", async () => {
+Deno.test("transactions that wait at the same time share one commit, and each sees those before it", async () => {
   await using stores = await openStores();
   const { kv, store } = stores;
 
@@ -44,7 +44,7 @@ Deno.test("what waits at the same moment is one commit, each seeing those before
   equal(await store.get(TOTAL), 20);
 });
 
-Deno.test("a refusal in a batch writes nothing and disturbs nobody", async () => {
+Deno.test("a refused transaction in a batch writes nothing and does not disturb the others", async () => {
   await using stores = await openStores();
   const { kv, store } = stores;
   const refuse = () =>
@@ -82,7 +82,7 @@ Deno.test("a refusal alone commits nothing", async () => {
   equal(await store.get(TOTAL), null);
 });
 
-Deno.test("the same key twice in one batch is one effect and one repetition", async () => {
+Deno.test("an idempotency key twice in one batch is one write and one replay", async () => {
   await using stores = await openStores();
   const { kv, store } = stores;
 
@@ -97,7 +97,7 @@ Deno.test("the same key twice in one batch is one effect and one repetition", as
   equal(await store.get(TOTAL), 2);
 });
 
-Deno.test("the same key with another request is refused, in the same batch and later", async () => {
+Deno.test("an idempotency key with another request is refused, in the same batch and later", async () => {
   await using stores = await openStores();
   const { store } = stores;
   const reuse = () => addOne(store, { id: "key", fingerprint: "another" });
@@ -110,7 +110,7 @@ Deno.test("the same key with another request is refused, in the same batch and l
   equal(await store.get(TOTAL), 1);
 });
 
-Deno.test("an expired receipt counts as absent though KV returns it for ever", async () => {
+Deno.test("an expired receipt counts as absent although KV still returns it", async () => {
   await using app = await startFaultyApp(BRISK);
   app.kv.isExpiring = false;
   await ask(app, 0);
@@ -128,7 +128,7 @@ Deno.test("an expired receipt counts as absent though KV returns it for ever", a
   equal(await receipts(), before);
 });
 
-Deno.test("two instances on one file give numbers without gaps and without conflict to the callers", async () => {
+Deno.test("two instances on one file issue numbers without gaps, and callers see no conflicts", async () => {
   await using folder = await temporaryFolder();
   await using here = await startFaultyApp(DEADLINES, { KV_PATH: folder.file });
   await using there = await startApp({ env: { KV_PATH: folder.file } });
@@ -160,7 +160,7 @@ Deno.test("four stores on one file lose no addition", async () => {
   equal(total, 120);
 });
 
-Deno.test("one write too many in line is refused at once, and the line empties again", async () => {
+Deno.test("a write beyond the queue limit is refused immediately, and the queue drains", async () => {
   await using stores = await openStores();
   const { kv, store } = stores;
   kv.readFault = () => "hang";
@@ -213,7 +213,7 @@ const PUTS: Record<string, (writes: Writes, i: number) => void> = {
 };
 
 for (const [what, put] of Object.entries(PUTS)) {
-  Deno.test(`${what} that one atomic does not hold are committed in several, in order`, async () => {
+  Deno.test(`${what} that exceed one atomic operation are committed in several, in order`, async () => {
     await using stores = await openStores();
     const { kv, store } = stores;
     const count = 50;
@@ -237,7 +237,7 @@ for (const [what, put] of Object.entries(PUTS)) {
   });
 }
 
-Deno.test("of several writes to one key in a transaction the last one holds, in the log too", async () => {
+Deno.test("the last of several writes to one key in a transaction wins, in the log too", async () => {
   await using stores = await openStores();
   const { kv, store } = stores;
 
@@ -252,7 +252,7 @@ Deno.test("of several writes to one key in a transaction the last one holds, in 
   deepEqual((await replayed(kv)).state, new Map([['["a"]', "1 2"]]));
 });
 
-Deno.test("on a remote store only what shares a hot key is grouped, the rest goes side by side", async () => {
+Deno.test("on a remote store only transactions that share a hot key are grouped, and others run in parallel", async () => {
   await using stores = await openStores({ isEmbedded: false });
   const { kv, store } = stores;
   const put = (i: number, hotKey?: string) =>
@@ -269,7 +269,7 @@ Deno.test("on a remote store only what shares a hot key is grouped, the rest goe
   equal(kv.commits.length - alone, 1);
 });
 
-Deno.test("the log, replayed, is the store: one entry a commit, in the order of commits", async () => {
+Deno.test("replaying the log restores the store: one log entry per commit, in commit order", async () => {
   const random = seededRandom(newSeed("log"));
   await using app = await startFaultyApp(BRISK);
   const { services, kv } = app;

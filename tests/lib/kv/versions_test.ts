@@ -118,7 +118,7 @@ for (const isOtherFirst of [true, false]) {
   });
 }
 
-Deno.test("every stored value is bytes of our own, whatever Deno would make of it", async () => {
+Deno.test("every stored value is bytes in our own encoding", async () => {
   const folder = await Deno.makeTempDir();
   const path = `${folder}/store.sqlite3`;
   await write(path);

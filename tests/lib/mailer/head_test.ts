@@ -25,7 +25,7 @@ const MAIL: Mail = {
   text: "Habari\n",
 };
 
-/** All that a mail of ours has in its head. */
+/** All header fields of our mails. */
 const HEADERS = [
   "auto-submitted",
   "content-transfer-encoding",
@@ -91,7 +91,7 @@ async function expectHarmless(server: MailTaker, mailer: Mailer, hostile: string
   for (const line of mail.raw.split("\r\n")) ok(line.length <= 998, "a line is too long");
 }
 
-Deno.test("a mail's head holds whatever its subject and names say", async () => {
+Deno.test("a mail's head is valid for any subject and names", async () => {
   await using server = startMailTaker();
   const mailer = mailerOf(server);
 
@@ -100,7 +100,7 @@ Deno.test("a mail's head holds whatever its subject and names say", async () => 
   }
 });
 
-Deno.test("a mail's head holds any text", async () => {
+Deno.test("a mail's head is valid for arbitrary text", async () => {
   await using server = startMailTaker();
   const mailer = mailerOf(server);
   const pieces = fc.constantFrom(
@@ -125,7 +125,7 @@ Deno.test("a mail's head holds any text", async () => {
   );
 });
 
-Deno.test("a subject comes as it was meant, in any script", async () => {
+Deno.test("a subject arrives unchanged, in any script", async () => {
   await using server = startMailTaker();
   const mailer = mailerOf(server);
   const words = fc.constantFrom(
@@ -155,7 +155,7 @@ Deno.test("a subject comes as it was meant, in any script", async () => {
   );
 });
 
-Deno.test("a mail to or from what is no address is refused for good, and goes nowhere", async () => {
+Deno.test("a mail to or from an invalid address is refused for good, and is not sent", async () => {
   await using server = startMailTaker();
   const mailer = mailerOf(server);
   const hostile = [

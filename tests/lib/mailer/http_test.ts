@@ -34,7 +34,7 @@ function mailerOf(api: string, port: number, key = KEY): Mailer {
   return openMailer(server);
 }
 
-Deno.test("openMailer().send() gives a mail to Resend, as often as it likes, once", async () => {
+Deno.test("openMailer().send() delivers a mail to Resend once, however often it is sent", async () => {
   await using api = startMailApi("resend", KEY);
   const mailer = mailerOf("resend", api.port);
 
@@ -63,7 +63,7 @@ Deno.test("openMailer().send() gives a mail to Resend, as often as it likes, onc
   });
 });
 
-Deno.test("openMailer().send() gives a mail to Postmark, under a Message-ID that stays", async () => {
+Deno.test("openMailer().send() delivers a mail to Postmark, with a constant Message-ID", async () => {
   await using api = startMailApi("postmark", KEY);
   const mailer = mailerOf("postmark", api.port);
 
@@ -135,7 +135,7 @@ const POSTMARK: Case[] = [
 ];
 
 for (const [api, cases] of [["resend", RESEND], ["postmark", POSTMARK]] as const) {
-  Deno.test(`openMailer().send() knows what is final of what ${api} says`, async () => {
+  Deno.test(`openMailer().send() distinguishes final from temporary errors of ${api}`, async () => {
     await using server = startMailApi(api, KEY);
     const mailer = mailerOf(api, server.port);
 
@@ -149,7 +149,7 @@ for (const [api, cases] of [["resend", RESEND], ["postmark", POSTMARK]] as const
     equal(server.asked.length, cases.length);
   });
 
-  Deno.test(`openMailer().send() does not tell ${api}'s wrong key, and waits for a right one`, async () => {
+  Deno.test(`openMailer().send() treats a wrong key for ${api} as temporary, and does not disclose it`, async () => {
     await using server = startMailApi(api, "another");
 
     const result = await mailerOf(api, server.port).send(MAIL, TIMEOUT_MS);
@@ -158,7 +158,7 @@ for (const [api, cases] of [["resend", RESEND], ["postmark", POSTMARK]] as const
     ok(!JSON.stringify(result).includes(KEY));
   });
 
-  Deno.test(`${api} takes a mail whatever its subject and names say`, async () => {
+  Deno.test(`${api} accepts a mail with any subject and names`, async () => {
     await using server = startMailApi(api, KEY);
     const mailer = mailerOf(api, server.port);
 
@@ -172,7 +172,7 @@ for (const [api, cases] of [["resend", RESEND], ["postmark", POSTMARK]] as const
   });
 }
 
-Deno.test("openMailer().send() obeys Retry-After, to a day", async () => {
+Deno.test("openMailer().send() obeys Retry-After up to one day", async () => {
   await using server = startMailApi("resend", KEY);
   const mailer = mailerOf("resend", server.port);
   const wait = async (value: string) => {
@@ -186,7 +186,7 @@ Deno.test("openMailer().send() obeys Retry-After, to a day", async () => {
   equal(await wait("soon"), undefined);
 });
 
-Deno.test("openMailer().send() gives up on an API that is silent, endless, or not there", async () => {
+Deno.test("openMailer().send() fails in time on an API that is silent, endless or unreachable", async () => {
   await using server = startMailApi("resend", KEY);
   const mailer = mailerOf("resend", server.port);
   const late = Promise.withResolvers<Response>();
@@ -204,7 +204,7 @@ Deno.test("openMailer().send() gives up on an API that is silent, endless, or no
   deepEqual(absent, { ...down, reason: "no connection" });
 });
 
-Deno.test("openMailer().send() follows no redirect with its key", async () => {
+Deno.test("openMailer().send() does not send its key to a redirect", async () => {
   await using thief = startMailApi("resend", KEY);
   await using server = startMailApi("resend", KEY);
   server.answer = () =>

@@ -1,5 +1,5 @@
 /**
- * Mail given to a real SMTP server.
+ * Mail delivered to a real SMTP server.
  */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { parseMailUrl, type SmtpServer } from "../../../lib/config/endpoints.ts";
@@ -39,7 +39,7 @@ function sendMail(server: SmtpServer, mail: Mail, timeoutMs: number): Promise<Se
   return openMailer(server).send(mail, timeoutMs);
 }
 
-smtpTest("openMailer().send() gives a mail to a server on this machine", async () => {
+smtpTest("openMailer().send() delivers a mail to a server on this machine", async () => {
   await using server = await startSmtpServer();
 
   const result = await sendMail(serverAt(`smtp://127.0.0.1:${server.port}`), MAIL, TIMEOUT_MS);
@@ -76,7 +76,7 @@ for (const tls of ["implicit", "starttls"] as const) {
       await using other = await startSmtpServer({ tls });
       const url = `${scheme}://localhost:${server.port}`;
 
-      // Deno 2.5 does not tell that it refused the certificate.
+      // Deno 2.5 does not report that it refused the certificate.
       const result = await sendMail({ ...serverAt(url), ca: other.ca }, MAIL, 2_000);
 
       equal(result.isSent, false);
@@ -85,7 +85,7 @@ for (const tls of ["implicit", "starttls"] as const) {
   );
 }
 
-smtpTest("openMailer().send() sends nothing in the clear where TLS is asked for", async () => {
+smtpTest("openMailer().send() sends nothing in plain text where TLS is required", async () => {
   await using tls = await startSmtpServer({ tls: "implicit" });
   await using server = await startSmtpServer();
   const address = serverAt(`smtp://localhost:${server.port}`);
@@ -101,7 +101,7 @@ smtpTest("openMailer().send() sends nothing in the clear where TLS is asked for"
   deepEqual(await server.stop(), []);
 });
 
-smtpTest("openMailer().send() tells a refusal by its code, without what was said", async () => {
+smtpTest("openMailer().send() reports a refusal by its code, without the server's text", async () => {
   await using refusing = await startSmtpServer({ reply: "550 No owner@example.com here" });
   await using busy = await startSmtpServer({ reply: "451 Later, owner@example.com" });
   await using closed = await startSmtpServer({ user: "shop", password: "right" });
@@ -118,7 +118,7 @@ smtpTest("openMailer().send() tells a refusal by its code, without what was said
   });
 });
 
-Deno.test("openMailer().send() gives up on a server that is silent or not there", async () => {
+Deno.test("openMailer().send() fails in time on a server that is silent or unreachable", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const silent = (async () => {
     for await (const connection of listener) {
@@ -137,7 +137,7 @@ Deno.test("openMailer().send() gives up on a server that is silent or not there"
   await silent;
 });
 
-smtpTest("a mail with everything comes to a real server as it was meant", async () => {
+smtpTest("a mail with every feature arrives unchanged at a real server", async () => {
   await using server = await startSmtpServer({ tls: "starttls", user: "shop", password: "word" });
   const address = serverAt(`smtp://shop:word@localhost:${server.port}`);
   const bytes = crypto.getRandomValues(new Uint8Array(40_000));
@@ -194,7 +194,7 @@ for (
     ["all, at the door", { greeting: "554 No service" }, ["all", false, "EPROTOCOL 554"]],
   ] satisfies [string, TakerReplies, [string, boolean, string]][]
 ) {
-  Deno.test(`openMailer().send() tells that a server refuses ${what}`, async () => {
+  Deno.test(`openMailer().send() reports that a server refuses ${what}`, async () => {
     await using server = startMailTaker(replies);
 
     const result = await sendMail(serverAt(server.url), MAIL, TIMEOUT_MS);

@@ -1,5 +1,5 @@
 /**
- * The outbox over a store that loses, doubts and refuses commits.
+ * The outbox on a store that loses, refuses and leaves commits in doubt.
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { newId } from "../../../lib/ids.ts";
@@ -9,6 +9,7 @@ import type { Outbox } from "../../../lib/outbox/mod.ts";
 import { MINUTE_MS } from "../../../lib/time.ts";
 import { until } from "../../support/program/until.ts";
 import { startApp, type TestApp } from "../../support/program/app.ts";
+import { deadlinesUnder } from "../../support/store/deadlines.ts";
 import {
   bySchedule,
   type CommitFault,
@@ -33,7 +34,7 @@ const DEADLINES = { readMs: 1_000, commitMs: 1_000, transactionMs: 2_000, fenceM
 async function startFaulty(): Promise<{ app: TestApp; kv: FaultyKv }> {
   const kvs: FaultyKv[] = [];
   const app = await startApp({
-    deadlines: DEADLINES,
+    deadlines: deadlinesUnder(() => kvs.some(({ hasFaults }) => hasFaults), DEADLINES),
     wrapKv: (opened) => {
       const kv = new FaultyKv(opened);
       kvs.push(kv);
@@ -43,20 +44,20 @@ async function startFaulty(): Promise<{ app: TestApp; kv: FaultyKv }> {
   return { app, kv: kvs[0]! };
 }
 
-/** Runs until nothing is to be sent any more, or `rounds` minutes have gone by. */
+/** Runs until nothing is left to send, or `rounds` minutes have passed. */
 async function runOut(app: TestApp, outboxes: Outbox[], rounds = 400): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     await Promise.allSettled(outboxes.map((outbox) => outbox.run()));
     const left = await app.services.store.list(keys.outboxDues, { limit: 1 }).catch(() => null);
-    const news = await app.services.store.list(keys.outboxEvents, { limit: 1 }).catch(() => null);
-    if (left?.length === 0 && news?.length === 0) return;
+    const events = await app.services.store.list(keys.outboxEvents, { limit: 1 }).catch(() => null);
+    if (left?.length === 0 && events?.length === 0) return;
     app.advance(MINUTE_MS);
   }
 }
 
 const FAULTS: readonly CommitFault[] = ["lost-before", "lost-after", "false-conflict", "locked"];
 
-Deno.test("run() loses no message and sends none twice while a quarter of all commits go wrong", async () => {
+Deno.test("run() loses no message and sends none twice while a quarter of all commits fail", async () => {
   const { app, kv } = await startFaulty();
   await using _ = app;
   const post = newPost();
@@ -78,24 +79,24 @@ Deno.test("run() loses no message and sends none twice while a quarter of all co
   equal(new Set(post.got.map(({ id }) => id)).size, 60);
   equal(post.got.length, 60);
   for (const invoiceId of invoices) {
-    const told = post.got.filter(({ subject }) => subject.invoiceId === invoiceId);
-    const inOrder = told.map(({ data }) => Number(data.i));
+    const sent = post.got.filter(({ subject }) => subject.invoiceId === invoiceId);
+    const inOrder = sent.map(({ data }) => Number(data.i));
     deepEqual(inOrder, [...inOrder].sort((a, b) => a - b));
   }
   equal(await app.count(keys.messagesDone), 60);
   deepEqual((await sweep(app.services)).findings, []);
 });
 
-Deno.test("run() brings every message to its end, whatever destinations and the store do at once", async () => {
+Deno.test("run() ends every message, whatever destinations and the store do at once", async () => {
   const { app, kv } = await startFaulty();
   await using _ = app;
   const post: Post = newPost();
   const random = seededRandom(newSeed("outbox moods"));
   const moods = [TAKEN, BUSY, REFUSED, { state: "skipped", reason: "none" } as const];
   post.answer = () => moods[Math.floor(random() * moods.length)]!;
-  const wants = [hook("a"), hook("b")];
+  const hooks = [hook("a"), hook("b")];
   const outboxes = [0, 1].map(() =>
-    newOutbox(app.services, post, (event) => wants.map((want) => want(event)))
+    newOutbox(app.services, post, (event) => hooks.map((each) => each(event)))
   );
   const invoices = Array.from({ length: 5 }, () => newId(1));
   for (let i = 0; i < 40; i++) {
@@ -115,7 +116,7 @@ Deno.test("run() brings every message to its end, whatever destinations and the 
   deepEqual((await sweep(app.services)).findings, []);
 });
 
-Deno.test("an attempt that the store could not be told of is told when it answers again", async () => {
+Deno.test("a result that could not be stored is recorded when the store recovers", async () => {
   const { app, kv } = await startFaulty();
   await using _ = app;
   const post = newPost();
@@ -133,7 +134,7 @@ Deno.test("an attempt that the store could not be told of is told when it answer
   equal(await app.count(keys.messagesDone), 1);
 });
 
-Deno.test("an event whose commit was applied without an answer wakes the outbox too", async () => {
+Deno.test("an event whose commit was applied without a reply wakes the outbox too", async () => {
   const { app: started, kv } = await startFaulty();
   await using app = started;
   const post = newPost();

@@ -1,5 +1,5 @@
 /**
- * What happened is told: at least once, in order, and whatever destinations do.
+ * Messages are delivered at least once and in order, whatever destinations do.
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
@@ -13,8 +13,8 @@ import {
   listMessages,
   measureOutbox,
 } from "../../../lib/outbox/admin.ts";
-import { MAIL_POLICY } from "../../../lib/mail/delivery.ts";
-import { afterAttempt, messageIdOf } from "../../../lib/outbox/rules.ts";
+import { MAIL_POLICY } from "../../../lib/mail/mod.ts";
+import { afterAttempt, messageIdOf, newMessage } from "../../../lib/outbox/rules.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../../lib/time.ts";
 import { startApp, type TestApp } from "../../support/program/app.ts";
 import {
@@ -30,7 +30,7 @@ import {
 } from "../../support/program/outbox.ts";
 import { until } from "../../support/program/until.ts";
 
-/** Everything of the outbox that is still to be done, by prefix. */
+/** Entries of the outbox that are still to be processed, by prefix. */
 async function left(app: TestApp): Promise<Record<string, number>> {
   const prefixes = { events: keys.outboxEvents, messages: keys.messages, dues: keys.outboxDues };
   const counts: Record<string, number> = {};
@@ -50,7 +50,7 @@ function theMessage(app: TestApp): Promise<OutboxMessage> {
     .then(({ data }) => data[0]!);
 }
 
-Deno.test("run() tells every destination of an event once, and leaves nothing to be done", async () => {
+Deno.test("run() delivers to every destination of an event once, and leaves nothing to do", async () => {
   await using app = await startApp();
   const post = newPost();
   const outbox = newOutbox(app.services, post, (event) => [hook("a")(event), hook("b")(event)]);
@@ -80,7 +80,7 @@ Deno.test("run() does nothing a second time", async () => {
   equal(post.got.length, 1);
 });
 
-Deno.test("run() deletes an event that nobody wants to hear of", async () => {
+Deno.test("run() deletes an event without messages", async () => {
   await using app = await startApp();
   await happen(app.services);
 
@@ -107,7 +107,7 @@ Deno.test("run() by many instances at once sends each message once", async () =>
   deepEqual(await left(app), NOTHING);
 });
 
-Deno.test("run() tries a message that is not taken again when its wait is over, and not before", async () => {
+Deno.test("run() retries a failed message when its wait is over, and not before", async () => {
   await using app = await startApp();
   const post = newPost();
   post.answer = () => BUSY;
@@ -132,7 +132,7 @@ Deno.test("run() tries a message that is not taken again when its wait is over, 
   equal(new Set(post.got.map(({ id }) => id)).size, 1);
 });
 
-Deno.test("run() gives a message up when its attempts are spent, and tells an operator", async () => {
+Deno.test("run() dead-letters a message when its attempts are exhausted, and raises an alert", async () => {
   await using app = await startApp();
   const post = newPost();
   post.answer = () => BUSY;
@@ -153,7 +153,7 @@ Deno.test("run() gives a message up when its attempts are spent, and tells an op
   await app.services.alerts.close();
 });
 
-Deno.test("run() gives a message up at once that is refused, and cancels one that nobody is to have", async () => {
+Deno.test("run() dead-letters a refused message at once, and cancels a skipped one", async () => {
   await using app = await startApp();
   const post = newPost();
   post.answer = ({ to }) => to === "a" ? REFUSED : { state: "skipped", reason: "erased" };
@@ -197,7 +197,7 @@ Deno.test("run() keeps the order of each invoice's messages to one endpoint, and
   deepEqual(await left(app), NOTHING);
 });
 
-Deno.test("run() goes on with an order when its first message is dead", async () => {
+Deno.test("run() continues an order after its first message is dead-lettered", async () => {
   await using app = await startApp();
   const subject = { invoiceId: newId(1) };
   const post = newPost();
@@ -212,7 +212,7 @@ Deno.test("run() goes on with an order when its first message is dead", async ()
   await app.services.alerts.close();
 });
 
-Deno.test("run() does not let a slow lane hold up another, nor more than its share be under way", async () => {
+Deno.test("run() does not let a slow lane delay another, or exceed its parallel attempts", async () => {
   await using app = await startApp();
   const post = newPost();
   const { promise: released, resolve: release } = Promise.withResolvers<void>();
@@ -240,7 +240,7 @@ Deno.test("run() does not let a slow lane hold up another, nor more than its sha
   deepEqual(await left(app), NOTHING);
 });
 
-Deno.test("run() leaves a lane alone that is down, tries it with one message, and goes on when it is up", async () => {
+Deno.test("run() pauses a lane that is down, probes it with one message, and resumes when it is up", async () => {
   await using app = await startApp();
   const post = newPost();
   post.answer = ({ lane }) => lane === "webhook:down" ? DOWN : TAKEN;
@@ -269,7 +269,7 @@ Deno.test("run() leaves a lane alone that is down, tries it with one message, an
   equal(taken.data.length, 80);
 });
 
-Deno.test("run() lets messages die whose lane was down for as long as they are worth", async () => {
+Deno.test("run() dead-letters messages that expire while their lane is down", async () => {
   await using app = await startApp();
   const post = newPost();
   post.answer = () => DOWN;
@@ -288,7 +288,7 @@ Deno.test("run() lets messages die whose lane was down for as long as they are w
   await app.services.alerts.close();
 });
 
-Deno.test("run() sends again what an instance had that is gone, when its lease is over, under the same id", async () => {
+Deno.test("run() sends a killed instance's message again after its lease, under the same id", async () => {
   await using app = await startApp();
   const [gone, post] = [newPost(), newPost()];
   const { promise: late, resolve: answerLate } = Promise.withResolvers<void>();
@@ -308,16 +308,16 @@ Deno.test("run() sends again what an instance had that is gone, when its lease i
   deepEqual(post.got.map(({ id, attempts }) => [id, attempts]), [[gone.got[0]!.id, 2]]);
   answerLate();
   await goneRun;
-  // What it says comes too late, and changes nothing.
+  // The late result changes nothing.
   equal((await getMessage(app.services, gone.got[0]!.id)).status, "sent");
   ok(app.logLines.some((line) => line.includes("message.superseded")));
   deepEqual(await left(app), NOTHING);
 });
 
-Deno.test("run() gives up a message that takes every instance with it", async () => {
+Deno.test("run() dead-letters a message that kills every instance", async () => {
   await using app = await startApp();
   const post = newPost();
-  // Nothing is noted: each of these is an instance that was killed while it sent.
+  // No result is recorded: each of these is an instance that was killed while sending.
   const { promise: never, resolve: end } = Promise.withResolvers<void>();
   post.answer = () => never.then(() => TAKEN);
   await happen(app.services);
@@ -337,7 +337,7 @@ Deno.test("run() gives up a message that takes every instance with it", async ()
   await app.services.alerts.close();
 });
 
-Deno.test("run() ends an attempt that does not end by itself", async () => {
+Deno.test("run() ends an attempt at its time limit", async () => {
   await using app = await startApp();
   const post = newPost();
   const { promise: never, resolve: end } = Promise.withResolvers<void>();
@@ -351,7 +351,7 @@ Deno.test("run() ends an attempt that does not end by itself", async () => {
   end();
 });
 
-Deno.test("run() keeps an event whose messages cannot be told, and those after it of the same invoice", async () => {
+Deno.test("run() keeps an event whose subscriber fails, and later ones of the same invoice", async () => {
   await using app = await startApp();
   const post = newPost();
   const [one, two] = [newId(1), newId(1)];
@@ -372,7 +372,7 @@ Deno.test("run() keeps an event whose messages cannot be told, and those after i
   deepEqual(await left(app), NOTHING);
 });
 
-Deno.test("stop() gives back what was not begun, and waits for what is under way", async () => {
+Deno.test("stop() returns messages that were not attempted, and waits for attempts in progress", async () => {
   await using app = await startApp();
   const post = newPost();
   const { promise: released, resolve: release } = Promise.withResolvers<void>();
@@ -422,13 +422,12 @@ Deno.test("messageIdOf() is an id of the event's time, the same for the same des
   }
 });
 
-Deno.test("afterAttempt() ends every message within the time that its kind is worth", () => {
-  const message: OutboxMessage = {
-    ...{ id: newId(1), kind: "email", type: "t", to: "client", lane: "email:", orderKey: null },
-    ...{ eventId: newId(1), at: "", subject: {}, data: {}, status: "pending", attempts: 0 },
-    ...{ attemptsBefore: 0, dueAt: 0, since: 0, lease: null, lastError: null, createdAt: "" },
-    ...{ endedAt: null, exp: null },
-  };
+Deno.test("afterAttempt() ends every message within its policy's time", () => {
+  const message = newMessage(
+    { id: newId(1), at: "", subject: {}, data: {} },
+    { kind: "email", type: "t", to: "client", lane: "" },
+    0,
+  );
   fc.assert(
     fc.property(fc.infiniteStream(fc.double({ min: 0, max: 0.999, noNaN: true })), (chance) => {
       let [now, attempts] = [0, 0];
@@ -449,7 +448,7 @@ Deno.test("afterAttempt() ends every message within the time that its kind is wo
   );
 });
 
-Deno.test("backoffOf() is between half and the whole of the wait, and ends", () => {
+Deno.test("backoffOf() is between half and all of the wait, and ends", () => {
   for (const chance of [0, 0.5, 0.999]) {
     for (const [i, most] of POLICY.backoffMs.entries()) {
       const wait = backoffOf(POLICY, i + 1, () => chance)!;
@@ -459,7 +458,7 @@ Deno.test("backoffOf() is between half and the whole of the wait, and ends", () 
   }
 });
 
-Deno.test("deliverOutbox() says what is left, and forgets what was dead for 90 days", async () => {
+Deno.test("deliverOutbox() measures what is left, and deletes messages that were dead for 90 days", async () => {
   await using app = await startApp();
   const post = newPost();
   post.answer = ({ to }) => to === "a" ? REFUSED : BUSY;

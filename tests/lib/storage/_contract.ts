@@ -41,7 +41,7 @@ export function contract(
   test: (name: string, run: () => Promise<void>) => void,
   openIt: () => Promise<Opened>,
 ): void {
-  test(`${place} keeps an object, tells of it, and removes it`, async () => {
+  test(`${place} stores an object, describes it, and removes it`, async () => {
     await using opened = await openIt();
     const { storage } = opened;
     const body = bytesOf("habari");
@@ -63,7 +63,7 @@ export function contract(
     deepEqual(await keysOf(storage), []);
   });
 
-  test(`${place} says what is not there, and removes it as often as asked`, async () => {
+  test(`${place} reports missing objects, and accepts their removal`, async () => {
     await using opened = await openIt();
     const { storage } = opened;
     await storage.put("there", bytesOf("x"));
@@ -89,7 +89,7 @@ export function contract(
     equal((await storage.head("a"))?.sha256, sha256Hex("three"));
   });
 
-  test(`${place} takes odd keys`, async () => {
+  test(`${place} accepts keys with unusual characters`, async () => {
     await using opened = await openIt();
     const { storage } = opened;
 
@@ -106,7 +106,7 @@ export function contract(
     deepEqual(await keysOf(storage), []);
   });
 
-  test(`${place} takes no key that leads elsewhere`, async () => {
+  test(`${place} refuses keys that lead out of it`, async () => {
     await using opened = await openIt();
     const { storage } = opened;
     const bad = ["", "/a", "a/", "a//b", "..", "../a", "a/../../b", "./a", ".digests/a", "a\\b"];
@@ -160,7 +160,7 @@ export function contract(
     deepEqual(await keysOf(storage), ["big"]);
   });
 
-  test(`${place} keeps what is just one part, or a byte more or less`, async () => {
+  test(`${place} stores exactly one part, and one byte more or less`, async () => {
     await using opened = await openIt();
     const { storage } = opened;
 
@@ -207,7 +207,7 @@ export function contract(
     equal((await read(await storage.get("a"))).length, 3 * MIB);
   });
 
-  test(`${place} stores only where nothing is, of 20 writers one`, async () => {
+  test(`${place} accepts one of 20 simultaneous conditional writes`, async () => {
     await using opened = await openIt();
     const { storage, other } = opened;
     const writers = Array.from({ length: 20 }, (_, i) => `writer ${i}`);
@@ -225,7 +225,7 @@ export function contract(
     equal(await outcome(storage.put("a", bytesOf("again"), { ifAbsent: true })), "ok");
   });
 
-  test(`${place} does not replace by a long stream what is there`, async () => {
+  test(`${place} does not replace an existing object by a long conditional stream`, async () => {
     await using opened = await openIt();
     const { storage } = opened;
     const long = () => storage.put("a", streamOf(randomBytes(2 * PART_BYTES)), { ifAbsent: true });
@@ -274,7 +274,7 @@ export function contract(
     }
   });
 
-  test(`${place} stores nothing whose bytes have another SHA-256`, async () => {
+  test(`${place} stores no object whose SHA-256 differs`, async () => {
     await using opened = await openIt();
     const { storage } = opened;
     const bytes = randomBytes(2 * PART_BYTES + 1);
@@ -308,7 +308,7 @@ export function contract(
     equal(await storage.tidy(-MINUTE_MS), 0);
   });
 
-  test(`${place} leaves what it has alone when it tidies`, async () => {
+  test(`${place} keeps complete objects when it tidies`, async () => {
     await using opened = await openIt();
     const { storage } = opened;
     await storage.put("small", bytesOf("small"));

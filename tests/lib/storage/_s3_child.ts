@@ -1,4 +1,4 @@
-/** A program that a test runs as `_s3_child.ts <what> <options>`: it uses S3 in a process of its own. */
+/** A program that uses S3 in a process of its own: `_s3_child.ts <what> <options>`. */
 import type { ObjectStorage, StorageOptions } from "../../../lib/storage/mod.ts";
 import { openStorage } from "../../../lib/storage/open.ts";
 import { systemClock } from "../../../lib/time.ts";

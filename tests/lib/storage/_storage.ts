@@ -41,7 +41,7 @@ export function randomBytes(size: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Chunks that fit no part; `at` is told how far it is before each. */
+/** Chunks that fit no part; `at` is called with the position before each. */
 export function streamOf(
   bytes: Uint8Array,
   at: (position: number) => Promise<void> | void = () => {},

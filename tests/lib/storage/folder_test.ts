@@ -21,7 +21,7 @@ async function openFolder(): Promise<Opened> {
 
 contract("a folder", (name, fn) => Deno.test(name, fn), openFolder);
 
-Deno.test("a folder that is not there never looks like one without objects", async () => {
+Deno.test("a missing folder never looks like an empty one", async () => {
   const folder = await openPlace({ url: "file:/tmp/no/such/folder" });
 
   equal(await outcome(keysOf(folder)), "missing_bucket");

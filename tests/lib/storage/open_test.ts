@@ -4,7 +4,7 @@ import type { S3Options } from "../../../lib/storage/mod.ts";
 import { openStorage } from "../../../lib/storage/open.ts";
 import { systemClock } from "../../../lib/time.ts";
 
-Deno.test("openStorage() refuses what names no place", async () => {
+Deno.test("openStorage() refuses addresses that name no storage", async () => {
   const s3 = {
     endpoint: "https://s3.example.com",
     region: "x",

@@ -23,7 +23,7 @@ import {
 /** As many as lib/storage/_s3_client.ts makes of a call that fails. */
 const ATTEMPTS = 5;
 
-s3Test("an S3 call that fails is made again, up to a number of times", async () => {
+s3Test("a failed S3 call is repeated up to the limit of attempts", async () => {
   await using opened = await openS3();
   const { storage, proxied, proxy } = opened;
   await storage.put("x", bytesOf("x"));
@@ -45,7 +45,7 @@ s3Test("an S3 call that fails is made again, up to a number of times", async () 
   }
 });
 
-s3Test("an S3 call that is refused is not made again", async () => {
+s3Test("a refused S3 call is not repeated", async () => {
   await using opened = await openS3();
   const { proxied, proxy } = opened;
   proxy.fault = () => ({
@@ -59,7 +59,7 @@ s3Test("an S3 call that is refused is not made again", async () => {
   }
 });
 
-s3Test("an S3 call that gets no answer in time is made again", async () => {
+s3Test("an S3 call without an answer in time is repeated", async () => {
   await using opened = await openS3();
   const { proxy, prefix } = opened;
   const hasty = await open({ prefix, s3: { endpoint: proxy.url }, silenceMs: 200 });
@@ -71,7 +71,7 @@ s3Test("an S3 call that gets no answer in time is made again", async () => {
   equal(await textOf(hasty, "a"), "habari");
 });
 
-s3Test("an S3 put whose answer is lost is recognised as its own", async () => {
+s3Test("an S3 put whose answer is lost recognises its own object", async () => {
   await using opened = await openS3();
   const { storage, proxied, proxy } = opened;
 
@@ -112,7 +112,7 @@ s3Test("an S3 upload of several parts survives every loss of one call", async ()
 });
 
 s3Test(
-  "an S3 upload that fails after its service said 200 is completed again, or aborted",
+  "an S3 upload that fails after status 200 is completed again, or aborted",
   async () => {
     await using opened = await openS3();
     const { storage, proxied, proxy } = opened;
@@ -131,7 +131,7 @@ s3Test(
   },
 );
 
-s3Test("an S3 upload that is gone was completed, or is interrupted", async () => {
+s3Test("an S3 upload that no longer exists was completed, or counts as interrupted", async () => {
   await using opened = await openS3();
   const { storage, proxied, proxy } = opened;
   const body = "<Error><Code>NoSuchUpload</Code></Error>";
@@ -147,7 +147,7 @@ s3Test("an S3 upload that is gone was completed, or is interrupted", async () =>
   deepEqual(await keysOf(storage), ["a"]);
 });
 
-s3Test("an S3 upload that cannot be aborted is tidied away, when it is old", async () => {
+s3Test("an old S3 upload that could not be aborted is tidied", async () => {
   await using opened = await openS3();
   const { storage, proxied, proxy } = opened;
   const refused: ProxyFault = { answer: { status: 403, body: "" } };
@@ -162,7 +162,7 @@ s3Test("an S3 upload that cannot be aborted is tidied away, when it is old", asy
   equal(await storage.tidy(-MINUTE_MS), 0);
 });
 
-s3Test("a digest beside an S3 object goes when the object is gone, and is old", async () => {
+s3Test("old digests of replaced and deleted S3 objects are tidied", async () => {
   await using opened = await openS3();
   const { storage } = opened;
   await storage.put("a", streamOf(randomBytes(2 * PART_BYTES)));
@@ -175,7 +175,7 @@ s3Test("a digest beside an S3 object goes when the object is gone, and is old", 
   await (await storage.get("a")).cancel();
 });
 
-s3Test("bytes that change on their way to S3 are refused and sent again", async () => {
+s3Test("bytes corrupted on their way to S3 are refused and sent again", async () => {
   await using opened = await openS3();
   const { storage, proxied, proxy } = opened;
   const bytes = randomBytes(2 * PART_BYTES);
@@ -190,7 +190,7 @@ s3Test("bytes that change on their way to S3 are refused and sent again", async 
   equal(Buffer.compare(await read(await storage.get("big")), bytes), 0);
 });
 
-s3Test("an S3 read that breaks off goes on where it broke", async () => {
+s3Test("an S3 read that breaks off resumes where it stopped", async () => {
   await using opened = await openS3();
   const { storage, proxied, proxy } = opened;
   const bytes = randomBytes(6 * MIB);
@@ -209,7 +209,7 @@ s3Test("an S3 read that breaks off goes on where it broke", async () => {
   }
 });
 
-s3Test("a part of an S3 object that breaks off goes on where it broke", async () => {
+s3Test("a partial S3 read that breaks off resumes where it stopped", async () => {
   await using opened = await openS3();
   const { storage, proxied, proxy } = opened;
   const bytes = randomBytes(3 * MIB);
@@ -221,7 +221,7 @@ s3Test("a part of an S3 object that breaks off goes on where it broke", async ()
   equal(Buffer.compare(found, bytes.subarray(1_000, 1_000 + 2 * MIB)), 0);
 });
 
-s3Test("an S3 read that breaks off at once, each time, is given up", async () => {
+s3Test("an S3 read that breaks off immediately every time ends with an error", async () => {
   await using opened = await openS3();
   const { storage, proxied, proxy } = opened;
   await storage.put("a", randomBytes(6 * MIB));
@@ -231,7 +231,7 @@ s3Test("an S3 read that breaks off at once, each time, is given up", async () =>
   equal(proxy.calls.length, ATTEMPTS);
 });
 
-s3Test("an S3 object that is replaced while it is read is not mixed", async () => {
+s3Test("an S3 object that is replaced during a read is not mixed", async () => {
   await using opened = await openS3();
   const { storage, proxied, proxy } = opened;
   await storage.put("a", randomBytes(6 * MIB));
@@ -243,7 +243,7 @@ s3Test("an S3 object that is replaced while it is read is not mixed", async () =
   equal(await outcome(read(stream)), "precondition_failed");
 });
 
-s3Test("what is not S3 is not taken for an S3 bucket without objects", async () => {
+s3Test("a service other than S3 is not mistaken for an empty bucket", async () => {
   await using opened = await openS3();
   const { proxied, proxy } = opened;
 
@@ -257,7 +257,7 @@ s3Test("what is not S3 is not taken for an S3 bucket without objects", async () 
   deepEqual(await outcomes(proxied), allAre("missing_bucket"));
 });
 
-s3Test("an S3 service without conditions is not asked to store once", async () => {
+s3Test("an S3 service without conditional writes is reported as unsupported", async () => {
   await using opened = await openS3();
   const { proxied, proxy } = opened;
   proxy.fault = () => ({

@@ -27,17 +27,17 @@ import {
 /** What a process of Deno has in memory with parts of 8 MiB, and a lot of room. */
 const RSS_MAX_MIB = 260;
 
-s3Test("an S3 bucket that is not there is said to be missing, by every method", async () => {
+s3Test("every method reports a missing S3 bucket", async () => {
   const storage = await open({ url: "s3://no-such-bucket" });
 
   deepEqual(await outcomes(storage), allAre("missing_bucket"));
 });
 
-s3Test("an S3 bucket refuses other people, and says what to correct", async () => {
+s3Test("an S3 bucket refuses wrong credentials, and the error names what to correct", async () => {
   const wrong: [Partial<S3Options>, RegExp][] = [
     [{ secretAccessKey: "not-the-secret" }, /S3_SECRET_ACCESS_KEY/],
     [{ accessKeyId: "NOBODYATALL" }, /S3_ACCESS_KEY_ID/],
-    [{ accessKeyId: server.otherAccessKeyId }, /S3_ACCESS_KEY_ID has no right/],
+    [{ accessKeyId: server.otherAccessKeyId }, /S3_ACCESS_KEY_ID lacks permission/],
   ];
 
   for (const [s3, advice] of wrong) {
@@ -52,13 +52,13 @@ s3Test("an S3 bucket refuses other people, and says what to correct", async () =
   }
 });
 
-s3Test("an S3 bucket refuses a machine whose clock is wrong, and says so", async () => {
+s3Test("an S3 bucket refuses a machine with a wrong clock, and the error says so", async () => {
   const storage = await open({ clock: () => systemClock() - 60 * MINUTE_MS });
 
   await rejects(storage.put("x", bytesOf("x")), { code: "access_denied", message: /clock/ });
 });
 
-Deno.test("an S3 service that cannot be reached is said to be so", async () => {
+Deno.test("an unreachable S3 service is reported as such", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const endpoint = `http://127.0.0.1:${listener.addr.port}`;
   listener.close();
@@ -75,7 +75,7 @@ Deno.test("an S3 service that cannot be reached is said to be so", async () => {
   await rejects(storage.head("x"), { message: /cannot be reached.*S3_ENDPOINT/ });
 });
 
-s3Test("an S3 service that is halted times out, and goes on when it wakes", async () => {
+s3Test("calls to a paused S3 service time out, and succeed when it continues", async () => {
   const storage = await open({ prefix: crypto.randomUUID(), silenceMs: 100 });
   await storage.put("a", bytesOf("habari"));
 
@@ -87,7 +87,7 @@ s3Test("an S3 service that is halted times out, and goes on when it wakes", asyn
   equal(await textOf(storage, "a"), "habari");
 });
 
-s3Test("an S3 read that is halted goes on where it was when the service wakes", async () => {
+s3Test("an S3 read resumes when a paused service continues", async () => {
   const storage = await open({ prefix: crypto.randomUUID(), silenceMs: 300 });
   const bytes = randomBytes(20 * MIB);
   await storage.put("a", bytes);
@@ -102,7 +102,7 @@ s3Test("an S3 read that is halted goes on where it was when the service wakes", 
 });
 
 s3Test(
-  "an S3 service killed within an upload leaves nothing of it, and takes it later",
+  "an S3 service that is killed during an upload stores nothing of it, and accepts it later",
   async () => {
     const storage = await open({ prefix: crypto.randomUUID() });
     const bytes = randomBytes(4 * PART_BYTES);
@@ -129,7 +129,7 @@ s3Test(
   },
 );
 
-s3Test("an S3 service that is started again within a read is read on", async () => {
+s3Test("an S3 read continues after the service restarts", async () => {
   const storage = await open({ prefix: crypto.randomUUID() });
   const bytes = randomBytes(40 * MIB);
   await storage.put("a", streamOf(bytes));
@@ -145,7 +145,7 @@ s3Test("an S3 service that is started again within a read is read on", async () 
   equal(Buffer.compare(Buffer.concat(chunks), bytes), 0);
 });
 
-s3Test("an S3 service killed within a read ends it with an error", async () => {
+s3Test("an S3 service that is killed during a read ends it with an error", async () => {
   const storage = await open({ prefix: crypto.randomUUID() });
   await storage.put("a", streamOf(randomBytes(40 * MIB)));
 
@@ -179,7 +179,7 @@ async function runChild(
   return JSON.parse(decoder.decode(stdout));
 }
 
-s3Test("an S3 stream of 300 MiB goes both ways in flat memory", async () => {
+s3Test("a stream of 300 MiB is written to and read from S3 in constant memory", async () => {
   const { s3, prefix } = { s3: { ...server }, prefix: crypto.randomUUID() };
 
   const found = await runChild("large", { url: `s3://${server.bucket}/${prefix}`, s3 });
@@ -189,7 +189,7 @@ s3Test("an S3 stream of 300 MiB goes both ways in flat memory", async () => {
   ok(Number(found.peakMib) < RSS_MAX_MIB, `${found.peakMib} MiB`);
 });
 
-s3Test("an S3 bucket is reached by a host of its own, too", async () => {
+s3Test("an S3 bucket can be addressed by its own host name", async () => {
   await using opened = await openS3();
   const { proxy, prefix, storage } = opened;
   const url = `s3://${server.bucket}/${prefix}`;

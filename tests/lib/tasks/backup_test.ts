@@ -26,7 +26,7 @@ async function run(task: string, args: string[], folder: string, kvPath: string)
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }
 
-Deno.test("what was backed up beside a running server is there after a restore into an empty store", async () => {
+Deno.test("a backup taken beside a running server is restored into an empty store", async () => {
   const folder = await Deno.makeTempDir();
   const [lost, saved] = [`${folder}/lost.kv`, `${folder}/saved.kv`];
   let leads: unknown;
@@ -55,7 +55,7 @@ Deno.test("what was backed up beside a running server is there after a restore i
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("a backup without a place for it, and a word that is none, are refused in a line", async () => {
+Deno.test("an unknown command and a restore without backups are refused in one line", async () => {
   const folder = await Deno.makeTempDir();
   const kvPath = `${folder}/shop.kv`;
 

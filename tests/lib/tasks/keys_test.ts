@@ -51,7 +51,7 @@ function rowsOf({ stdout }: Run): string[][] {
   return stdout.trimEnd().split("\n").slice(1).map((line) => line.split(/ {2,}/));
 }
 
-Deno.test("deno task keys makes a key that the running server takes, and ends it at once", async () => {
+Deno.test("deno task keys creates a key that a running server accepts, and revokes it at once", async () => {
   await using cli = await newCli();
   await using app = await startApp({ env: { KV_PATH: cli.kvPath }, useRealClock: true });
 
@@ -96,7 +96,7 @@ Deno.test("deno task keys create --quiet prints the key and nothing else", async
   equal(stderr, "");
 });
 
-Deno.test("deno task keys create --expires makes a key that is refused from that day on", async () => {
+Deno.test("deno task keys create --expires creates a key that is refused from that day on", async () => {
   await using cli = await newCli();
   await using app = await startApp({ env: { KV_PATH: cli.kvPath } });
 
@@ -119,7 +119,7 @@ Deno.test("deno task keys create --expires makes a key that is refused from that
   deepEqual(rowsOf(listed).map((row) => [row[1], row[3]]), [["valid", "2999-01-01"]]);
 });
 
-Deno.test("deno task keys create gets its turn on a store that a server is writing to", async () => {
+Deno.test("deno task keys create succeeds on a store that a server is writing to", async () => {
   await using cli = await newCli();
   await using app = await startApp({ env: { KV_PATH: cli.kvPath }, useRealClock: true });
   let isDone = false;
@@ -170,7 +170,7 @@ const REFUSALS: [args: string[], says: RegExp][] = [
   [["revoke", "01938d6e-3c00-7000-8000-000000000001"], /^No such API key$/],
 ];
 
-Deno.test("deno task keys refuses in one line what it does not understand, and makes nothing", async () => {
+Deno.test("deno task keys refuses invalid arguments in one line, and creates nothing", async () => {
   await using cli = await newCli();
 
   const runs = await Promise.all(REFUSALS.map(([args]) => cli.run(...args)));

@@ -1,5 +1,5 @@
 /**
- * `deno task sweep` says what is wrong with a store, in words and in its exit code.
+ * `deno task sweep` reports findings, in text and by its exit code.
  */
 // Under their short names Deno exports from here what compares with `==`.
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
@@ -36,7 +36,7 @@ async function run(folder: string, ...args: string[]): Promise<Run> {
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
 
-Deno.test("deno task sweep ends with 0 on a sound store, beside the server, and with 1 on a damaged one", async () => {
+Deno.test("deno task sweep exits with 0 on a sound store, beside a server, and with 1 on a damaged one", async () => {
   const folder = await Deno.makeTempDir();
   await using app = await startApp({ env: { KV_PATH: `${folder}/shop.kv` } });
   const { id: productId } = await app.stockProduct();
@@ -66,7 +66,7 @@ Deno.test("deno task sweep ends with 0 on a sound store, beside the server, and 
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("deno task sweep --repair repairs what it can, reports it, and ends with what is left", async () => {
+Deno.test("deno task sweep --repair repairs what it can, and reports repairs and remaining findings", async () => {
   const folder = await Deno.makeTempDir();
   await using app = await startApp({ env: { KV_PATH: `${folder}/shop.kv` } });
   const { id: productId } = await app.stockProduct();
@@ -105,7 +105,7 @@ Deno.test("deno task sweep --repair repairs what it can, reports it, and ends wi
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("deno task sweep explains itself and refuses what it does not understand", async () => {
+Deno.test("deno task sweep prints its help and refuses invalid arguments", async () => {
   const folder = await Deno.makeTempDir();
 
   const help = await run(folder, "--help");

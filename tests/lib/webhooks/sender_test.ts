@@ -9,7 +9,7 @@ import {
   type WebhookAnswer,
   type WebhookSenderOptions,
 } from "../../../lib/webhooks/sender.ts";
-import { isPublicAddress, parseTarget } from "../../../lib/webhooks/target.ts";
+import { isAllowedAddress, parseTarget } from "../../../lib/webhooks/target.ts";
 import {
   hasOpenssl,
   newCertificate,
@@ -56,7 +56,12 @@ function toText(bits: number): string {
   return [24, 16, 8, 0].map((shift) => Math.floor(bits / 2 ** shift) % 256).join(".");
 }
 
-Deno.test("isPublicAddress() lets no address of a reserved range pass, however it is drawn", () => {
+/** As in production. */
+function isPublicAddress(address: string): boolean {
+  return isAllowedAddress(address, { isPublicOnly: true });
+}
+
+Deno.test("isAllowedAddress() lets no address of a reserved range pass, however it is drawn", () => {
   const reserved = fc.constantFrom(...RESERVED_IPV4).chain(({ base, bits }) =>
     fc.nat({ max: 2 ** (32 - bits) - 1 }).map((rest) => toText(base + rest))
   );
@@ -79,7 +84,7 @@ Deno.test("isPublicAddress() lets no address of a reserved range pass, however i
   fc.assert(fc.property(outside, right, (a, b) => !isPublicAddress(`${hex(a)}::${hex(b)}`)));
 });
 
-Deno.test("isPublicAddress() lets every other IPv4 address pass", () => {
+Deno.test("isAllowedAddress() lets every other IPv4 address pass", () => {
   const others = fc.nat({ max: 2 ** 32 - 1 }).filter((address) =>
     !RESERVED_IPV4.some(({ base, bits }) =>
       Math.floor(address / 2 ** (32 - bits)) === Math.floor(base / 2 ** (32 - bits))

@@ -6,7 +6,7 @@ export const NOW = Date.UTC(2026, 5, 15, 9, 0, 0, 123);
 
 const SHOP = "https://shop.example.com";
 
-interface Said {
+interface Answer {
   status: number;
   // As varied as the answers.
   // deno-lint-ignore no-explicit-any
@@ -20,7 +20,7 @@ export async function start(times?: { clock: () => number }) {
   const simulator = PesapalSimulator.start({ clock: times?.clock ?? (() => NOW) });
   simulator.behaviour.ipnTimes = 0;
   let token = "";
-  async function call(method: string, path: string, body?: unknown): Promise<Said> {
+  async function call(method: string, path: string, body?: unknown): Promise<Answer> {
     const response = await fetch(`${simulator.baseUrl}/api/${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },

@@ -50,7 +50,7 @@ export interface SignedCallback extends CallbackBody {
   signature: string | null;
 }
 
-/** Local, international or neither, as the official plugin for WooCommerce tells them. */
+/** Local, international or neither, as the official plugin for WooCommerce distinguishes them. */
 const PHONE = /^(?:\+?255|0)?(?:6[1-9]|7[1-8])\d{7}$/;
 /** Accounts of AzamPesa may be no telephone number. */
 const AZAMPESA_ACCOUNT = /^1\d{6,11}$/;
@@ -137,7 +137,7 @@ export function signedText(
   return utilityref + externalreference + transactionstatus + operator;
 }
 
-/** What the short note in AzamPay's schema says that it signs: taken for that, it could be altered. */
+/** The signed text by the short note in AzamPay's schema: with it, callbacks could be altered. */
 export function shortSignedText({ utilityref, externalreference }: CallbackBody): string {
   return utilityref + externalreference;
 }

@@ -1,6 +1,6 @@
 /**
- * A telephone in a browser: every request for money that the simulator was asked to
- * make, with buttons to approve and to decline it. Plain HTML forms, no script.
+ * A telephone in a browser: every payment request at the simulator, with buttons to approve
+ * and to decline it. Plain HTML forms, no script.
  *
  * @module
  */

@@ -14,7 +14,7 @@ export const AZAMPAY_ACCOUNT = Object.freeze({
   apiKey: "simulated-callback-token-5d2a90",
 });
 
-/** What it puts into its callbacks that nobody must see. */
+/** Secrets in its callbacks that must not appear anywhere. */
 export const CALLBACK_SECRETS = Object.freeze({
   user: "simulated callback user",
   password: "simulated callback password",
@@ -57,9 +57,9 @@ export interface Push extends MnoCheckout {
   readonly transactionId: string;
   /** What the payer did. */
   readonly state: "waiting" | "approved" | "declined";
-  /** Takes the money, unless it was taken, and tells of it. */
+  /** Takes the money, unless it was taken, and calls back. */
   approve(options?: CallbackOptions): Promise<CallbackAnswer[]>;
-  /** Takes nothing, and tells of it. */
+  /** Takes nothing, and calls back. */
   decline(options?: CallbackOptions): Promise<CallbackAnswer[]>;
   /** A callback as it would be sent. */
   callback(status: string, options?: CallbackOptions): Promise<SignedCallback>;
@@ -107,12 +107,12 @@ export class SimulatedPush implements Push {
       this.#simulator.paid.push({ externalId, transactionId, amount });
       this.state = "approved";
     }
-    return await this.#tell(HASTE.approve, options);
+    return await this.#callBack(HASTE.approve, options);
   }
 
   async decline(options?: CallbackOptions): Promise<CallbackAnswer[]> {
     if (this.state === "waiting") this.state = "declined";
-    return await this.#tell(HASTE.decline, options);
+    return await this.#callBack(HASTE.decline, options);
   }
 
   async callback(
@@ -143,7 +143,7 @@ export class SimulatedPush implements Push {
     return { ...body, signature, ...altered };
   }
 
-  async #tell(status: string, options: CallbackOptions = {}): Promise<CallbackAnswer[]> {
+  async #callBack(status: string, options: CallbackOptions = {}): Promise<CallbackAnswer[]> {
     const body = await this.callback(status, options);
     const answers: CallbackAnswer[] = [];
     for (let i = 0; i < (options.times ?? 1); i++) {

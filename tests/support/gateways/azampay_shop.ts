@@ -15,7 +15,7 @@ import type {
 import { newId } from "../../../lib/ids.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { openServices } from "../../../lib/app/open.ts";
-import type { Services } from "../../../lib/app/services.ts";
+import type { Services } from "../../../lib/app/mod.ts";
 import { AZAMPAY_ACCOUNT, type Push } from "./azampay_push.ts";
 import { AzamPaySimulator } from "./azampay_simulator.ts";
 
@@ -46,11 +46,11 @@ export interface AzamPayShop extends AsyncDisposable {
   request(changes?: Partial<CheckoutRequest>): CheckoutRequest;
   /** Starts a payment; the push is on the telephone then. */
   checkout(changes?: Partial<CheckoutRequest>): Promise<Push>;
-  /** Reads what AzamPay would call with. */
+  /** Reads a callback as AzamPay would send it. */
   read(body: unknown): Promise<GatewayCallback | null>;
 }
 
-/** A telephone that may be asked. */
+/** A telephone number that accepts pushes. */
 export const PAYER_PHONE = "+255712345678";
 
 /** Where the clock of a shop stands at first. */
@@ -73,7 +73,7 @@ export async function startAzamPayShop(
       log: openLog({ level: "debug", format: "json", write: (line) => logLines.push(line) }),
       clock: () => now,
       random: Math.random,
-      // What is repeated is repeated soon.
+      // Repetitions come soon.
       gatewayPolicy: { backoffMs: 1, ...policy },
     },
   );

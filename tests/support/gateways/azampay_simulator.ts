@@ -26,7 +26,7 @@ import {
   SimulatedPush,
 } from "./azampay_push.ts";
 
-/** What can be asked of it. */
+/** What it can be called for. */
 export type Endpoint = "token" | "checkout" | "public_key" | "partners";
 
 /** What goes wrong with one call. */
@@ -80,13 +80,13 @@ const CHECKOUT_ROUTES: Record<string, Endpoint> = {
 export interface AzamPayOptions {
   /** That of its first host, the second has the next one; free ones if absent. */
   port?: number;
-  /** Tells when tokens end; the machine's if absent. */
+  /** The clock for the expiry of tokens; the machine's if absent. */
   clock?: () => number;
 }
 
 /** AzamPay, running. */
 export class AzamPaySimulator implements AsyncDisposable {
-  /** Where it registers callbacks; without one it calls nobody. */
+  /** The registered callback address; null for no callbacks. */
   callbackUrl: string | null = null;
   /** How it behaves. */
   readonly behaviour: AzamPayBehaviour = {
@@ -105,7 +105,7 @@ export class AzamPaySimulator implements AsyncDisposable {
     public_key: [],
     partners: [],
   };
-  /** How often it was asked. */
+  /** How often it was called. */
   readonly calls: Record<Endpoint, number> = { token: 0, checkout: 0, public_key: 0, partners: 0 };
   /** Everything on telephones, in order. */
   readonly pushes: Push[] = [];
@@ -171,12 +171,12 @@ export class AzamPaySimulator implements AsyncDisposable {
     this.#tokens.clear();
   }
 
-  /** Lets go of all answers that are held. */
+  /** Releases all held answers. */
   release(): void {
     for (const answer of this.#held.splice(0)) answer();
   }
 
-  /** Posts a body to whoever is registered. */
+  /** Posts a body to the registered address. */
   async send(body: unknown): Promise<CallbackAnswer[]> {
     if (this.callbackUrl === null) return [];
     const response = await fetch(this.callbackUrl, {

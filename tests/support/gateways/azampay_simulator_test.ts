@@ -64,7 +64,7 @@ function startShop(simulator: AzamPaySimulator) {
   return { received, [Symbol.asyncDispose]: () => server.shutdown() };
 }
 
-Deno.test("AzamPaySimulator gives a token to the account it knows, and to no other", async () => {
+Deno.test("AzamPaySimulator issues tokens to the account it knows, and to no other", async () => {
   await using simulator = await AzamPaySimulator.start();
   const url = `${simulator.authUrl}/AppRegistration/GenerateToken`;
 
@@ -84,7 +84,7 @@ Deno.test("AzamPaySimulator gives a token to the account it knows, and to no oth
   equal(elsewhere.status, 404);
 });
 
-Deno.test("AzamPaySimulator takes a checkout as documented, and names each bad field", async () => {
+Deno.test("AzamPaySimulator accepts a checkout as documented, and names each invalid field", async () => {
   await using simulator = await AzamPaySimulator.start();
   const bad: Record<string, Record<string, unknown>> = {
     amount: { amount: 5_000_001 },
@@ -121,7 +121,7 @@ Deno.test("AzamPaySimulator takes a checkout as documented, and names each bad f
   deepEqual(simulator.paid, []);
 });
 
-Deno.test("AzamPaySimulator calls back once for a payer's decision, as often and as wrongly as it is told", async () => {
+Deno.test("AzamPaySimulator calls back once per decision of a payer, or as often and as wrongly as a test asks", async () => {
   await using simulator = await AzamPaySimulator.start();
   await using shop = startShop(simulator);
   await checkout(simulator);
@@ -307,7 +307,7 @@ Deno.test({
   },
 });
 
-Deno.test("AzamPaySimulator fails, breaks and holds as it is told, and does no more than it says", async () => {
+Deno.test("AzamPaySimulator injects the requested faults, and does only what each of them says", async () => {
   await using simulator = await AzamPaySimulator.start();
   const { faults } = simulator;
   const isBroken = (error: unknown) => ok(error instanceof TypeError);

@@ -1,5 +1,5 @@
 /**
- * Services with gateways that are little patient, for tests of the gateways alone.
+ * Services with short timeouts of gateways, for tests of the gateways alone.
  *
  * @module
  */
@@ -9,15 +9,15 @@ import type { Deadlines } from "../../../lib/kv/deadlines.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { openServices } from "../../../lib/app/open.ts";
-import type { Services } from "../../../lib/app/services.ts";
+import type { Services } from "../../../lib/app/mod.ts";
 import { TEST_START } from "../program/app.ts";
 import { PATIENT } from "../store/deadlines.ts";
 
-/** How they are opened. */
+/** Options of {@linkcode openGatewayServices}. */
 export interface GatewayServicesOptions {
   /** Variables of the environment, over those of a test. */
   env: Record<string, string>;
-  /** How patient the calls are; little if absent. */
+  /** Policy of the calls; {@linkcode IMPATIENT} if absent. */
   policy?: GatewayOptions["policy"];
   /** Stands between the store and the opened KV. */
   wrapKv?: (kv: KvPort) => KvPort;

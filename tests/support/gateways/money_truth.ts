@@ -1,6 +1,5 @@
 /**
- * What really happened to money, as the simulated gateways know it, beside what
- * the books say.
+ * The amounts that really moved at the simulated gateways, and the stored amounts.
  *
  * @module
  */
@@ -9,13 +8,13 @@ import type { Payment } from "../../../lib/payments/mod.ts";
 import type { AzamPaySimulator } from "./azampay_simulator.ts";
 import type { PesapalSimulator } from "./pesapal_simulator.ts";
 
-/** Both gateways, as far as they know of money. */
+/** The money at both gateways. */
 export interface Ledgers {
   readonly pesapal: Pick<PesapalSimulator, "money">;
   readonly azampay: Pick<AzamPaySimulator, "paid">;
 }
 
-/** What a reference really brought: what came in less what the gateway took back, in minor units. */
+/** The amount really received under a reference, less the gateway's refunds, in minor units. */
 export function trueMinor({ pesapal, azampay }: Ledgers, reference: string): number {
   const moved = pesapal.money.filter((one) => one.reference === reference)
     .map(({ amount, currency }) => Math.sign(amount) * minorOf(Math.abs(amount), currency));
@@ -24,7 +23,7 @@ export function trueMinor({ pesapal, azampay }: Ledgers, reference: string): num
   return [...moved, ...paid].reduce((sum, minor) => sum + minor, 0);
 }
 
-/** What the books say that a payment brought: less what the gateway took back, but not what was paid back by hand. */
+/** The stored amount of a payment, less the gateway's refunds, but not less manual refunds. */
 export function bookedMinor({ status, receivedMinor, refunds }: Payment): number {
   if (status !== "completed") return 0;
   const back = refunds

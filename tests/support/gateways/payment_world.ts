@@ -1,10 +1,10 @@
 /**
- * A shop whose processes die, whose store and gateways fail, and whose payers and operators act at
- * random: for runs of many schedules. Everything is in this process but the calls to the simulated
- * gateways, which are real HTTP.
+ * A shop whose processes die, whose store and gateways fail, and whose payers and operators act
+ * at random: for runs of many schedules. Everything is in this process but the calls to the
+ * simulated gateways, which are real HTTP.
  *
- * A process that has died can no longer reach its store or a gateway. Its unfinished work is left as
- * it is, and another process starts on the same store.
+ * A process that has died can no longer reach its store or a gateway. Its unfinished work is left
+ * as it is, and another process starts on the same store.
  *
  * @module
  */
@@ -26,7 +26,7 @@ import { listPayments, type Payment } from "../../../lib/payments/mod.ts";
 import { reconcile } from "../../../lib/payments/reconcile.ts";
 import { type NewRefund, refundPayment, resolveRefund } from "../../../lib/payments/refunds.ts";
 import { openServices } from "../../../lib/app/open.ts";
-import type { Services } from "../../../lib/app/services.ts";
+import type { Services } from "../../../lib/app/mod.ts";
 import { TEST_START } from "../program/app.ts";
 import { invoiceOf, leadOf } from "../program/books.ts";
 import { azampayVariables } from "./azampay_shop.ts";
@@ -37,12 +37,12 @@ import { platformFetch, running, ShopProcess, type Trouble } from "./shop_proces
 const PUBLIC_URL = "http://127.0.0.1:1";
 const DEADLINES = { readMs: 5_000, commitMs: 40, transactionMs: 400, fenceMs: 200 };
 const GATEWAY_POLICY = { attemptsMax: 2, backoffMs: 0, backoffMaxMs: 0, pauseMs: 1 };
-/** Repetitions after which an operator's wish must have been heard. */
+/** Repetitions after which an operator's request must have succeeded. */
 const TRIES_MAX = 6;
 
 const quietLog = openLog({ level: "error", format: "json", write: () => {} });
 
-/** Both gateways and the process that runs, for many worlds: they are dear to begin. */
+/** Both gateways and the running process, shared by many worlds: they are expensive to start. */
 export class Gateways implements AsyncDisposable {
   now = TEST_START;
   /** The store of the present world. */
@@ -57,7 +57,7 @@ export class Gateways implements AsyncDisposable {
     this.azampay = azampay;
   }
 
-  /** Starts them, and stands between all worlds and them. */
+  /** Starts both gateways, and routes every call of a process through the process. */
   static async start(): Promise<Gateways> {
     const holder: { gateways?: Gateways } = {};
     const clock = () => holder.gateways?.now ?? TEST_START;
@@ -73,7 +73,7 @@ export class Gateways implements AsyncDisposable {
     return gateways;
   }
 
-  /** Forgets everything, for another world. */
+  /** Clears everything for another world. */
   async begin(): Promise<void> {
     const { pesapal, azampay } = this;
     for (const list of [pesapal.orders, pesapal.money, azampay.pushes, azampay.paid]) {
@@ -84,7 +84,7 @@ export class Gateways implements AsyncDisposable {
     this.kv = await Deno.openKv(":memory:");
   }
 
-  /** Waits for what is under way in the present world, and ends it. */
+  /** Waits for unfinished work of the present world, and ends the world. */
   async end(): Promise<void> {
     await this.arrive();
     const process = await this.process();
@@ -93,12 +93,12 @@ export class Gateways implements AsyncDisposable {
     this.kv.close();
   }
 
-  /** Commits that were given up arrive now, if at all. */
+  /** Applies abandoned commits now, if at all. */
   async arrive(): Promise<void> {
     for (const { kv } of this.#processes) await kv.release();
   }
 
-  /** The process that runs; another one when the last one has died. */
+  /** The running process; a new one when the last one has died. */
   async process(): Promise<ShopProcess> {
     const last = this.#processes.at(-1);
     if (last && !last.isDead) return last;
@@ -107,7 +107,7 @@ export class Gateways implements AsyncDisposable {
     return process;
   }
 
-  /** Sees the store as it is, whatever happens to the shop. */
+  /** Services on the store itself, without faults. */
   async onlooker(): Promise<Services> {
     this.#onlooker ??= await this.#begin();
     return this.#onlooker.services;
@@ -152,23 +152,23 @@ export class Gateways implements AsyncDisposable {
   }
 }
 
-/** A shop with one invoice, and all who are about it. */
+/** A shop with one invoice, its payers, its operators and its gateways. */
 export class PaymentWorld implements AsyncDisposable {
-  /** Payers were sent there, or may be. */
+  /** Ids of payments whose payment page a payer may have. */
   readonly pages = new Set<string>();
-  /** What AzamPay has to tell of a push, oldest first. */
-  readonly news = new Map<string, ("success" | "failure")[]>();
-  /** Receipts of money by hand, and back by hand, in minor units. */
+  /** Statuses of the callbacks that AzamPay has for a push, oldest first. */
+  readonly callbacks = new Map<string, ("success" | "failure")[]>();
+  /** Manual payments less manual refunds, in minor units. */
   byHandMinor = 0;
   invoice!: Invoice;
   readonly gateways: Gateways;
-  #wishes = 0;
+  #requests = 0;
 
   private constructor(gateways: Gateways) {
     this.gateways = gateways;
   }
 
-  /** A new one on an empty store. @param totalMinor What the invoice comes to. */
+  /** Opens a world on an empty store. @param totalMinor The total of the invoice. */
   static async open(gateways: Gateways, totalMinor: number): Promise<PaymentWorld> {
     await gateways.begin();
     const world = new PaymentWorld(gateways);
@@ -184,18 +184,18 @@ export class PaymentWorld implements AsyncDisposable {
     return world;
   }
 
-  /** The process that runs. */
+  /** The running process. */
   async process(): Promise<ShopProcess> {
     return await this.gateways.process();
   }
 
-  /** What would go wrong with what is done next. Commits that were given up arrive now, if at all. */
+  /** Plans the fault of the next action. Abandoned commits are applied now, if at all. */
   async plan(trouble: Trouble | null): Promise<void> {
     await this.gateways.arrive();
     (await this.process()).plan(trouble);
   }
 
-  /** Does something once; what comes of it is not known to whoever wanted it. */
+  /** Does something once; the caller does not learn the outcome of a failure. */
   async attempt<T>(work: (services: Services) => Promise<T>): Promise<T | null> {
     const done = await (await this.process()).does(work);
     if (done === "died") return null;
@@ -204,9 +204,9 @@ export class PaymentWorld implements AsyncDisposable {
     throw done.error;
   }
 
-  /** Repeats something under one key until it is heard; null when it is refused. */
+  /** Repeats something under one key until it succeeds; null when it is refused. */
   async insist<T>(work: (services: Services, by: Caller) => Promise<T>): Promise<T | null> {
-    const by = { ...BY, idempotencyKey: `wish ${++this.#wishes}` };
+    const by = { ...BY, idempotencyKey: `request ${++this.#requests}` };
     for (let i = 0; i < TRIES_MAX; i++) {
       const done = await (await this.process()).does((services) => work(services, by));
       if (done === "died") continue;
@@ -214,10 +214,10 @@ export class PaymentWorld implements AsyncDisposable {
       if (!(done.error instanceof AppError)) throw done.error;
       if (!REPEATABLE.has(done.error.kind)) return null;
     }
-    throw new Error("Whatever was repeated was not heard");
+    throw new Error("The repeated request never succeeded");
   }
 
-  /** Begins a payment, or goes on with one. */
+  /** Starts a payment, or continues one. */
   async checkout(gateway: "pesapal" | "azampay", amountMinor: number | undefined): Promise<void> {
     const input = gateway === "pesapal"
       ? { gateway, amountMinor }
@@ -233,8 +233,8 @@ export class PaymentWorld implements AsyncDisposable {
     return payments;
   }
 
-  /** Tells the shop of an order or push, as its gateway would, `times` over. */
-  async tell(payment: Payment, { times, nth }: { times: number; nth: number }): Promise<void> {
+  /** Notifies the shop about an order or push `times` times, as its gateway would. */
+  async notify(payment: Payment, { times, nth }: { times: number; nth: number }): Promise<void> {
     const call = await this.#callOf(payment, nth);
     if (!call) return;
     const [gateway, incoming] = call;
@@ -243,19 +243,19 @@ export class PaymentWorld implements AsyncDisposable {
     }
   }
 
-  /** The reconciler, as its job runs it. */
+  /** Runs the reconciler as its job does. */
   async reconcile(): Promise<void> {
     await this.attempt((services) => reconcile(services, { budgetMs: 30_000, limit: 300 }, JOB));
   }
 
-  /** An operator asks the gateway. */
+  /** An operator checks a payment at the gateway. */
   async check({ id }: Payment): Promise<void> {
     await this.attempt((services) => confirmPayment(services, { reference: id }, BY));
   }
 
-  /** An operator records money. */
+  /** An operator records a manual payment. */
   async payByHand(amountMinor: number): Promise<void> {
-    const reference = `receipt ${this.#wishes}`;
+    const reference = `receipt ${this.#requests}`;
     const paid = await this.insist((services, by) =>
       recordPayment(
         services,
@@ -267,7 +267,7 @@ export class PaymentWorld implements AsyncDisposable {
     if (paid) this.byHandMinor += amountMinor;
   }
 
-  /** An operator pays back. */
+  /** An operator refunds a payment. */
   async refund(refund: NewRefund): Promise<void> {
     const made = await this.insist((services, by) =>
       refundPayment(services, this.invoice.id, refund, by)
@@ -275,7 +275,7 @@ export class PaymentWorld implements AsyncDisposable {
     if (made && refund.reference !== undefined) this.byHandMinor -= refund.amountMinor;
   }
 
-  /** An operator gives the invoice up. */
+  /** An operator voids the invoice. */
   async void(): Promise<void> {
     await this.insist((services, by) => withdrawInvoice(services, this.invoice.id, "x", by));
   }
@@ -290,11 +290,11 @@ export class PaymentWorld implements AsyncDisposable {
       this.gateways.now = Math.max(this.gateways.now, Number(due.key[1]) + delayMs);
       await this.reconcile();
     }
-    throw new Error("Something is due for ever");
+    throw new Error("A payment stays due for ever");
   }
 
-  /** What an operator finds in the gateways' portals about what the gateways do not say. */
-  async decide(isPaid: (payment: Payment) => number | null): Promise<void> {
+  /** An operator resolves payments by the gateways' portals where gateways report no outcome. */
+  async resolvePayments(isPaid: (payment: Payment) => number | null): Promise<void> {
     for (const payment of await this.payments()) {
       const minor = isPaid(payment);
       if (minor === null) continue;
@@ -305,8 +305,8 @@ export class PaymentWorld implements AsyncDisposable {
     }
   }
 
-  /** The same about refunds: those that the gateway never heard of are not made. */
-  async decideRefunds(isAsked: (payment: Payment) => boolean): Promise<void> {
+  /** The same for refunds: those that the gateway never received are refused. */
+  async resolveRefunds(isAsked: (payment: Payment) => boolean): Promise<void> {
     for (const payment of await this.payments()) {
       const open = payment.refunds.find(({ status }) => status === "requested");
       if (!open || isAsked(payment)) continue;
@@ -336,9 +336,9 @@ export class PaymentWorld implements AsyncDisposable {
       });
       return ["pesapal", { ...base, body }];
     }
-    const news = this.news.get(id);
-    if (!news || news.length === 0) return null;
-    const status = news[nth % news.length]!;
+    const callbacks = this.callbacks.get(id);
+    if (!callbacks || callbacks.length === 0) return null;
+    const status = callbacks[nth % callbacks.length]!;
     const body = JSON.stringify(await azampay.push(id).callback(status));
     return ["azampay", { ...base, body }];
   }
@@ -348,5 +348,5 @@ const BY: Caller = { actor: "bootstrap", requestId: "operator", idempotencyKey: 
 const PAYER: Caller = { actor: "public", requestId: "payer", idempotencyKey: null };
 const JOB: Caller = { actor: "job:reconcile", requestId: "job", idempotencyKey: null };
 
-/** After these a caller repeats what it wanted, under the same key. */
+/** After these errors a caller repeats its request under the same key. */
 const REPEATABLE: ReadonlySet<string> = new Set(["unavailable", "outcome_unknown"]);

@@ -10,7 +10,7 @@ export const PESAPAL_ACCOUNT = Object.freeze({
   consumerSecret: "simulated/consumerSecret+9Xr4=",
 });
 
-/** What can be asked of it. */
+/** What it can be called for. */
 export type Endpoint =
   | "token"
   | "register_ipn"
@@ -35,35 +35,38 @@ export type Fault =
   /** It is done; the answer is a page. */
   | "html";
 
-/** How it behaves, to be changed at any time. Where sources contradict each other, the first is usual. */
+/**
+ * How it behaves, to be changed at any time. Where sources contradict each other, the first value
+ * is the usual one.
+ */
 export interface PesapalBehaviour {
-  /** How long a token is good, in milliseconds: five minutes by the documents, an hour by records. */
+  /** Lifetime of a token, in milliseconds: five minutes by the documents, an hour by records. */
   tokenLifeMs: number;
-  /** Whether `expiryDate` is said at all. */
+  /** Whether answers contain `expiryDate`. */
   isExpirySaid: boolean;
   /** The HTTP status of errors: always 200, or one that fits. */
   errorStatus: "200" | "fitting";
   /** What the type of an error is called. */
   errorTypeName: "error_type" | "type";
-  /** What `error` is when there is none. */
+  /** The value of `error` in an answer without one. */
   noError: "null" | "all_null";
   /** The `status` in bodies. */
   statusAs: "text" | "number";
-  /** How an order that nobody paid is answered for. */
+  /** The status answer for an unpaid order. */
   unpaidAs: "error_500" | "plain";
   /** How states are written. */
   descriptions: "upper" | "title";
   /** Digits after the point of amounts. */
   amountDigits: 0 | 1 | 2;
-  /** How the reference is said back. */
+  /** How the reference is repeated in answers. */
   referenceCase: "same" | "upper";
   /** Where payers are sent. */
   redirect: "page" | "null" | "empty" | "http" | "foreign";
-  /** Where to be notified, as the list has it: with all that registering told, or the URL and id only. */
+  /** Registered addresses as the list has them: all fields of the registration, or URL and id. */
   listAs: "short" | "full";
-  /** What the account may be paid in. */
+  /** Currencies that the account accepts. */
   currencies: ReadonlySet<string>;
-  /** The most that an order may ask for. */
+  /** The highest amount of an order. */
   amountMax: number;
   /** What a payer does before the order is answered, so that the notification comes first. */
   hastyPayer: "complete" | "fail" | null;

@@ -16,9 +16,9 @@ export interface IpnAnswer {
 
 /** How a payment comes out. */
 export interface Outcome {
-  /** What is paid; what was asked for if absent. */
+  /** The amount paid; the amount requested if absent. */
   amount?: number;
-  /** In what. */
+  /** The currency paid. */
   currency?: string;
   /** Such as `Visa`; `MPESA` if absent. */
   method?: string;
@@ -26,7 +26,7 @@ export interface Outcome {
   ipnTimes?: number;
 }
 
-/** Money that really moved; what went back is negative. */
+/** Money that really moved; refunds are negative. */
 export interface Moved {
   reference: string;
   trackingId: string;
@@ -43,23 +43,23 @@ export interface Registration {
 
 export const IFRAME = "/pesapaliframe/PesapalIframe3/";
 
-/** An order, and what becomes of it. */
+/** An order and its state. */
 export class SimulatedOrder {
   /** Pesapal's name for it. */
   readonly trackingId: string = crypto.randomUUID();
   /** When it was submitted, milliseconds UTC. */
   readonly createdAt: number;
-  /** What status says. */
+  /** The status code of the order. */
   code: 0 | 1 | 2 | 3 = 0;
   /** What was paid. */
   paid: { amount: number; currency: string; method: string } | null = null;
-  /** Of what was paid. */
+  /** The confirmation code of the payment. */
   confirmationCode = "";
   /** Why it failed. */
   reason: string | null = null;
   /** Whether it can no longer be paid. */
   isCancelled = false;
-  /** How much somebody wants back. */
+  /** The amount of the requested refund. */
   refundAsked: number | null = null;
 
   readonly #simulator: PesapalSimulator;
@@ -86,13 +86,13 @@ export class SimulatedOrder {
     return this.#named(this.request.callback_url, "CALLBACKURL");
   }
 
-  /** Where it goes when the payer gives up. */
+  /** Where the browser goes when the payer cancels. */
   get cancelUrl(): string {
     const { cancellation_url, callback_url } = this.request;
     return this.#named(cancellation_url ?? callback_url, "CALLBACKURL");
   }
 
-  /** Takes the money, and tells of it. What is paid again is taken again. */
+  /** Takes the money, and notifies the shop. A second payment is taken as well. */
   async complete(outcome: Outcome = {}): Promise<IpnAnswer[]> {
     if (this.isCancelled) throw new Error("A cancelled order cannot be paid");
     const { amount = this.request.amount, currency = this.request.currency } = outcome;
@@ -104,14 +104,14 @@ export class SimulatedOrder {
     return await this.notify({ times: outcome.ipnTimes });
   }
 
-  /** Takes nothing, and tells of it; the payer may try again. */
+  /** Takes nothing, and notifies the shop; the payer may try again. */
   async fail(outcome: Pick<Outcome, "ipnTimes"> = {}): Promise<IpnAnswer[]> {
     this.code = 2;
     this.reason = "Request cancelled by user";
     return await this.notify({ times: outcome.ipnTimes });
   }
 
-  /** Gives the money back, as after a refund that was granted, and tells of it. */
+  /** Returns the money, as after a refund that was granted, and notifies the shop. */
   async reverse(outcome: Pick<Outcome, "ipnTimes"> = {}): Promise<IpnAnswer[]> {
     if (!this.paid || this.code !== 1) throw new Error("Only what is paid can be reversed");
     this.code = 3;
@@ -119,7 +119,7 @@ export class SimulatedOrder {
     return await this.notify({ times: outcome.ipnTimes });
   }
 
-  /** Tells of it as often as is usual, or `times`, one after the other. */
+  /** Notifies the shop as often as is usual, or `times` times, one after the other. */
   async notify(
     { times = this.#simulator.behaviour.ipnTimes, kind = "IPNCHANGE" }: {
       times?: number | undefined;

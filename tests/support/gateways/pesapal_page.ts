@@ -4,14 +4,14 @@
  * @module
  */
 
-/** What the page shows. */
+/** The content of the page. */
 export interface PageOrder {
   trackingId: string;
   description: string;
   /** Such as `TZS 1500.00`. */
   price: string;
   state: "open" | "failed" | "paid" | "cancelled";
-  /** Where the payer goes back to. */
+  /** Where the payer returns to. */
   returnUrl: string;
 }
 
@@ -41,7 +41,7 @@ export function payerPage(order: PageOrder): string {
     `<p><a id="return" href="${escaped(returnUrl)}">Return to the shop</a></html>`;
 }
 
-/** What is not shown as it is. */
+/** Characters that are escaped. */
 function escaped(text: string): string {
   return text.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
 }

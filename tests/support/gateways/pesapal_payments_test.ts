@@ -16,13 +16,13 @@ import { newOrder, start } from "./_plain_pesapal_client.ts";
 
 const SHOP = "https://shop.example.com";
 
-/** A shop that keeps what it is told, and answers it as it should or not. */
+/** A shop that keeps the notifications it receives, and answers them correctly or not. */
 function startShop() {
-  const told: { method: string; values: Record<string, string> }[] = [];
+  const received: { method: string; values: Record<string, string> }[] = [];
   const mood = { isPolite: true };
   const server = startRawServer(({ method, url, body }) => {
     const values = method === "GET" ? Object.fromEntries(url.searchParams) : JSON.parse(body);
-    told.push({ method, values });
+    received.push({ method, values });
     const answer = {
       orderNotificationType: values.OrderNotificationType,
       orderTrackingId: values.OrderTrackingId,
@@ -32,7 +32,7 @@ function startShop() {
     return Promise.resolve({ status: 200, body: JSON.stringify(answer) });
   });
   return {
-    told,
+    received,
     mood,
     url: server.url,
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
@@ -47,7 +47,7 @@ async function submitted(pesapal: Awaited<ReturnType<typeof start>>, url: string
 }
 
 for (const type of ["GET", "POST"]) {
-  Deno.test(`PesapalSimulator notifies by ${type} as often as it is told, and knows a good answer`, async () => {
+  Deno.test(`PesapalSimulator notifies by ${type} as often as a test asks, and recognises a valid answer`, async () => {
     await using pesapal = await start();
     await using shop = startShop();
     const order = await submitted(pesapal, `${shop.url}/ipn`, type);
@@ -65,7 +65,7 @@ for (const type of ["GET", "POST"]) {
     deepEqual(never, []);
     deepEqual(twice.map(({ isAcknowledged }) => isAcknowledged), [true, true]);
     equal(impolite?.isAcknowledged, false);
-    deepEqual(shop.told, [
+    deepEqual(shop.received, [
       { method: type, values },
       { method: type, values },
       { method: type, values: { ...values, OrderNotificationType: "RECURRING" } },
@@ -73,18 +73,18 @@ for (const type of ["GET", "POST"]) {
   });
 }
 
-Deno.test("PesapalSimulator can notify before it has answered for the order", async () => {
+Deno.test("PesapalSimulator can notify before it answers the order", async () => {
   await using pesapal = await start();
   await using shop = startShop();
   Object.assign(pesapal.simulator.behaviour, { hastyPayer: "complete", ipnTimes: 1 });
   const { ipn_id } = (await pesapal.register(`${shop.url}/ipn`)).body;
-  let toldBefore = -1;
+  let receivedBefore = -1;
   pesapal.simulator.faults.submit.push("hold");
 
   const answer = pesapal.submit(newOrder({ notification_id: ipn_id }))
     .then((said) => said.body.order_tracking_id);
-  await until(() => shop.told.length > 0);
-  toldBefore = shop.told.length;
+  await until(() => shop.received.length > 0);
+  receivedBefore = shop.received.length;
   while (pesapal.simulator.orders[0]?.code !== 1) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
@@ -92,11 +92,11 @@ Deno.test("PesapalSimulator can notify before it has answered for the order", as
   const id = await answer;
   clearInterval(releasing);
 
-  equal(toldBefore, 1);
-  equal(shop.told[0]?.values.OrderTrackingId, id);
+  equal(receivedBefore, 1);
+  equal(shop.received[0]?.values.OrderTrackingId, id);
 });
 
-Deno.test("PesapalSimulator knows what was really paid", async () => {
+Deno.test("PesapalSimulator records what was really paid", async () => {
   await using pesapal = await start();
   const order = await submitted(pesapal, SHOP);
   const { trackingId } = order;
@@ -109,14 +109,14 @@ Deno.test("PesapalSimulator knows what was really paid", async () => {
   await order.reverse();
   const reversed = await pesapal.status(trackingId);
 
-  const told = [failed, paid, reversed].map(({ body }) => [
+  const received = [failed, paid, reversed].map(({ body }) => [
     body.status_code,
     body.payment_status_description,
     body.status,
     body.amount,
     body.currency,
   ]);
-  deepEqual(told, [
+  deepEqual(received, [
     [2, "Failed", "200", 10, "KES"],
     [1, "Completed", "200", 5, "USD"],
     [3, "Reversed", "200", 5, "USD"],
@@ -128,7 +128,7 @@ Deno.test("PesapalSimulator knows what was really paid", async () => {
   await rejects(order.reverse());
 });
 
-Deno.test("PesapalSimulator takes one refund of what was paid, of mobile money only a whole one", async () => {
+Deno.test("PesapalSimulator accepts one refund per payment, and only a full one of mobile money", async () => {
   await using pesapal = await start();
   const refund = (code: string, amount: unknown, more = {}) =>
     pesapal.post("Transactions/RefundRequest", {
@@ -157,7 +157,7 @@ Deno.test("PesapalSimulator takes one refund of what was paid, of mobile money o
   deepEqual(statuses, ["500", "500", "500", "200", "500", "500", "200"]);
 });
 
-Deno.test("PesapalSimulator cancels what is not paid, once, and it can no longer be", async () => {
+Deno.test("PesapalSimulator cancels an unpaid order once, after which it cannot be paid", async () => {
   await using pesapal = await start();
   const cancel = (id: string) =>
     pesapal.post("Transactions/CancelOrder", { order_tracking_id: id })
@@ -177,7 +177,7 @@ Deno.test("PesapalSimulator cancels what is not paid, once, and it can no longer
   await rejects(order.complete());
 });
 
-Deno.test("PesapalSimulator has a page to pay on, that leads back to the shop", async () => {
+Deno.test("PesapalSimulator has a payment page that leads back to the shop", async () => {
   await using pesapal = await start();
   const order = await submitted(pesapal, SHOP);
   const press = async (action: string) => {
@@ -203,7 +203,7 @@ Deno.test("PesapalSimulator has a page to pay on, that leads back to the shop", 
   equal(pesapal.simulator.money.length, 1);
 });
 
-Deno.test("PesapalSimulator fails, breaks and holds as it is told, and does no more than it says", async () => {
+Deno.test("PesapalSimulator injects the requested faults, and does only what each of them says", async () => {
   await using pesapal = await start();
   const { ipn_id } = (await pesapal.register()).body;
   const { simulator } = pesapal;
@@ -226,7 +226,7 @@ Deno.test("PesapalSimulator fails, breaks and holds as it is told, and does no m
   clearInterval(releasing);
 });
 
-Deno.test("PesapalSimulator is Pesapal to someone else's client", async () => {
+Deno.test("PesapalSimulator works with a client library that someone else wrote", async () => {
   await using pesapal = await start();
   const { ipn_id } = (await pesapal.register()).body;
   const order = newOrder({ notification_id: ipn_id });

@@ -1,6 +1,7 @@
 /**
- * Pesapal on this machine: a real HTTP server, as strict as documented, with every habit of the real
- * one as a switch. Notifies as reliably or unreliably as a test asks, and knows what was really paid.
+ * Pesapal on this machine: a real HTTP server, as strict as documented, with every habit of the
+ * real one as a switch. Notifies as reliably or unreliably as a test asks, and knows what was
+ * really paid.
  *
  * @module
  */
@@ -61,7 +62,7 @@ export class PesapalSimulator implements AsyncDisposable {
     refund: [],
     cancel: [],
   };
-  /** How often it was asked. */
+  /** How often it was called. */
   readonly calls: Record<Endpoint, number> = {
     token: 0,
     register_ipn: 0,
@@ -73,7 +74,7 @@ export class PesapalSimulator implements AsyncDisposable {
   };
   /** All orders, in order. */
   readonly orders: SimulatedOrder[] = [];
-  /** What was really paid and taken back, in order. */
+  /** What was really paid and refunded, in order. */
   readonly money: Moved[] = [];
   /** Which address wants which notifications. */
   readonly registrations: Registration[] = [];
@@ -131,7 +132,7 @@ export class PesapalSimulator implements AsyncDisposable {
     this.#tokens.clear();
   }
 
-  /** Lets go of all answers that are held. */
+  /** Releases all held answers. */
   release(): void {
     for (const answer of this.#held) answer();
   }
@@ -383,7 +384,7 @@ export class PesapalSimulator implements AsyncDisposable {
     };
   }
 
-  /** Takes the wish to have money back; a person grants it. */
+  /** Accepts a refund request, which a person grants later. */
   #refund({ body }: Asked): Answer {
     const { confirmation_code: code, amount, username, remarks } = recordOf(body);
     const order = this.orders.find(({ confirmationCode }) =>

@@ -24,7 +24,7 @@ Deno.test("PesapalSimulator signs in as was recorded", async () => {
   ]);
 });
 
-Deno.test("PesapalSimulator says with status 200 that keys are wrong, and gives no token", async () => {
+Deno.test("PesapalSimulator reports wrong keys with status 200, and issues no token", async () => {
   await using pesapal = await start();
 
   const { status, body } = await pesapal.post("Auth/RequestToken", {
@@ -43,7 +43,7 @@ Deno.test("PesapalSimulator says with status 200 that keys are wrong, and gives 
   });
 });
 
-Deno.test("PesapalSimulator lets nobody do anything without a token that is good", async () => {
+Deno.test("PesapalSimulator refuses every call without a valid token", async () => {
   let now = NOW;
   await using pesapal = await start({ clock: () => now });
   const calls = () =>
@@ -98,7 +98,7 @@ Deno.test("PesapalSimulator registers and lists addresses as was recorded", asyn
   equal((await pesapal.register(SHOP, "PUT")).body.error.code, "invalid_ipn_notification_type");
 });
 
-Deno.test("PesapalSimulator takes an order, and tells of it what was recorded", async () => {
+Deno.test("PesapalSimulator accepts an order, and reports its status as was recorded", async () => {
   await using pesapal = await start();
   const { ipn_id } = (await pesapal.register()).body;
   const order = newOrder({ notification_id: ipn_id });

@@ -22,7 +22,7 @@ export class Decimal {
   }
 }
 
-/** A request, as far as Pesapal looks at it. */
+/** A request, as far as Pesapal reads it. */
 export class Asked {
   readonly method: string;
   readonly path: string;

@@ -5,7 +5,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { KvPort } from "../../../lib/kv/store.ts";
-import type { Services } from "../../../lib/app/services.ts";
+import type { Services } from "../../../lib/app/mod.ts";
 import { type CommitFault, FaultyKv } from "../store/faulty_kv.ts";
 
 /** What goes wrong with a commit, or ends the process at one. */
@@ -46,7 +46,7 @@ export interface Trouble {
 export const running = new AsyncLocalStorage<ShopProcess>();
 export const platformFetch = globalThis.fetch;
 
-/** What has become of something that a process was asked to do. */
+/** The outcome of work in a process. */
 type Done<T> = { value: T } | { error: unknown } | "died";
 
 /** One process of the shop. */
@@ -75,7 +75,7 @@ export class ShopProcess {
     return this.isDead ? "died" : done;
   }
 
-  /** Waits until nothing of it is under way, which reaches nobody. */
+  /** Waits for unfinished work, which can no longer reach anything. */
   async rests(): Promise<void> {
     await Promise.all(this.#left);
     await this.services.store.close();
@@ -129,7 +129,7 @@ export class ShopProcess {
         return trouble satisfies never;
     }
     const response = await really();
-    // What it asked for before it died reaches it no more.
+    // An answer to a call from before its death no longer reaches it.
     if (this.isDead) throw new TypeError("Injected: the process has died");
     return response;
   }
@@ -148,7 +148,7 @@ export class ShopProcess {
     return trouble ?? "ok";
   }
 
-  /** Begins another action. */
+  /** Starts another action. */
   plan(trouble: Trouble | null): void {
     this.trouble = trouble;
     this.steps = 0;

@@ -53,13 +53,13 @@ async function startSim(...args: string[]): Promise<Sim> {
   };
 }
 
-/** A port that nothing listens on, as a developer's 8000. */
+/** A free port, in place of a developer's 8000. */
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
 }
 
-/** Opens a page, or presses a button, as a browser does that goes wherever it is sent. */
+/** Opens a page, or presses a button, and follows redirects as a browser does. */
 async function open(address: string, fields?: Record<string, string>) {
   const response = await fetch(
     address,
@@ -79,7 +79,7 @@ function formWith(mark: string, { url, text }: { url: string; text: string }) {
   return { action: new URL(action, url).href, fields };
 }
 
-Deno.test("the lines of `deno task sim` in .env are all that it takes to click through payments", async () => {
+Deno.test("the variables that `deno task sim` prints suffice to click through payments", async () => {
   await using file = await newKvFile();
   const port = freePort();
   const shop = `http://127.0.0.1:${port}`;
@@ -113,7 +113,7 @@ Deno.test("the lines of `deno task sim` in .env are all that it takes to click t
   ok(back.url.startsWith(`${shop}/i/`), back.url);
   match(back.text, /Paid/);
 
-  // By telephone: it is asked, and says yes; the page shows it by itself.
+  // By telephone: the push is approved, and the page shows it by itself.
   const address = await invoicePage("0754111222");
   const asking = formWith(`value="azampay"`, await open(address));
   await open(asking.action, { ...asking.fields, phone: "0754 111 222", provider: "Mpesa" });

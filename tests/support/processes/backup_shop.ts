@@ -12,7 +12,7 @@ import { openLog } from "../../../lib/telemetry/log.ts";
 import { acceptLead } from "../../../lib/leads/mod.ts";
 import { createProduct } from "../../../lib/products/mod.ts";
 import { openServices } from "../../../lib/app/open.ts";
-import type { Services } from "../../../lib/app/services.ts";
+import type { Services } from "../../../lib/app/mod.ts";
 import { openStorage } from "../../../lib/storage/open.ts";
 import { PRODUCT, TEST_START, TESTER } from "../program/app.ts";
 import { PATIENT } from "../store/deadlines.ts";
@@ -59,7 +59,7 @@ export async function openBackupShop(options: BackupShopOptions = {}): Promise<B
     format: "json",
     write: (line) => {
       const { event } = JSON.parse(line);
-      // What is raised to people is in the log before.
+      // Alerts are in the log first.
       if (event !== "alert.raised") alarms.push(event);
     },
   });
@@ -169,7 +169,7 @@ export async function booksOf(kv: KvPort): Promise<Map<string, string>> {
   return books;
 }
 
-/** The books without what backups and restores add to them. */
+/** The stored entries without those that backups and restores add. */
 export async function shopBooksOf(kv: KvPort): Promise<Map<string, string>> {
   const books = await booksOf(kv);
   for (const key of books.keys()) {

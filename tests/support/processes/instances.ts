@@ -1,6 +1,6 @@
 /**
- * Instances of the program's inside that share one KV file and one clock, with
- * what watches over them; no HTTP.
+ * Instances of the program without HTTP that share one KV file and one clock, with
+ * health monitors.
  *
  * @module
  */
@@ -10,19 +10,20 @@ import type { ErrorTracker } from "../../../lib/telemetry/error_tracking.ts";
 import { HealthMonitor } from "../../../lib/health/mod.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { openServices } from "../../../lib/app/open.ts";
-import type { Services } from "../../../lib/app/services.ts";
+import type { Services } from "../../../lib/app/mod.ts";
 import type { WatchServices } from "../../../lib/health/watch.ts";
+import { deadlinesUnder } from "../store/deadlines.ts";
 import { FaultyKv } from "../store/faulty_kv.ts";
 
-/** How the instances are. */
+/** Options for {@linkcode startInstances}. */
 export interface InstancesOptions {
-  /** How many; one when absent. */
+  /** How many; one by default. */
   count?: number;
-  /** How each tells. */
+  /** Alert channels of each. */
   channels?: readonly AlertChannel[];
-  /** How long one attempt of telling may take; 5 seconds when absent. */
+  /** Time limit of one alert delivery; 5 seconds by default. */
   timeoutMs?: number;
-  /** Unexpected errors that are usual; 10 when absent. */
+  /** The most unexpected errors without an alert; 10 by default. */
   errorsMax?: number;
   errorTracker?: ErrorTracker;
 }
@@ -48,19 +49,19 @@ export interface Instances extends AsyncDisposable {
   events(name: string): Record<string, unknown>[];
   /** Moves the clock of all. */
   advance(ms: number): void;
-  /** Waits until everything is told. */
+  /** Waits until all alerts are delivered. */
   notified(): Promise<void>;
-  /** Has the outbox send what a channel did not take, by each instance. */
+  /** Runs each instance's outbox, which delivers what a channel did not take. */
   deliver(): Promise<void>;
 }
 
-/** When they begin. */
+/** The time at which they start. */
 export const START = Date.UTC(2026, 5, 15, 9, 0, 0);
 
-/** Shorter than the usual ones, since here the store does not answer on purpose. */
+/** Of a store with faults. */
 const DEADLINES = { readMs: 200, commitMs: 200, transactionMs: 400, fenceMs: 100 };
 
-/** Tells nobody. */
+/** Reports nothing. */
 const NO_TRACKER: ErrorTracker = {
   start() {},
   report() {},
@@ -87,7 +88,7 @@ export async function startInstances(options: InstancesOptions = {}): Promise<In
       clock,
       random: Math.random,
       wrapKv: (opened) => kv = new FaultyKv(opened),
-      deadlines: DEADLINES,
+      deadlines: deadlinesUnder(() => kv?.hasFaults ?? false, DEADLINES),
       channels,
       alertPolicy: { timeoutMs, backoffMs: 1 },
     });

@@ -1,6 +1,6 @@
 /**
- * Many leads at once through the use case, and what became of each: what its
- * caller was told, and what the books say.
+ * Many leads at once through the use case, and the outcome of each: the answer to its
+ * caller, and what is stored.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { AppError, type ErrorKind } from "../../../lib/errors.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import { type AcceptedLead, acceptLead } from "../../../lib/leads/mod.ts";
 import type { Product } from "../../../lib/products/mod.ts";
-import type { Services } from "../../../lib/app/services.ts";
+import type { Services } from "../../../lib/app/mod.ts";
 
 /** Where leads go. */
 export interface Shop {
@@ -18,17 +18,17 @@ export interface Shop {
   product: Product;
 }
 
-/** What a caller was told. */
-export type Told = { kind: "stored"; accepted: AcceptedLead } | { kind: ErrorKind };
+/** The answer to a caller. */
+export type Outcome = { kind: "stored"; accepted: AcceptedLead } | { kind: ErrorKind };
 
-/** Books of a request that asked for the product, and was stored once. */
+/** A request for the product that was stored once. */
 export const ONCE = "1 leads, 1 invoices";
-/** Books of a request that asked for nothing to buy, and was stored once. */
+/** A request without a product that was stored once. */
 export const ONCE_UNBILLED = "1 leads, 0 invoices";
-/** Books of a request that was not stored. */
+/** A request that was not stored. */
 export const NOT_AT_ALL = "0 leads, 0 invoices";
 
-/** Sends request `i`: each has an e-mail address and, unless told otherwise, a key of its own. */
+/** Sends request `i`, each with an e-mail address and, by default, a key of its own. */
 export async function ask(
   { services, product }: Shop,
   i: number,
@@ -36,7 +36,7 @@ export async function ask(
     isSale?: boolean;
     idempotencyKey?: string | null;
   } = {},
-): Promise<Told> {
+): Promise<Outcome> {
   const input = {
     name: "Asha Mushi",
     email: emailOf(i),

@@ -52,7 +52,7 @@ const ROOT = new URL("../../../", import.meta.url).pathname;
 /** More than a start takes on a busy machine; a program that hangs must not hang the tests. */
 const START_MS = 20_000;
 
-/** What Deno itself needs: where its cache is. */
+/** What Deno itself needs: the path of its cache. */
 const INHERITED = ["HOME", "PATH", "DENO_DIR", "XDG_CACHE_HOME", "DENO_TLS_CA_STORE"];
 
 /** Starts the program and waits until it listens. @throws if it ends, or is silent, before. */
@@ -95,7 +95,7 @@ export async function runServer(options: ServerOptions): Promise<Ended> {
   return await ended.finally(() => clearTimeout(timer));
 }
 
-/** The records of a log in JSON; what is none is left out. */
+/** The records of a log in JSON; other lines are left out. */
 export function logLines(output: string): LogLine[] {
   return output.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
 }

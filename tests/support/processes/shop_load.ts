@@ -8,7 +8,7 @@
 
 /** A write that was answered with success. */
 export interface Acknowledged {
-  /** Of what kind, such as `client`. */
+  /** The kind, such as `client`. */
   kind: "product" | "lead" | "client" | "invoice";
   id: string;
   /** After the write; absent where the answer does not say. */
@@ -32,7 +32,7 @@ let numbered = 0;
 export class ShopLoad {
   /** All that was acknowledged so far. */
   readonly acknowledged: Acknowledged[] = [];
-  /** What was personal of clients that were erased: nobody should see it again. */
+  /** Personal data of erased clients, which must not appear again. */
   readonly erased: { email: string; answeredAt: number }[] = [];
   #isStopping = false;
   #senders: Promise<void>[] = [];
@@ -41,14 +41,14 @@ export class ShopLoad {
   /** Sends to `door`. */
   constructor(readonly door: Door) {}
 
-  /** Starts so many senders, which go on until they are stopped or nobody answers. */
+  /** Starts so many senders, which continue until they are stopped or nobody answers. */
   async start(senders: number): Promise<void> {
     this.#isStopping = false;
     while (this.#products.length < 3) await this.#addProduct();
     this.#senders = Array.from({ length: senders }, () => this.#send());
   }
 
-  /** Lets every sender finish what it is at. @throws what a sender was answered that it should not be */
+  /** Lets every sender finish its request. @throws an answer that no sender should receive */
   async stop(): Promise<void> {
     this.#isStopping = true;
     await Promise.all(this.#senders);
@@ -80,7 +80,7 @@ export class ShopLoad {
     }
   }
 
-  /** What becomes of one visitor. */
+  /** What happens to one visitor. */
   async #round(i: number): Promise<void> {
     const n = numbered++;
     const email = `asha${n}@example.com`;
@@ -154,7 +154,7 @@ export class ShopLoad {
   }
 }
 
-/** Makes a request of the API as whoever may do everything. */
+/** Makes an API request with the administrator's key. */
 export async function ask(
   { url, key }: Door,
   method: string,

@@ -1,10 +1,10 @@
 /**
- * A program that kills itself before it does the n-th thing that lasts, be it a
- * commit or a change of the storage:
+ * A program that kills itself before its n-th durable write, a commit or a change of the
+ * storage:
  *
  *   stopped_backup.ts take|retain|restore|overwrite <store> <folder> <time> <n>
  *
- * It ends with 0 if what it was to do took fewer.
+ * It exits with 0 if its work took fewer writes.
  *
  * @module
  */
@@ -15,13 +15,13 @@ import { takeBackup } from "../../../lib/backup/take.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
 import { type BackupShop, openBackupShop, sellTo } from "./backup_shop.ts";
 
-/** What is stopped. */
+/** The work that is stopped. */
 export type Stopped = "take" | "retain" | "restore" | "overwrite";
 
-/** How much is kept where this runs. */
+/** The retention while this runs. */
 export const STOPPED_RETENTION = { dailies: 2, weeklies: 0, monthlies: 0 };
 
-/** Does it to the end. */
+/** Does the work to its end. */
 export async function doAll(what: Stopped, shop: BackupShop): Promise<void> {
   const { services } = shop;
   switch (what) {
@@ -68,7 +68,7 @@ if (import.meta.main) {
   await doAll(what, shop);
 }
 
-/** A KV that says when something is about to be committed. */
+/** A KV that reports each commit before it is sent. */
 function counting(kv: KvPort, onCommit: () => void): KvPort {
   const port: Pick<KvPort, keyof KvPort> = {
     getMany: (keys, options) => kv.getMany(keys, options),

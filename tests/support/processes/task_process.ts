@@ -8,7 +8,7 @@
  * @module
  */
 
-/** On what a task works. */
+/** The store and the backups that a task works on. */
 export interface TaskSetting {
   /** A file; its folder must exist, and is all that the task may read and write. */
   kvPath: string;
@@ -16,7 +16,7 @@ export interface TaskSetting {
   env?: Record<string, string>;
 }
 
-/** How a task ended, and all that it wrote. */
+/** The exit of a task, and all its output. */
 export interface TaskEnd {
   /** 128 and the signal's number, if a signal ended it. */
   code: number;
@@ -24,22 +24,22 @@ export interface TaskEnd {
   stderr: string;
 }
 
-/** How a task ended that was to be killed. */
+/** The exit of a task that was to be killed. */
 export interface TaskKill extends TaskEnd {
-  /** Whether it was, before it came to its end. */
+  /** Whether it was killed before its end. */
   isKilled: boolean;
 }
 
-/** How long a task works, learnt from the runs of it that came to their end; the first always does. */
+/** How long a task works, measured on its complete runs; the first one is always complete. */
 export class Pace {
   #workMs: number | null = null;
 
-  /** A moment of the work, in milliseconds after its beginning; null as long as nothing is known. */
+  /** A moment of the work, in milliseconds after its start; null while nothing is known. */
   moment(random: () => number): number | null {
     return this.#workMs === null ? null : random() * this.#workMs;
   }
 
-  /** Learns; `workMs` is null when nobody saw the end. */
+  /** Adds a measurement; `workMs` is null when the end was not observed. */
   learn(workMs: number | null): void {
     const known = this.#workMs ?? workMs;
     if (known === null) return;
@@ -51,7 +51,7 @@ export class Pace {
 
 const ROOT = new URL("../../../", import.meta.url).pathname;
 
-/** What Deno itself needs: where its cache is. */
+/** What Deno itself needs: the path of its cache. */
 const INHERITED = ["HOME", "PATH", "DENO_DIR", "XDG_CACHE_HOME", "DENO_TLS_CA_STORE"];
 
 /** Runs a task to its end. */

@@ -1,5 +1,5 @@
 /**
- * What tests expect of every answer of one kind, checked in one place.
+ * Checks of what every answer of one kind must have.
  *
  * @module
  */
@@ -17,18 +17,18 @@ const PROBLEM_FIELDS = new Set([
   "requestId",
   "errors",
 ]);
-/** What only the program's own words would say: files, frames, classes of errors. */
+/** Internals that no answer may disclose: files, stack frames, error classes. */
 const INTERNALS = /\.tsx?\b|node_modules|file:\/\/|npm:|\bat .+:\d+|\b[A-Z]\w*(Error|Exception)\b/;
 
-/** What a test says of a problem beyond its kind. */
+/** What a test expects of a problem beyond its kind. */
 export interface ExpectedProblem {
   /** `errors[].path`, in order; none when absent. */
   paths?: readonly string[];
-  /** What was sent and must not come back. */
+  /** Input that the answer must not repeat. */
   notEchoed?: string;
 }
 
-/** Checks that an answer is this problem, whole, and says nothing that it should not. */
+/** Checks that an answer is exactly this problem, and discloses nothing else. */
 export function assertProblem(
   { status, headers, body, text }: TestAnswer<unknown>,
   expectedStatus: number,
@@ -49,7 +49,7 @@ export function assertProblem(
   equal(problem.requestId, headers.get("x-request-id"));
   deepEqual(Object.keys(problem).filter((name) => !PROBLEM_FIELDS.has(name)), []);
   deepEqual(pathsOf(problem.errors), paths);
-  ok(!INTERNALS.test(text), `Tells internals: ${text}`);
+  ok(!INTERNALS.test(text), `Discloses internals: ${text}`);
   if (notEchoed !== undefined) ok(!text.includes(notEchoed), `Repeats what was sent: ${text}`);
 }
 

@@ -13,22 +13,22 @@ import type { KvPort } from "../../../lib/kv/store.ts";
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { createProduct, type NewProduct, type Product } from "../../../lib/products/mod.ts";
 import { openServices, type ServiceOptions } from "../../../lib/app/open.ts";
-import type { Services } from "../../../lib/app/services.ts";
+import type { Services } from "../../../lib/app/mod.ts";
 import { createApp } from "../../../routes/mod.ts";
 import { PATIENT } from "../store/deadlines.ts";
 
 /** When tests begin: a moment in the middle of a year. */
 export const TEST_START = Date.UTC(2026, 5, 15, 9, 0, 0);
 
-/** How a test wants the program. */
+/** Options of {@linkcode startApp}. */
 export interface TestAppOptions {
   /** Variables of the environment, over those of a test. */
   env?: Record<string, string>;
-  /** A misbehaving KV in place of the opened one. */
+  /** Wraps the opened KV, for example to inject faults. */
   wrapKv?: (kv: KvPort) => KvPort;
   /** {@linkcode PATIENT} when absent. */
   deadlines?: Deadlines;
-  /** How patient calls to gateways are, where that is not as usual. */
+  /** Policy of calls to gateways, where it differs from the default. */
   gatewayPolicy?: ServiceOptions["gatewayPolicy"];
   /** Reads the system's clock instead of the test's. */
   useRealClock?: boolean;
@@ -42,11 +42,11 @@ export interface TestAnswer<T> {
   body: T;
 }
 
-// Bodies are as varied as tests: each names what it expects, or takes what is there.
+// Bodies differ per test, which names the fields that it expects.
 // deno-lint-ignore no-explicit-any
 type Body = any;
 
-/** How a request is made. */
+/** Options of a request. */
 export interface TestRequest {
   headers?: Record<string, string>;
   /** Sent as JSON; a string or bytes are sent as they are. */
@@ -63,7 +63,7 @@ export interface TestApp extends AsyncDisposable {
   readonly monitor: HealthMonitor;
   /** Lines of the log so far, JSON. */
   readonly logLines: string[];
-  /** The key that may do everything. */
+  /** The administrator's API key. */
   readonly adminKey: string;
   request<T = Body>(method: string, path: string, options?: TestRequest): Promise<TestAnswer<T>>;
   get<T = Body>(path: string, key?: string): Promise<TestAnswer<T>>;
@@ -83,10 +83,10 @@ export interface TestApp extends AsyncDisposable {
   advance(ms: number): void;
 }
 
-/** A caller for what tests do behind the program's back. */
+/** The caller in direct calls of use cases by tests. */
 export const TESTER = { actor: "cli", requestId: "test", idempotencyKey: null } as const;
 
-/** A product like any other. */
+/** An ordinary product. */
 export const PRODUCT: NewProduct = {
   slug: "duka-pos",
   title: "Duka POS",
@@ -99,7 +99,7 @@ export const PRODUCT: NewProduct = {
   active: true,
 };
 
-/** An enquiry like any other. */
+/** An ordinary enquiry. */
 export const LEAD = { name: "Asha Mushi", email: "asha@example.com", message: "Habari" };
 
 /** Starts the program. */

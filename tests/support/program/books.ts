@@ -1,6 +1,5 @@
 /**
- * A store with everything in it that the shop has, reached by the use cases and
- * behind their backs.
+ * A store with one of everything, changed by the use cases or directly.
  *
  * @module
  */
@@ -23,31 +22,31 @@ import { type AcceptedLead, acceptLead, moveLead, type NewLead } from "../../../
 import { openLog } from "../../../lib/telemetry/log.ts";
 import { changeProduct, createProduct } from "../../../lib/products/mod.ts";
 import { openServices } from "../../../lib/app/open.ts";
-import type { Services } from "../../../lib/app/services.ts";
+import type { Services } from "../../../lib/app/mod.ts";
 import { PATIENT } from "../store/deadlines.ts";
 import { PRODUCT, TEST_START, TESTER } from "./app.ts";
 
 /** An open store on the test's clock, and the KV beneath it. */
 export interface Books extends AsyncDisposable {
   readonly services: Services;
-  /** What `wrapKv` was given. */
+  /** The KV that `wrapKv` received. */
   readonly kv: KvPort;
   /** Moves the clock. */
   advance(ms: number): void;
-  /** What is at a key, or null. */
+  /** The value at a key, or null. */
   get<T>(key: Key<T>): Promise<T | null>;
-  /** Puts a value where the use cases would not. */
+  /** Writes a value directly, past the use cases. */
   put<T>(key: Key<T>, value: T): Promise<void>;
-  /** Puts something that is no value of ours. */
+  /** Writes bytes that are no value of ours. */
   putRaw(key: Key<unknown>, value: unknown): Promise<void>;
   remove(...keys: Key<unknown>[]): Promise<void>;
   /** All durable keys with their bytes, in order. */
   entries(): Promise<[Key<unknown>, Uint8Array][]>;
 }
 
-/** How a test wants the books. */
+/** Options of {@linkcode openBooks}. */
 export interface BooksOptions {
-  /** A misbehaving KV in place of the opened one. */
+  /** Wraps the opened KV, for example to inject faults. */
   wrapKv?: (kv: KvPort) => KvPort;
   /** {@linkcode PATIENT} when absent. */
   deadlines?: Deadlines;
@@ -101,7 +100,7 @@ export async function openBooks(
   };
 }
 
-/** An enquiry of somebody, by the part before the @. */
+/** An enquiry from a person, named by the part before the @. */
 export function leadOf(name: string, fields: Partial<NewLead> = {}): NewLead {
   return {
     name,
@@ -127,12 +126,12 @@ export function invoiceOf(clientId: string, fields: Partial<NewInvoice> = {}): N
   };
 }
 
-/** What is in the books; everything is at revision 1 unless said otherwise. */
+/** The stored entities; all are at revision 1 unless noted. */
 export interface Sample {
   product: Product;
   /** Has been changed, so that it is at revision 3. */
   changedProduct: Product;
-  /** Asked for nothing to buy, of a client with an e-mail address and a phone number. */
+  /** Without a product, from a client with an e-mail address and a telephone number. */
   question: AcceptedLead;
   /** The same client's, with an invoice. */
   order: AcceptedLead;

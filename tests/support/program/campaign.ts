@@ -9,7 +9,7 @@
 const SOAK = "SOAK";
 
 /**
- * How often a campaign does what it does.
+ * The number of runs of a campaign.
  *
  * @throws {RangeError} when the variable is not a positive integer
  */

@@ -1,6 +1,6 @@
 /**
- * Holds answers to the contract: an answer with a status, a media type or a
- * field that it does not list is as wrong as one that lacks what it lists.
+ * Checks answers against the contract: a status, media type or field that the contract does
+ * not list is as wrong as a missing one.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export class Conformance {
   readonly #ajv: Ajv2020;
   readonly #validators = new Map<unknown, ValidateFunction>();
 
-  /** Takes the contract with its schemas closed: what they do not name may not be there. */
+  /** Closes the schemas of the contract: fields that they do not name are errors. */
   constructor({ document }: Contract) {
     this.#ajv = new Ajv2020({ strict: false, allErrors: true });
     addFormats.default(this.#ajv);
@@ -59,7 +59,7 @@ export class Conformance {
   }
 }
 
-/** A schema whose objects have no other fields than it names, and whose references are found. */
+/** A schema with resolved references, whose objects allow only the named fields. */
 function closed(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(closed);
   if (typeof schema !== "object" || schema === null) return schema;

@@ -1,11 +1,11 @@
 /**
- * Invoices like any other, without a store to have them from.
+ * Ordinary invoices, without a store.
  *
  * @module
  */
 import type { Invoice, InvoiceLine } from "../../../lib/invoices/mod.ts";
 
-/** A line that costs what it should. */
+/** A line with a correct total. */
 export function invoiceLine(
   description: string,
   { quantity = 1, unitMinor = 1_234_50 }: { quantity?: number; unitMinor?: number } = {},

@@ -1,5 +1,5 @@
 /**
- * The contract as the program gives it out, for tests that go through it.
+ * The contract as the program serves it, for tests that walk through it.
  *
  * @module
  */
@@ -7,21 +7,21 @@ import type { Scope } from "../../../lib/access/mod.ts";
 import { SCOPES } from "../../../lib/access/mod.ts";
 import type { TestApp } from "./app.ts";
 
-/** What the contract says of one answer. */
+/** One answer in the contract. */
 export interface DocumentedAnswer {
   description: string;
   /** By media type; absent for an answer without a body. */
   content?: Record<string, { schema: Record<string, unknown> }>;
 }
 
-/** What the contract says of one method at one path. */
+/** One operation in the contract: a method and a path. */
 export interface DocumentedOperation {
   method: string;
   /** With parameters in braces. */
   path: string;
   /** The scope that a caller needs, or that a key must have if one is sent. */
   scope: Scope | null;
-  /** Whether a visitor may, too. */
+  /** Whether visitors may call it without a key. */
   isPublic: boolean;
   responses: Record<string, DocumentedAnswer>;
 }
@@ -33,7 +33,7 @@ export interface Contract {
   operations: DocumentedOperation[];
 }
 
-/** What a key must have where visitors may, which the descriptions tell in other words. */
+/** The scope that a key needs where visitors need none, as the descriptions word it. */
 const PUBLIC_SCOPES: Readonly<Record<string, Scope>> = {
   "POST /api/v2/leads": "leads:write",
   "GET /api/v2/products": "products:read",

@@ -1,6 +1,6 @@
 /**
- * What an outbox needs besides the program: somebody who wants messages, and
- * places that take them, in whatever mood a test wants.
+ * What an outbox needs besides the program: a subscriber, and destinations that
+ * answer as a test decides.
  *
  * @module
  */
@@ -10,19 +10,19 @@ import { transact } from "../../../lib/kv/transact.ts";
 import { operationOf } from "../../../lib/entities/caller.ts";
 import { Outbox } from "../../../lib/outbox/mod.ts";
 import type {
+  AttemptResult,
   DeliveryPolicy,
   NewMessage,
   OutboxMessage,
   Sender,
-  AttemptResult,
 } from "../../../lib/outbox/ports.ts";
 import { putEvent } from "../../../lib/outbox/events.ts";
 import { raiseDeadLetter } from "../../../lib/app/open.ts";
-import type { Services } from "../../../lib/app/services.ts";
+import type { Services } from "../../../lib/app/mod.ts";
 import { MINUTE_MS, SECOND_MS } from "../../../lib/time.ts";
 import { TESTER } from "./app.ts";
 
-/** Few attempts, soon over. */
+/** Few attempts with short waits. */
 export const POLICY: DeliveryPolicy = {
   timeoutMs: 10 * SECOND_MS,
   atOnce: 3,
@@ -30,22 +30,22 @@ export const POLICY: DeliveryPolicy = {
   deadLetterAfterMs: 120 * MINUTE_MS,
 };
 
-/** It is taken. */
+/** Accepted. */
 export const TAKEN: AttemptResult = { state: "sent" };
-/** It is not taken this time; others are. */
+/** This message fails now; others are accepted. */
 export const BUSY: AttemptResult = { state: "failed", reason: "450", isLaneDown: false };
-/** Nothing is taken. */
+/** All messages fail. */
 export const DOWN: AttemptResult = { state: "failed", reason: "no connection", isLaneDown: true };
-/** It will never be taken. */
+/** Refused for good. */
 export const REFUSED: AttemptResult = { state: "refused", reason: "550" };
 
 /** All destinations. */
 export interface Post {
-  /** Attempts that came, in order. */
+  /** Received attempts, in order. */
   readonly got: OutboxMessage[];
-  /** Answers an attempt; takes everything until told otherwise. */
+  /** Answers an attempt; accepts everything by default. */
   answer: (message: OutboxMessage) => AttemptResult | Promise<AttemptResult>;
-  /** The most that were under way at once, by lane. */
+  /** The most parallel attempts, by lane. */
   readonly most: Map<string, number>;
 }
 
@@ -54,34 +54,34 @@ export function newPost(): Post {
   return { got: [], answer: () => TAKEN, most: new Map() };
 }
 
-/** Which messages an event is to become; one webhook to `a` when absent. */
-export type Wants = (event: OutboxEvent) => NewMessage[] | Promise<NewMessage[]>;
+/** The messages of an event. */
+export type MessagesOf = (event: OutboxEvent) => NewMessage[] | Promise<NewMessage[]>;
 
 /** A webhook, in order, to one endpoint. */
 export function hook(to: string): (event: OutboxEvent) => NewMessage {
   return ({ type }) => ({ kind: "webhook", type, to, lane: to, isOrdered: true });
 }
 
-/** An instance's outbox that sends to `post`. */
+/** An instance's outbox that sends to `post`; by default one webhook to `a` for each event. */
 export function newOutbox(
   services: Services,
   post: Post,
-  wants: Wants = (event) => [hook("a")(event)],
+  messagesOf: MessagesOf = (event) => [hook("a")(event)],
   policy: DeliveryPolicy = POLICY,
 ): Outbox {
-  const underWay = new Map<string, number>();
+  const active = new Map<string, number>();
   const sender: Sender = {
     policy,
     async send(message) {
       const { lane } = message;
-      const count = (underWay.get(lane) ?? 0) + 1;
-      underWay.set(lane, count);
+      const count = (active.get(lane) ?? 0) + 1;
+      active.set(lane, count);
       post.most.set(lane, Math.max(post.most.get(lane) ?? 0, count));
       post.got.push(message);
       try {
         return await post.answer(message);
       } finally {
-        underWay.set(lane, underWay.get(lane)! - 1);
+        active.set(lane, active.get(lane)! - 1);
       }
     },
   };
@@ -92,14 +92,14 @@ export function newOutbox(
     log,
     metrics,
     errorTracker,
-    subscribers: [{ name: "test", messagesOf: wants }],
+    subscribers: [{ name: "test", messagesOf }],
     senders: { email: sender, webhook: sender, alert: sender },
     random: () => 0.999,
     onDead: (message) => raiseDeadLetter(services, message),
   });
 }
 
-/** Writes that something happened. @returns The event's id */
+/** Writes an event. @returns Its id */
 export async function happen(
   services: Services,
   { type = "invoice.paid", subject = {}, data = {} }: {

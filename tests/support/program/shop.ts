@@ -1,6 +1,6 @@
 /**
- * The program as most tests of its HTTP surface want it: with its KV in the
- * test's hands, and no rate limits, which have tests of their own.
+ * The program for most tests of its HTTP surface: the test controls its KV, and there are no
+ * rate limits, which have tests of their own.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { AuditEntry, Entity, EntityKind } from "../../../lib/kv/records.ts"
 import { LEAD, startApp, type TestAnswer, type TestApp, type TestAppOptions } from "./app.ts";
 import { TestKv } from "../store/test_kv.ts";
 
-/** Within what a store that hangs is given up, in tests that make it hang. */
+/** Deadlines of a hanging store, in tests that make it hang. */
 export const SHORT_DEADLINES = { readMs: 300, commitMs: 300, transactionMs: 500, fenceMs: 300 };
 
 /** The running program and its KV. */
@@ -30,7 +30,7 @@ export async function startShop(options: TestAppOptions = {}): Promise<TestShop>
   return Object.assign(app, { kv });
 }
 
-/** A place for a KV file, gone with all that is beside it once the programs on it have ended. */
+/** A path for a KV file. Its folder is removed when the programs on it have ended. */
 export async function newKvFile(): Promise<{ path: string } & AsyncDisposable> {
   const folder = await Deno.makeTempDir();
   return {
@@ -39,7 +39,7 @@ export async function newKvFile(): Promise<{ path: string } & AsyncDisposable> {
   };
 }
 
-/** Does something that must leave every key of the store as it is. */
+/** Runs something, and checks that it changes no key of the store. */
 export async function leavesStoreAlone<T>({ kv }: TestShop, act: () => Promise<T>): Promise<T> {
   const before = await kv.dump();
   const answer = await act();
@@ -47,7 +47,7 @@ export async function leavesStoreAlone<T>({ kv }: TestShop, act: () => Promise<T
   return answer;
 }
 
-/** A client, made as visitors make one: by an enquiry. */
+/** Creates a client as visitors do, by an enquiry. @returns Its id */
 export async function newClient(
   app: TestApp,
   fields: { name?: string; email?: string; phone?: string } = {},
@@ -56,7 +56,7 @@ export async function newClient(
   return body.client.id;
 }
 
-/** Makes a request as whoever may do everything. */
+/** Makes a request with the administrator's key. */
 export function asAdmin(
   app: TestApp,
   method: string,
@@ -77,7 +77,7 @@ export async function historyOf(
   return entries.map(({ value }) => value);
 }
 
-/** What an entity's history is about, and whether it leads up to the entity as it is stored. */
+/** The history of an entity, checked: its chain ends at the entity as stored. */
 export async function checkedHistoryOf(
   app: TestApp,
   kind: EntityKind,

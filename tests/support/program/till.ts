@@ -1,6 +1,6 @@
 /**
- * The program with an invoice to be paid, and what every test about money checks
- * in the end: that the books agree with themselves.
+ * The program with invoices to pay, and the check at the end of every test about money: that
+ * the stored records are consistent.
  *
  * @module
  */
@@ -16,10 +16,10 @@ import { AzamPaySimulator } from "../gateways/azampay_simulator.ts";
 import { PesapalSimulator } from "../gateways/pesapal_simulator.ts";
 import { asAdmin, checkedHistoryOf, newClient, startShop, type TestShop } from "./shop.ts";
 
-/** What the invoices of a till come to. */
+/** The total of a till's invoices. */
 export const TOTAL = 10_000_00;
 
-/** The program, and shorthands for what tests of money do. */
+/** The program, with shorthands for tests about money. */
 export interface TestTill extends TestShop {
   /** Writes an invoice. */
   bill(fields?: Record<string, unknown>): Promise<Invoice>;
@@ -30,34 +30,34 @@ export interface TestTill extends TestShop {
     headers?: Record<string, string>,
     // deno-lint-ignore no-explicit-any
   ): Promise<TestAnswer<any>>;
-  /** Begins a payment. */
+  /** Starts a payment. */
   checkout(
     invoice: { id: string },
     fields?: Record<string, unknown>,
     headers?: Record<string, string>,
     // deno-lint-ignore no-explicit-any
   ): Promise<TestAnswer<any>>;
-  /** Money that came in by hand. */
+  /** Records a manual payment. */
   payByHand(invoice: { id: string }, amountMinor: number): Promise<Payment>;
   invoice(id: string): Promise<Invoice>;
   payment(id: string): Promise<Payment>;
-  /** What is told of to others, as `type` words, oldest first. */
+  /** Types of the stored events, oldest first. */
   events(): Promise<string[]>;
 }
 
-/** A till with both gateways, which call it where it says that it is. */
+/** A till with both gateways, which call back at its public address. */
 export interface GatewayTill extends TestTill {
   readonly pesapal: PesapalSimulator;
   readonly azampay: AzamPaySimulator;
-  /** The address that the world knows the program by. */
+  /** The public address of the program. */
   readonly relay: Relay;
-  /** Begins a payment that is to be paid at Pesapal. */
+  /** Starts a payment at Pesapal. */
   payAtPesapal(invoice: { id: string }, fields?: Record<string, unknown>): Promise<Payment>;
-  /** Begins a payment for which a telephone is asked. */
+  /** Starts a payment by a push to a telephone. */
   payByPhone(invoice: { id: string }, fields?: Record<string, unknown>): Promise<Payment>;
 }
 
-/** Gateways in tests are not waited for. */
+/** Calls to gateways do not wait between attempts. */
 export const IMPATIENT = { timeoutMs: 500, backoffMs: 1, backoffMaxMs: 1 };
 
 let receipts = 0;
@@ -114,8 +114,8 @@ async function found<T>({ services: { store } }: TestApp, key: keys.Key<T>): Pro
 }
 
 /**
- * Checks that an invoice has the money that its payments are worth, that each
- * payment has exactly its index entries, and that both histories lead up to them.
+ * Checks that an invoice has the sum of its payments, that each payment has exactly its
+ * index entries, and that the histories of both are complete.
  *
  * @returns The invoice and its payments, newest first.
  */
@@ -193,13 +193,13 @@ export async function startGatewayTill(options: TestAppOptions = {}): Promise<Ga
   });
 }
 
-/** Stands where the world reaches the program, which has another port in each test. */
+/** A relay at the public address of the program, which has another port in each test. */
 export class Relay implements AsyncDisposable {
-  /** Where calls go on to. */
+  /** Where calls are forwarded to. */
   target = "";
   /** While set, no call arrives. */
   isDeaf = false;
-  /** What arrived. */
+  /** Calls that arrived. */
   calls = 0;
   readonly #closing = new AbortController();
   readonly #server = Deno.serve(
@@ -207,7 +207,7 @@ export class Relay implements AsyncDisposable {
     (request) => this.#pass(request),
   );
 
-  /** Where the world reaches it. */
+  /** The public address. */
   get url(): string {
     return `http://127.0.0.1:${this.#server.addr.port}`;
   }

@@ -1,14 +1,14 @@
 /**
- * Waiting for something to become so, in place of sleeping and hoping.
+ * Waits for a condition, instead of a fixed time.
  *
  * @module
  */
 
-/** Longer than anything takes on a busy machine; whoever waits in vain is told so. */
+/** Longer than anything takes on a busy machine; after this the wait fails. */
 const PATIENCE_MS = 30_000;
 const LOOK_AGAIN_MS = 2;
 
-/** Looks again and again until `isSo`. @throws when it does not become so */
+/** Polls until `isSo()` is true. @throws after {@linkcode PATIENCE_MS} */
 export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
   const end = performance.now() + PATIENCE_MS;
   while (!await isSo()) {

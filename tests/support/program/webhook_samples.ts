@@ -1,5 +1,5 @@
 /**
- * Requests to `/api/v2/webhooks`, for tests that go through the whole contract.
+ * Requests to `/api/v2/webhooks`, for tests that walk through the whole contract.
  *
  * @module
  */
@@ -11,14 +11,14 @@ type Sample = (app: TestShop) => Promise<{ path: string } & TestRequest>;
 
 const ROOT = "/api/v2/webhooks";
 
-/** An endpoint like any other; nobody is there. */
+/** An ordinary endpoint at which nobody listens. */
 export const WEBHOOK = {
   url: "http://127.0.0.1:1/hook",
   description: "Bookkeeping",
   eventTypes: ["invoice.paid"],
 } as const satisfies Partial<NewWebhook>;
 
-/** Makes room for an endpoint, if there is none, and adds it. @returns Its path */
+/** Adds an endpoint, and removes another one first when the limit is reached. @returns Its path */
 async function aWebhook(app: TestShop): Promise<string> {
   const { body: { data } } = await asAdmin(app, "GET", ROOT);
   if (data.length === WEBHOOKS_MAX) await asAdmin(app, "DELETE", `${ROOT}/${data[0].id}`);
@@ -26,7 +26,7 @@ async function aWebhook(app: TestShop): Promise<string> {
   return `${ROOT}/${body.id}`;
 }
 
-/** @returns The paths of an endpoint and of a message to it, which it did not take */
+/** @returns The paths of an endpoint and of a message that it did not accept */
 async function aDelivery(app: TestShop): Promise<{ webhook: string; delivery: string }> {
   const webhook = await aWebhook(app);
   const { body } = await asAdmin(app, "POST", `${webhook}/test`);
@@ -34,7 +34,7 @@ async function aDelivery(app: TestShop): Promise<{ webhook: string; delivery: st
   return { webhook, delivery: `${webhook}/deliveries/${body.messageId}` };
 }
 
-/** By operation: one request that does what it is for. */
+/** By operation: one successful request. */
 export const WEBHOOK_SAMPLES: Record<string, Sample> = {
   "GET /api/v2/webhooks": async (app) => (await aWebhook(app), { path: ROOT }),
   "POST /api/v2/webhooks": async (app) => {
@@ -57,7 +57,7 @@ export const WEBHOOK_SAMPLES: Record<string, Sample> = {
   }),
 };
 
-/** By operation: what to send to a conflict. */
+/** By operation: a request that causes a conflict. */
 export const WEBHOOK_CONFLICTS: Record<string, Sample> = {
   "POST /api/v2/webhooks": async (app) => {
     for (let i = 0; i < WEBHOOKS_MAX; i++) await asAdmin(app, "POST", ROOT, { body: WEBHOOK });

@@ -8,7 +8,7 @@ import jsQR from "jsqr";
 // @ts-types="@types/pngjs"
 import { PNG } from "pngjs";
 
-/** Whether Poppler's tools are here. */
+/** Whether Poppler's tools are installed. */
 export const hasPoppler: boolean = canRun();
 /** What to add to the name of a test that is ignored without them. */
 export const POPPLER_HINT: string = hasPoppler ? "" : " (needs: apt-get install -y poppler-utils)";
@@ -40,12 +40,12 @@ export async function textOfPages(pdf: Uint8Array): Promise<string[]> {
   return text.split("\f").slice(0, -1);
 }
 
-/** All the text in one line, for looking for sentences. */
+/** All the text in one line, to search for sentences. */
 export async function textOf(pdf: Uint8Array): Promise<string> {
   return (await run("pdftotext", ["-raw", "-", "-"], pdf)).replaceAll(/\s+/g, " ");
 }
 
-/** What the file says about itself, such as `Pages`. */
+/** Properties of the file, such as `Pages`. */
 export async function infoOf(pdf: Uint8Array): Promise<Map<string, string>> {
   const lines = (await run("pdfinfo", ["-"], pdf)).split("\n");
   return new Map(lines.map((line) => {
@@ -54,12 +54,12 @@ export async function infoOf(pdf: Uint8Array): Promise<Map<string, string>> {
   }));
 }
 
-/** The tags of the file and what they hold. */
+/** The tags of the file and their content. */
 export function tagsOf(pdf: Uint8Array): Promise<string> {
   return run("pdfinfo", ["-struct-text", "-"], pdf);
 }
 
-/** Its fonts: name, and whether it is within the file. */
+/** Its fonts: name, and whether the font is embedded. */
 export async function fontsOf(pdf: Uint8Array): Promise<{ name: string; isEmbedded: boolean }[]> {
   const lines = (await run("pdffonts", ["-"], pdf)).trim().split("\n").slice(2);
   return lines.map((line) => {
@@ -90,7 +90,7 @@ export async function wordsOf(pdf: Uint8Array): Promise<PdfWord[]> {
   return words;
 }
 
-/** What a camera reads off a page; null if it finds no QR code. */
+/** The text of the QR code on a page, as a camera reads it; null if there is none. */
 export async function qrOf(pdf: Uint8Array, page: number): Promise<string | null> {
   const args = ["-r", "100", "-png", "-f", `${page}`, "-l", `${page}`, "-singlefile", "-"];
   const { width, height, data } = PNG.sync.read(
@@ -103,7 +103,7 @@ async function run(program: string, args: string[], input: Uint8Array): Promise<
   return new TextDecoder().decode(await runForBytes(program, args, input));
 }
 
-/** @throws {Error} on the slightest complaint about the file */
+/** @throws {Error} on any complaint about the file */
 async function runForBytes(
   program: string,
   args: string[],

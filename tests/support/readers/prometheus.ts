@@ -5,14 +5,14 @@
  * @module
  */
 
-/** One number and what it is about. */
+/** One sample: a number and its labels. */
 export interface Sample {
   name: string;
   labels: Record<string, string>;
   value: number;
 }
 
-/** All that is told under one name. */
+/** All samples of one metric. */
 export interface MetricFamily {
   help: string;
   type: "counter" | "gauge" | "histogram";
@@ -24,7 +24,7 @@ const SAMPLE =
   /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{([^\n]+)\})? (-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|[+-]Inf|NaN)$/;
 const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\n"])*)"(,|$)/y;
 
-/** Reads an exposition. @throws {Error} on anything that a scraper might not take. */
+/** Reads an exposition. @throws {Error} on anything that a scraper might refuse */
 export function parseMetrics(text: string): Map<string, MetricFamily> {
   if (!text.endsWith("\n")) throw new Error("The last line has no end");
   const families = new Map<string, MetricFamily>();

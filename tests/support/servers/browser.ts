@@ -1,5 +1,5 @@
 /**
- * A real browser, Debian's Chromium, that remembers what went wrong on its pages.
+ * A real browser, Debian's Chromium, that records the errors of its pages.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 
 const CHROMIUM = "/usr/bin/chromium";
 
-/** Whether the browser is here. */
+/** Whether the browser is installed. */
 export const hasChromium: boolean = isThere();
 /** What to add to the name of a test that is ignored without it. */
 export const CHROMIUM_HINT: string = hasChromium ? "" : " (needs: apt-get install -y chromium)";
@@ -28,17 +28,17 @@ export const PHONE: BrowserContextOptions = {
   isMobile: true,
   hasTouch: true,
 };
-/** A screen on a desk. */
+/** A desktop screen. */
 export const DESKTOP: BrowserContextOptions = { viewport: { width: 1280, height: 900 } };
 
-/** Somebody at a browser. */
+/** A user with a browser. */
 export interface Visitor extends AsyncDisposable {
   readonly page: Page;
-  /** What no page may do: errors, violations of its policy, requests to strangers. */
+  /** Faults of pages: errors, violations of their policy, requests to foreign hosts. */
   readonly complaints: string[];
-  /** What the page says, in one line. */
+  /** The text of the page, in one line. */
   words(): Promise<string>;
-  /** Takes a picture, where `SCREENSHOTS` names a folder for them. */
+  /** Takes a screenshot if `SCREENSHOTS` names a folder. */
   picture(name: string): Promise<void>;
 }
 
@@ -60,7 +60,7 @@ export class TestBrowser implements AsyncDisposable {
     return new TestBrowser(await chromium.launch({ executablePath: CHROMIUM, args }));
   }
 
-  /** A visitor without cookies. @param home Where our pages are. @param others Where they may lead. */
+  /** A visitor without cookies. @param home Our address. @param others Addresses of linked pages. */
   async visit(
     options: BrowserContextOptions,
     { home, others }: { home: string; others: readonly string[] },
@@ -71,14 +71,14 @@ export class TestBrowser implements AsyncDisposable {
     page.on("console", (message) => {
       const isOurs = message.location().url.startsWith(home) || message.location().url === "";
       const isTold = ["error", "warning"].includes(message.type());
-      // A form that is shown again with what is wrong with it is no error of the page.
+      // A form that is shown again with its errors is no error of the page.
       if (isOurs && isTold && !/status of 422/.test(message.text())) {
         complaints.push(message.text());
       }
     });
     page.on("pageerror", (error) => complaints.push(String(error)));
     page.on("requestfailed", (request) => {
-      // A page that looks again by itself may be left while it does.
+      // A page may be left while it refreshes itself.
       const error = request.failure()?.errorText ?? "";
       if (error !== "net::ERR_ABORTED") complaints.push(`${request.url()} ${error}`);
     });

@@ -1,7 +1,7 @@
 /**
- * A proxy that stands between an HTTP client and its server, writes down every
- * call and spoils those that a test wants spoiled. The bytes of a call are passed
- * on as they are, so that signatures stay good.
+ * A proxy between an HTTP client and its server that records every call and injects faults
+ * into those that a test chooses. The bytes of a call are forwarded unchanged, so that
+ * signatures stay valid.
  *
  * One call for each connection; bodies need a Content-Length.
  *
@@ -16,29 +16,29 @@ export interface ProxiedCall {
   headers: Headers;
 }
 
-/** What becomes of a call; nothing happens to it by default. */
+/** The fate of a call; without a fault it is forwarded. */
 export interface ProxyFault {
-  /** Answers with this status and this body, instead of the server, which hears nothing. */
+  /** Answers with this status and this body; the server receives nothing. */
   answer?: { status: number; body: string };
   /** Breaks the connection after so many bytes of the request's body. */
   cutRequestAt?: number;
   /** Breaks the connection after so many bytes of the answer, head included. */
   cutAnswerAt?: number;
-  /** Turns around one bit of this byte of the request's body. */
+  /** Flips one bit of this byte of the request's body. */
   spoilRequestAt?: number;
-  /** Turns around one bit of this byte of the answer's body. */
+  /** Flips one bit of this byte of the answer's body. */
   spoilAnswerAt?: number;
-  /** Waits before the answer is passed on. */
+  /** Waits before the answer is forwarded. */
   delayMs?: number;
 }
 
-/** A running proxy; what it holds open is broken when it is disposed of. */
+/** A running proxy; disposing of it breaks its open connections. */
 export interface FaultProxy extends AsyncDisposable {
-  /** What the client is to take for the server. */
+  /** The address for the client. */
   readonly url: string;
   /** All calls so far. */
   readonly calls: ProxiedCall[];
-  /** Decides on each call when its head is there. */
+  /** Decides the fault of each call when its head has arrived. */
   fault: (call: ProxiedCall) => ProxyFault;
 }
 
@@ -107,7 +107,7 @@ class TcpProxy implements FaultProxy {
     const server = await Deno.connect({ hostname, port: Number(port) });
     this.#open.add(server);
     try {
-      // As a proxy that the client knows of, it is told the whole URL.
+      // A client that uses it as a proxy sends the whole URL.
       const direct = head.replace(/^(\w+) http:\/\/[^/ ]+/, "$1 ");
       await writeAll(server, encode(`${direct}\r\nconnection: close\r\n\r\n`));
       const sent = spoiled(
@@ -135,7 +135,7 @@ class TcpProxy implements FaultProxy {
 
 type Sink = (chunk: Uint8Array) => Promise<void>;
 
-/** Passes on the first `at` bytes, then throws. */
+/** Forwards the first `at` bytes, then throws. */
 function cut(at = Infinity, sink: Sink): Sink {
   let left = at;
   return async (chunk) => {
@@ -145,7 +145,7 @@ function cut(at = Infinity, sink: Sink): Sink {
   };
 }
 
-/** Passes on everything, but for a bit of byte `at`. */
+/** Forwards everything, with one bit of byte `at` flipped. */
 function spoiled(at = -1, sink: Sink): Sink {
   let position = 0;
   return (chunk) => {

@@ -1,6 +1,6 @@
 /**
- * A server that stands for the mail APIs, as strict as their documents: what it
- * takes, they take.
+ * A server in place of the mail APIs, as strict as their documents: they accept whatever it
+ * accepts.
  *
  * @module
  */
@@ -39,7 +39,7 @@ const PostmarkMail = z.strictObject({
   TrackOpens: z.boolean(),
 });
 
-/** What it was asked. */
+/** A request that it received. */
 export interface ApiRequest {
   path: string;
   headers: Headers;
@@ -51,11 +51,11 @@ export interface ApiRequest {
 /** The server. */
 export interface MailApiServer extends AsyncDisposable {
   readonly port: number;
-  /** Mails that it took. */
+  /** Mails that it accepted. */
   readonly taken: ApiRequest[];
-  /** All that was asked. */
+  /** All requests received. */
   readonly asked: ApiRequest[];
-  /** Answers in place of taking the mail, until it is null again. */
+  /** While not null, its answer instead of accepting mails. */
   answer: (() => Response | Promise<Response>) | null;
 }
 
@@ -63,7 +63,7 @@ export interface MailApiServer extends AsyncDisposable {
 export function startMailApi(api: "resend" | "postmark", key: string): MailApiServer {
   const taken: ApiRequest[] = [];
   const asked: ApiRequest[] = [];
-  /** By idempotency key: what was sent, and what was said. */
+  /** By idempotency key: the request, and its answer. */
   const known = new Map<string, { text: string; id: string }>();
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (req) => {
     const text = await req.text();

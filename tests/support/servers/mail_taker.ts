@@ -1,12 +1,12 @@
 /**
- * An SMTP server within the test that takes mail and keeps it as it came, and
- * answers otherwise where a test wants. What is real is for `smtp_server.ts`.
+ * An SMTP server within the test that accepts mails, keeps them as received, and answers with
+ * an error where a test asks for it. A real server is in `smtp_server.ts`.
  *
  * @module
  */
 import PostalMime, { type Email } from "postal-mime";
 
-/** A mail as it came. */
+/** A received mail. */
 export interface TakenMail {
   /** The envelope's, as said: `<a@b>`. */
   from: string;
@@ -15,7 +15,7 @@ export interface TakenMail {
   raw: string;
 }
 
-/** What it answers, where that is not yes. */
+/** Its answers, where they are not an acceptance. */
 export interface TakerReplies {
   greeting?: string;
   mail?: string;
@@ -26,7 +26,7 @@ export interface TakerReplies {
 
 /** The server. */
 export interface MailTaker extends AsyncDisposable {
-  /** What MAIL_URL is to say. */
+  /** The value for MAIL_URL. */
   readonly url: string;
   readonly taken: TakenMail[];
   replies: TakerReplies;
@@ -106,7 +106,7 @@ async function talk(connection: Deno.TcpConn, { replies, taken }: MailTaker): Pr
 
 async function* linesOf(connection: Deno.TcpConn): AsyncGenerator<string> {
   let bytes = "";
-  // A byte a character, so that nothing is lost whatever the encoding.
+  // One character per byte, so that every encoding survives.
   const decoder = new TextDecoder("latin1");
   for await (const chunk of connection.readable) {
     bytes += decoder.decode(chunk, { stream: true });

@@ -1,24 +1,24 @@
 /**
- * An SMTP server that misbehaves as its test wants, between messages and within.
- * What is good behaviour is for the real one to show: `smtp_server.ts`.
+ * An SMTP server with the faults that a test asks for, between messages and within them.
+ * Correct behaviour is tested with a real server: `smtp_server.ts`.
  *
  * @module
  */
 
-/** What becomes of a mail. */
+/** The fate of a mail. */
 export type SmtpMood =
   | "take"
-  /** The recipient is not taken this time. */
+  /** The recipient is refused this time. */
   | "450"
-  /** The recipient never is. */
+  /** The recipient is refused for good. */
   | "550"
-  /** The message is not taken this time. */
+  /** The message is refused this time. */
   | "data 451"
-  /** It lets nobody in. */
+  /** It refuses every connection. */
   | "421"
-  /** It takes the message, and is gone before it says so. */
+  /** It accepts the message, and disconnects before it answers. */
   | "drop after data"
-  /** It is silent from the beginning. */
+  /** It never answers. */
   | "hang";
 
 /** The server. */
@@ -26,16 +26,16 @@ export interface MoodySmtp extends AsyncDisposable {
   readonly port: number;
   /** From now on. */
   mood: SmtpMood;
-  /** The Message-ID of each mail that it took, told or not. */
+  /** The Message-ID of each mail that it accepted, acknowledged or not. */
   readonly taken: string[];
   /** Connections so far. */
   connections: number;
-  /** Takes no connection until it is up again, on the same port. */
+  /** Accepts no connection until `up()`, on the same port. */
   down(): Promise<void>;
   up(): void;
 }
 
-/** Starts it, in a good mood. */
+/** Starts a server without faults. */
 export function startMoodySmtp(): MoodySmtp {
   const open = new Set<Deno.TcpConn>();
   const work = new Set<Promise<void>>();

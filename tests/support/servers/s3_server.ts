@@ -5,7 +5,7 @@
  *
  * The daemons are no children of this process, so that a test may kill and start
  * the gateway without owing the test runner an open resource. A watchdog ends
- * them, and removes the folder, when this process is gone, however it went.
+ * them, and removes the folder, when this process has ended, in whatever way.
  *
  * @module
  */
@@ -26,7 +26,7 @@ export interface S3Server extends AsyncDisposable {
   /** A user who may do nothing with the bucket; same secret. */
   readonly otherAccessKeyId: string;
   readonly secretAccessKey: string;
-  /** Halts the gateway: connections are taken and nothing is answered. */
+  /** Halts the gateway: connections are accepted and nothing is answered. */
   pause(): void;
   /** Ends {@linkcode S3Server.pause}. */
   resume(): void;
@@ -96,7 +96,7 @@ export async function startS3Server(): Promise<S3Server> {
   };
 }
 
-/** Programs that run by themselves, each known by a file with its process id. */
+/** Detached programs, each identified by a file with its process id. */
 class Daemons {
   private constructor(readonly folder: string) {}
 
@@ -156,7 +156,7 @@ class Daemons {
   }
 }
 
-/** A monitor that trusts us and an object store that forgets: nothing that a test has need of is kept. */
+/** A monitor without authentication, and an object store in memory: nothing outlives the test. */
 async function makeCluster(
   daemons: Daemons,
   ports: { monitor: number; gateway: number },
@@ -230,7 +230,7 @@ rgw dns name = s3.test
 `;
 }
 
-/** Below the ports that the system gives to outgoing connections: it stays free while nobody listens. */
+/** A port below those of outgoing connections, so that it stays free until a server uses it. */
 function freePort(): number {
   for (;;) {
     const [random = 0] = crypto.getRandomValues(new Uint16Array(1));
@@ -244,7 +244,7 @@ function freePort(): number {
   }
 }
 
-/** Whether the gateway has made the bucket, now or before. */
+/** Creates the bucket. @returns Whether the gateway answers and the bucket exists */
 async function hasMadeBucket(url: string, secretAccessKey: string): Promise<boolean> {
   const signer = { accessKeyId: OWNER, secretAccessKey, service: "s3", region: REGION };
   const signed = await new AwsV4Signer({ ...signer, method: "PUT", url }).sign();
@@ -265,7 +265,7 @@ async function until(isSo: () => boolean | Promise<boolean>, what: string): Prom
   }
 }
 
-/** A process that has ended may stay listed until someone asks how; it does not run. */
+/** Whether a process runs. An ended one may stay listed as a zombie. */
 async function isRunning(pid: number): Promise<boolean> {
   // Deno itself reads that file only if it may read everything.
   const args = ["-q", "^State:[[:space:]]*[A-WYa-z]", `/proc/${pid}/status`];

@@ -1,5 +1,5 @@
 /**
- * An ingest endpoint of Sentry's protocol that keeps what it is sent.
+ * An ingest endpoint of Sentry's protocol that keeps everything that it receives.
  *
  * @module
  */
@@ -15,12 +15,12 @@ export interface EnvelopeItem {
 
 /** The endpoint, listening. */
 export interface SentryIngest extends AsyncDisposable {
-  /** What a program is told. */
+  /** The DSN for the program. */
   readonly dsn: string;
   readonly host: string;
-  /** What came so far, in order. */
+  /** Everything received so far, in order. */
   readonly items: EnvelopeItem[];
-  /** All that came, headers included, to look for what must not be there. */
+  /** Everything received, headers included, as text, to search for what must not be sent. */
   text(): string;
   /** Items of one type. */
   of(type: string): EnvelopeItem["payload"][];

@@ -1,5 +1,5 @@
-"""A real SMTP server for tests: aiosmtpd on a free port, told by one JSON line
-on standard input, and telling each message as a JSON line on standard output."""
+"""A real SMTP server for tests: aiosmtpd on a free port, configured by one JSON line
+on standard input. Writes each message as a JSON line to standard output."""
 
 import asyncio
 import json

@@ -11,11 +11,11 @@ export interface SmtpServerOptions {
   /** Who may send; anyone when absent. */
   user?: string;
   password?: string;
-  /** Its answer to each message, such as `550 No`; it takes them when absent. */
+  /** Its answer to each message, such as `550 No`; it accepts all when absent. */
   reply?: string;
 }
 
-/** A message as it came. */
+/** A received message. */
 export interface ReceivedMail {
   from: string;
   to: string[];
@@ -28,13 +28,13 @@ export interface ReceivedMail {
 /** The server, listening on 127.0.0.1. */
 export interface TestSmtpServer extends AsyncDisposable {
   readonly port: number;
-  /** The authority that its certificate is by, in PEM; empty without TLS. */
+  /** The authority that issued its certificate, in PEM; empty without TLS. */
   readonly ca: string;
-  /** Ends it. @returns All that it took. */
+  /** Stops it. @returns All messages that it accepted */
   stop(): Promise<ReceivedMail[]>;
 }
 
-/** Debian's, whichever other Python is first on the PATH. */
+/** Debian's Python, even if another one is first on the PATH. */
 const PYTHON = "/usr/bin/python3";
 const SCRIPT = new URL("./smtp_server.py", import.meta.url).pathname;
 
@@ -109,7 +109,7 @@ export async function startSmtpServer(options: SmtpServerOptions = {}): Promise<
   };
 }
 
-/** A certificate for `localhost`, and the authority that it is by: Deno 2.5 takes no self-signed one. */
+/** A certificate for `localhost` and its authority: Deno 2.5 accepts no self-signed one. */
 async function newCertificate(folder: string) {
   const file = (name: string) => `${folder}/${name}`;
   const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];

@@ -1,11 +1,11 @@
 /**
- * A program that is told by our webhooks: a real HTTP server, over TLS if a test
- * wants that, which keeps what came as it came.
+ * A program that receives our webhooks: a real HTTP server, over TLS if a test
+ * asks for it. Keeps the deliveries as they were received.
  *
  * @module
  */
 
-/** What came. */
+/** A delivery that was received. */
 export interface ReceivedHook {
   /** Path and query. */
   path: string;
@@ -17,22 +17,22 @@ export interface ReceivedHook {
   body: any;
 }
 
-/** A status, or whatever else a server can do. */
+/** A status, or another behaviour of a server. */
 export type HookAnswer = number | Response | Promise<number | Response>;
 
 /** The receiver, listening. */
 export interface WebhookEndpointServer extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
-  /** All that came, in order, whatever it answered. */
+  /** All deliveries received, in order, whatever the answer. */
   readonly received: ReceivedHook[];
-  /** How it answers; with 200 until told otherwise. */
+  /** How it answers; with 200 until a test changes it. */
   answer: (hook: ReceivedHook) => HookAnswer;
-  /** Ends when something came that makes it so many. */
+  /** Resolves when so many deliveries have been received. */
   got(count: number): Promise<void>;
-  /** Answers what hangs. */
+  /** Answers the hanging requests. */
   release(): void;
-  /** For an answer that does not come before {@linkcode release}. */
+  /** An answer that waits for {@linkcode release}. */
   readonly released: Promise<void>;
 }
 
@@ -104,7 +104,7 @@ function canRun(program: string): boolean {
   }
 }
 
-/** A certificate for a name, in PEM, and the authority that it is by. */
+/** A certificate for a name, in PEM, and its authority. */
 export async function newCertificate(
   name: string,
 ): Promise<{ ca: string; cert: string; key: string }> {

@@ -21,7 +21,7 @@ export interface WebhookReceiver extends AsyncDisposable {
   moods: WebhookMood[];
 }
 
-/** Starts a receiver on a free port. It takes everything until told otherwise. */
+/** Starts a receiver on a free port. It accepts everything until a test changes it. */
 export function startWebhookReceiver(): WebhookReceiver {
   const { promise: closing, resolve: close } = Promise.withResolvers<void>();
   const server = Deno.serve(

@@ -28,7 +28,7 @@ export async function alter<T extends object>(
   await books.put(key, { ...await books.get(key) as T, ...fields });
 }
 
-/** Does damage, and says what is to be found. */
+/** Does damage, and returns the findings that a sweep must report. */
 export type Damage = (books: Books, sample: Sample) => Promise<string[]>;
 
 /** Damage to the fields of an invoice, seen as `check`. */
@@ -446,7 +446,7 @@ export const DAMAGE: Record<string, Damage> = {
   },
 };
 
-/** What a repair cannot tell: all else in {@linkcode DAMAGE} is mended. */
+/** Damage that a repair cannot resolve; all other kinds in {@linkcode DAMAGE} are repaired. */
 export const BEYOND_REPAIR: ReadonlySet<string> = new Set([
   "a lead whose client is not there",
   "a lead whose invoice is not there",

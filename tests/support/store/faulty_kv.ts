@@ -1,6 +1,6 @@
 /**
- * A KV that misbehaves, around a real one: it stands where the network and the
- * database would be, under our store.
+ * A KV with faults around a real one, in the place of the network and the database below our
+ * store.
  *
  * | commit fault     | applied           | the caller sees            |
  * | ---------------- | ----------------- | -------------------------- |
@@ -20,7 +20,7 @@
  */
 import type { KvPort } from "../../../lib/kv/store.ts";
 
-/** What becomes of a commit. */
+/** The fate of a commit. */
 export type CommitFault =
   | "ok"
   | "lost-before"
@@ -42,7 +42,7 @@ export const COMMIT_FAULTS = [
   "locked",
 ] as const satisfies CommitFault[];
 
-/** What becomes of a read. */
+/** The fate of a read. */
 export type ReadFault = "ok" | "error" | "hang";
 
 /** A commit about to be sent. */
@@ -55,7 +55,7 @@ export interface SentCommit {
   isFence: boolean;
 }
 
-/** How commits that were let go late ended. */
+/** Outcomes of late commits that were released. */
 export interface Released {
   applied: number;
   refused: number;
@@ -63,12 +63,14 @@ export interface Released {
 
 type Answer = Deno.KvCommitResult | Deno.KvCommitError;
 
-/** A real KV with faults in front of it. Healthy until told otherwise. */
+const NO_FAULT = () => "ok" as const;
+
+/** A real KV with faults in front of it. Healthy until a test injects a fault. */
 export class FaultyKv implements KvPort {
   /** Decides the fate of each commit; a promise delays it. */
-  commitFault: (commit: SentCommit) => CommitFault | Promise<CommitFault> = () => "ok";
+  commitFault: (commit: SentCommit) => CommitFault | Promise<CommitFault> = NO_FAULT;
   /** Decides the fate of each read, a batch of a listing included; a promise delays it. */
-  readFault: () => ReadFault | Promise<ReadFault> = () => "ok";
+  readFault: () => ReadFault | Promise<ReadFault> = NO_FAULT;
   /** While false, nothing expires: what has expired is returned for ever. */
   isExpiring = true;
   /** After how long a late commit is applied by itself; null for only when released. */
@@ -87,10 +89,15 @@ export class FaultyKv implements KvPort {
     this.#kv = kv;
   }
 
-  /** No more faults; what is late stays late. */
+  /** Ends all faults; late commits stay late. */
   heal(): void {
-    this.commitFault = () => "ok";
-    this.readFault = () => "ok";
+    this.commitFault = NO_FAULT;
+    this.readFault = NO_FAULT;
+  }
+
+  /** Whether anything decides on faults, even if only some calls have them. */
+  get hasFaults(): boolean {
+    return this.commitFault !== NO_FAULT || this.readFault !== NO_FAULT;
   }
 
   /** Applies all late commits, in the order in which they were sent. */
@@ -105,7 +112,7 @@ export class FaultyKv implements KvPort {
     return released;
   }
 
-  /** Waits until the real KV has answered all that it was asked. */
+  /** Waits until the real KV has answered every call. */
   async settled(): Promise<void> {
     while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
   }
@@ -150,7 +157,7 @@ export class FaultyKv implements KvPort {
     return this.#kv.commitVersionstamp();
   }
 
-  /** Closes the real KV; what is late is never applied. */
+  /** Closes the real KV; late commits are never applied. */
   close(): void {
     for (const timer of this.#late.values()) clearTimeout(timer);
     this.#late.clear();

@@ -1,6 +1,5 @@
 /**
- * Our store on a KV that misbehaves, transactions to try on it, and the log
- * replayed.
+ * Our store on a KV with faults, transactions to run on it, and a replay of the log.
  *
  * @module
  */
@@ -14,20 +13,25 @@ import { transact } from "../../../lib/kv/transact.ts";
 import type { Found, Operation, Reads, Writes } from "../../../lib/kv/transaction.ts";
 import { RECEIPT_MS } from "../../../lib/entities/caller.ts";
 import { startApp, TEST_START } from "../program/app.ts";
+import { deadlinesUnder } from "./deadlines.ts";
 import { FaultyKv } from "./faulty_kv.ts";
 
-/** Room for a busy machine: a healthy call in memory takes less than a millisecond. */
+/** Slack for a busy machine: a healthy call in memory takes less than a millisecond. */
 export const BRISK: Deadlines = { readMs: 150, commitMs: 150, transactionMs: 400, fenceMs: 2_000 };
 
-/** The program on a KV that misbehaves when told to, with a product on sale. */
+/** The program on a KV with injected faults, with a product on sale. */
 export async function startFaultyApp(deadlines: Deadlines, env: Record<string, string> = {}) {
   let kv: FaultyKv | undefined;
-  const app = await startApp({ deadlines, env, wrapKv: (opened) => kv = new FaultyKv(opened) });
+  const app = await startApp({
+    deadlines: deadlinesUnder(() => kv?.hasFaults ?? false, deadlines),
+    env,
+    wrapKv: (opened) => kv = new FaultyKv(opened),
+  });
   const product = await app.stockProduct();
   return { ...app, kv: kv!, product };
 }
 
-/** A folder that goes away. */
+/** A temporary folder. */
 export async function temporaryFolder(): Promise<AsyncDisposable & { file: string }> {
   const path = await Deno.makeTempDir();
   return {
@@ -36,13 +40,18 @@ export async function temporaryFolder(): Promise<AsyncDisposable & { file: strin
   };
 }
 
-/** Two stores on one KV: the first one's view of it can be disturbed. */
+/** Two stores on one KV; faults can be injected into the first one. */
 export async function openStores(
   { deadlines = BRISK, isEmbedded = true }: { deadlines?: Deadlines; isEmbedded?: boolean } = {},
 ) {
   const opened = await Deno.openKv(":memory:");
   const kv = new FaultyKv(opened);
-  const options = { clock: () => TEST_START, random: Math.random, isEmbedded, deadlines };
+  const options = {
+    clock: () => TEST_START,
+    random: Math.random,
+    isEmbedded,
+    deadlines: deadlinesUnder(() => kv.hasFaults, deadlines),
+  };
   const store = new Store(kv, { ...options, checksMax: 100 });
   const other = new Store(opened, { ...options, checksMax: 100 });
   return {
@@ -84,7 +93,7 @@ export function addOne(store: Store, named: Partial<Operation> = {}): Promise<nu
   }, named);
 }
 
-/** What the log says: its commits in order, and the durable keys and values that they leave. */
+/** The log replayed: its commits in order, and the durable keys and values after them. */
 export async function replayed(kv: FaultyKv) {
   const parts = new Map<string, Uint8Array[]>();
   for await (const { key, value } of kv.list<Uint8Array>({ prefix: ["log"] })) {
@@ -112,7 +121,7 @@ export async function replayed(kv: FaultyKv) {
   return { commits, state: new Map([...state].sort()) };
 }
 
-/** What is stored, under the text of its key, but for what expires. */
+/** All stored values that do not expire, by the text of their keys. */
 export async function durableOf(kv: FaultyKv): Promise<Map<string, string>> {
   const state = new Map<string, string>();
   for await (const { key, value } of kv.list<Uint8Array>({ prefix: [] })) {

@@ -16,8 +16,7 @@ import { Store } from "./kv_connect_store.ts";
 import { type Bytes, Message } from "./kv_connect_wire.ts";
 
 /**
- * What becomes of one call. "Applied" means run: a write has taken effect, a
- * read has looked.
+ * The fate of one call. "Applied" means run: a write has taken effect, a read has been made.
  *
  * | fault         | applied          | what the runtime's client does                   |
  * | ------------- | ---------------- | ------------------------------------------------ |
@@ -65,9 +64,9 @@ export interface KvConnectServerOptions {
 /**
  * A running server with a store of its own, in memory.
  *
- * Disposing of it releases what hangs, stays up to a second for the retries
- * that clients owe, so that none is left retrying for ever, and closes the
- * port. Close the `Deno.Kv` first and start no call after.
+ * Disposing of it releases hanging calls, stays up to a second for outstanding retries of
+ * clients, so that none is left retrying for ever, and closes the port. Close the `Deno.Kv`
+ * first and start no call after.
  */
 export interface KvConnectServer extends AsyncDisposable {
   /** What to pass to `Deno.openKv`, such as `http://127.0.0.1:40123`. */
@@ -240,7 +239,7 @@ function metadata(token: string): Response {
     databaseId: DATABASE_ID,
     endpoints: [{ url: "/v2", consistency: "strong" }],
     token,
-    // Far enough away that no test sees it renewed.
+    // Late enough that no test sees it renewed.
     expiresAt: "2100-01-01T00:00:00Z",
   });
 }
@@ -279,12 +278,12 @@ class Waits {
     });
   }
 
-  /** Ends every wait there is, oldest first. */
+  /** Ends every present wait, oldest first. */
   end(): void {
     for (const end of [...this.#ends]) end();
   }
 
-  /** Ends every wait there is or will be. */
+  /** Ends every present and future wait. */
   close(): void {
     this.#isClosed = true;
     this.end();
@@ -303,14 +302,14 @@ class OwedRetries {
   settle(body: Uint8Array): void {
     if (this.#debts.length === 0) return;
     const id = body.toHex();
-    // What comes sooner is another call that happens to say the same.
+    // An earlier arrival is another call with the same bytes.
     const before = performance.now() - RETRY_PAUSE_MIN_MS;
     const paid = this.#debts.findIndex((debt) => debt.id === id && debt.since <= before);
     if (paid >= 0) this.#debts.splice(paid, 1);
     if (this.#debts.length === 0) this.#settled.end();
   }
 
-  /** A client that has died never pays: hence the limit. */
+  /** A client that has died never retries: hence the limit. */
   async settled(limitMs: number): Promise<void> {
     if (this.#debts.length > 0) await this.#settled.wait(limitMs);
   }

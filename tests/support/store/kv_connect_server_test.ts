@@ -79,7 +79,7 @@ Deno.test("the server lists by prefix, start, end, limit and in reverse", async 
   deepEqual(await listed({ prefix: ["none"] }), []);
 });
 
-Deno.test("the server goes on from a cursor, in both directions", async () => {
+Deno.test("the server resumes from a cursor, in both directions", async () => {
   await using server = await startKvConnectServer();
   using kv = await Deno.openKv(server.url);
   for (let i = 0; i < 7; i++) await kv.set(["n", i], i);
@@ -140,7 +140,7 @@ Deno.test("the server applies all of an atomic whose checks hold, else nothing",
   ]);
 });
 
-Deno.test("the server tells a key written anew from the one deleted", async () => {
+Deno.test("the server distinguishes a rewritten key from the deleted one", async () => {
   await using server = await startKvConnectServer();
   using kv = await Deno.openKv(server.url);
   const { versionstamp } = await kv.set(["a"], 1);
@@ -186,7 +186,7 @@ Deno.test("the server sums, takes the maximum and the minimum of u64", async () 
   equal(await after(kv.atomic().sum(key, 2n ** 64n - 1n)), 3n);
 });
 
-Deno.test("the server applies nothing of an atomic that sums what is no u64", async () => {
+Deno.test("the server applies nothing of an atomic that sums a value other than u64", async () => {
   await using server = await startKvConnectServer();
   using kv = await Deno.openKv(server.url);
   await kv.set(["n"], "one");

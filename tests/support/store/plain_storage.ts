@@ -1,13 +1,13 @@
 /**
- * An object storage for tests of what is stored: a folder with a file an object,
- * and a wrapper in which requests fail.
+ * An object storage for tests of stored objects: a folder with one file per object, and a
+ * wrapper in which requests fail.
  *
  * @module
  */
 import { createHash } from "node:crypto";
 import type { ObjectInfo, ObjectStorage } from "../../../lib/storage/mod.ts";
 
-/** A folder that checks nothing, so that what is stored can be damaged; an object appears whole or not at all. */
+/** A folder without checks, so that tests can damage objects; these appear whole or not at all. */
 export class PlainStorage implements ObjectStorage {
   /** Stores below `folder`, which exists. */
   constructor(readonly folder: string) {}
@@ -78,7 +78,7 @@ export class PlainStorage implements ObjectStorage {
   }
 }
 
-/** What is asked of the storage. */
+/** A request to the storage. */
 export interface StorageCall {
   /** Which request. */
   does: "put" | "get" | "head" | "list" | "delete";
@@ -88,9 +88,9 @@ export interface StorageCall {
   count: number;
 }
 
-/** A storage in which requests fail when told so. */
+/** A storage in which chosen requests fail. */
 export class FaultyStorage implements ObjectStorage {
-  /** Told of each request: `fail` before it is done, `lose` the answer, or `cut` what is sent. */
+  /** The fate of each request: `fail` before it is done, `lose` the answer, or `cut` the body. */
   fault: (call: StorageCall) => "ok" | "fail" | "lose" | "cut" = () => "ok";
   #count = 0;
 

@@ -1,6 +1,5 @@
 /**
- * Two states of a store, compared entry by entry, and few of the differences
- * shown.
+ * Compares two states of a store entry by entry, and shows some of the differences.
  *
  * @module
  */

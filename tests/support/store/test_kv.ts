@@ -61,7 +61,7 @@ export class TestKv {
     this.#hangsAtCommit = true;
   }
 
-  /** Every key of the store with its versionstamp, as lines: equal before and after is untouched. */
+  /** Every key of the store with its versionstamp, as lines; equal lines mean no change. */
   async dump(): Promise<string[]> {
     const lines: string[] = [];
     for await (const { key, versionstamp } of this.#opened.list({ prefix: [] })) {
@@ -80,15 +80,15 @@ export class TestKv {
     return text;
   }
 
-  /** Puts bytes that are no record where one belongs. */
+  /** Replaces a record by bytes that are no record. */
   async corrupt(key: Deno.KvKey): Promise<void> {
     const [{ value }] = await this.#opened.getMany<[Uint8Array]>([key]);
     this.#whole.set(JSON.stringify(key), value);
     await this.#opened.atomic().set(key, new Uint8Array([0xff, 0x00, 0x7b])).commit();
   }
 
-  /** Puts back what was there before `corrupt()`. */
-  async mend(key: Deno.KvKey): Promise<void> {
+  /** Undoes `corrupt()`. */
+  async restore(key: Deno.KvKey): Promise<void> {
     const value = this.#whole.get(JSON.stringify(key));
     await (value ? this.#opened.atomic().set(key, value) : this.#opened.atomic().delete(key))
       .commit();

@@ -4,7 +4,7 @@
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
 import { readConfig } from "../../../lib/config/mod.ts";
-import { documentOf, stateOf } from "../../../lib/documents/invoice_document.ts";
+import { documentOf, stateOf } from "../../../lib/documents/mod.ts";
 import { digestOf } from "../../../lib/documents/pdfs.ts";
 import { fill, formatDay, INVOICE_TEXTS } from "../../../lib/documents/texts.ts";
 import type { Invoice } from "../../../lib/invoices/mod.ts";
