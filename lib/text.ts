@@ -63,6 +63,9 @@ export function escapeHtml(text: string): string {
  *
  * Linear time; never throws. The result is safe as the content of an element, not
  * within an attribute, `script` or `style`.
+ *
+ * Not a library: `sanitize-html` (15 packages, 53 ms to import) and `xss` (38 ms) parse
+ * all of HTML for six tags, and drop or rewrite what must stay visible here.
  */
 export function sanitizeHtml(html: string): string {
   const open: Tag[] = [];

@@ -43,6 +43,9 @@ const RESPONSES: Readonly<Record<ErrorKind, readonly [status: number, title: str
   internal: [500, "Internal error"],
 };
 
+/** What a caller learns of an unexpected error. */
+export const UNEXPECTED = "An unexpected error occurred. It has been logged; please try again";
+
 /** Field problems in one response; the rest is left out. */
 const ERRORS_MAX = 20;
 
@@ -70,9 +73,7 @@ export function answerProblem(c: Context<AppEnv>, error: AppError): Response {
     type: `/problems/${kind}`,
     title,
     status,
-    detail: kind === "internal"
-      ? "An unexpected error occurred. It has been logged; please try again"
-      : error.message,
+    detail: kind === "internal" ? UNEXPECTED : error.message,
     instance: c.req.path,
     requestId: c.var.requestId,
     ...(fields.length > 0 ? { errors: fields.slice(0, ERRORS_MAX) } : {}),

@@ -19,7 +19,6 @@ import {
   jsonResponse,
   newRoutes,
   pageOf,
-  type PageQuery,
   problems,
   type ProblemStatus,
   RevisionHeader,
@@ -54,11 +53,11 @@ function route<M extends "get" | "post" | "patch", P extends string>(
   return { method, path, tags: [tag], summary, ...secured(services, scope) };
 }
 
-/** GET a page of a list. `query` extends {@linkcode PageQuery}; `failures` are further statuses. */
+/** GET a page of a list. `query` extends `PageQuery`; `failures` are further statuses. */
 export function listRoute<
   P extends string,
   B extends z.ZodType,
-  Q extends z.ZodObject = typeof PageQuery,
+  Q extends z.ZodObject,
   F extends ProblemStatus = never,
 >(
   services: Services,

@@ -17,7 +17,7 @@ import type { AppEnv } from "./_env.ts";
 import { callerOf } from "./_http.ts";
 import { countLead } from "./_limits.ts";
 import { invalid, line, multiline } from "./_openapi.ts";
-import { answerError } from "./_problem.ts";
+import { answerError, UNEXPECTED } from "./_problem.ts";
 
 const DEPRECATED_SINCE = "@1764547200"; // 2025-12-01
 const SUNSET = "Wed, 01 Dec 2027 00:00:00 GMT";
@@ -59,7 +59,7 @@ export function answerV1Error(error: unknown, c: Context<AppEnv>, services: Serv
   const { status, headers } = answerError(error, c, services);
   const message = error instanceof AppError && error.kind !== "internal"
     ? [error.message, ...error.fields.map(({ path, message }) => `${path}: ${message}`)].join("; ")
-    : "An unexpected error occurred. It has been logged; please try again";
+    : UNEXPECTED;
   const answered = answer({ status: "error", message }, status);
   const retryAfter = headers.get("retry-after");
   if (retryAfter !== null) answered.headers.set("retry-after", retryAfter);

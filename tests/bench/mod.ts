@@ -65,8 +65,8 @@ async function bench(options: Options): Promise<void> {
   console.log(
     `WeTech Edge on Deno ${Deno.version.deno}, ${Deno.build.os} ${Deno.build.arch}, ` +
       `${navigator.hardwareConcurrency} cores\n` +
-      `Medians of ${rounds} rounds, ${seconds} s each; ` +
-      "/ bare: times the speed of the bare program\n",
+      `${rounds === 1 ? "1 round" : `Medians of ${rounds} rounds`}, ${seconds} s each load; ` +
+      "/ bare: times the speed of the bare one\n",
   );
   try {
     for (const part of parts) {

@@ -366,11 +366,11 @@ Deno.test("json() quotes the gateway's message without secrets, ids and telephon
   );
 
   const { message } = await failureOf(gateway.json({ headers: { authorization: `Bearer ${id}` } }));
-  const told = message + gateway.logLines.join();
+  const disclosed = message + gateway.logLines.join();
 
   match(message, /^Cannot test: pesapal answered with status 500: Order \[id\] of /);
   for (const secret of [id, "asha", "712", "678", "hunter2", "x.example.com"]) {
-    ok(!told.includes(secret), secret);
+    ok(!disclosed.includes(secret), secret);
   }
 });
 
@@ -428,11 +428,11 @@ async function selfSigned(): Promise<{ cert: string; key: string }> {
 
 Deno.test("quotable() returns one line of at most 200 characters for any text", () => {
   fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 600 }), (said) => {
-    const told = quotable(said);
+    const quoted = quotable(said);
 
-    ok(told.length <= 200);
-    ok(told.isWellFormed());
-    doesNotMatch(told, /[\p{Cc}\u2028\u2029]/u);
+    ok(quoted.length <= 200);
+    ok(quoted.isWellFormed());
+    doesNotMatch(quoted, /[\p{Cc}\u2028\u2029]/u);
   }));
 });
 

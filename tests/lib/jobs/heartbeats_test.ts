@@ -94,8 +94,8 @@ Deno.test("sendHeartbeat() tries twice, and then logs the failure without the ad
 
   equal(listener.heard.length, 8);
   ok(listener.heard.every((line) => line === "GET /ping/s3cret"));
-  const told = [...lines, ...gone.lines].map((line) => JSON.parse(line));
-  deepEqual(told.map(({ event, heartbeatOf, reason }) => [event, heartbeatOf, reason]), [
+  const records = [...lines, ...gone.lines].map((line) => JSON.parse(line));
+  deepEqual(records.map(({ event, heartbeatOf, reason }) => [event, heartbeatOf, reason]), [
     ["heartbeat.not_sent", "backup", "status 500"],
     ["heartbeat.not_sent", "backup", "no answer in 300 ms"],
     ["heartbeat.not_sent", "backup", "status 302"],

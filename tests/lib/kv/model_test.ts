@@ -145,8 +145,8 @@ Deno.test("any interleaving of transactions under faults gives the answers of th
       const applied = new Set(done.map(({ call }) => call));
       calls.forEach(({ step, answer }, call) => {
         if (answer.status === "fulfilled") return deepEqual(answer.value, results.get(step.id));
-        ok(FAILURES.has(answer.reason.kind), `Told ${answer.reason}`);
-        ok(!applied.has(call), `Told ${answer.reason}, and done`);
+        ok(FAILURES.has(answer.reason.kind), `Answered ${answer.reason}`);
+        ok(!applied.has(call), `Answered ${answer.reason}, and done`);
       });
       const counters = [...state].map(([text, value]) => [JSON.parse(text), value] as const)
         .filter(([[name]]) => name === "counter")

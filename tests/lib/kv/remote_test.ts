@@ -82,7 +82,7 @@ Deno.test("leads through the runtime's remote client under faults are stored onc
     const expected = kind === "stored" ? [once(i)] : [NOT_AT_ALL];
     // Its fence found no answer either, which is rare.
     if (kind === "outcome_unknown") expected.push(once(i));
-    ok(expected.includes(books[i]!), `request ${i} was told ${kind} and has ${books[i]}`);
+    ok(expected.includes(books[i]!), `request ${i} was answered ${kind} and has ${books[i]}`);
   });
   const kinds = countBy(answers, ({ kind }) => kind);
   ok((kinds["unavailable"] ?? 0) > 0, "Nothing failed: these faults test nothing");

@@ -101,22 +101,25 @@ smtpTest("openMailer().send() sends nothing in plain text where TLS is required"
   deepEqual(await server.stop(), []);
 });
 
-smtpTest("openMailer().send() reports a refusal by its code, without the server's text", async () => {
-  await using refusing = await startSmtpServer({ reply: "550 No owner@example.com here" });
-  await using busy = await startSmtpServer({ reply: "451 Later, owner@example.com" });
-  await using closed = await startSmtpServer({ user: "shop", password: "right" });
-  const send = ({ port }: { port: number }, who = "") =>
-    sendMail(serverAt(`smtp://${who}127.0.0.1:${port}`), MAIL, TIMEOUT_MS);
+smtpTest(
+  "openMailer().send() reports a refusal by its code, without the server's text",
+  async () => {
+    await using refusing = await startSmtpServer({ reply: "550 No owner@example.com here" });
+    await using busy = await startSmtpServer({ reply: "451 Later, owner@example.com" });
+    await using closed = await startSmtpServer({ user: "shop", password: "right" });
+    const send = ({ port }: { port: number }, who = "") =>
+      sendMail(serverAt(`smtp://${who}127.0.0.1:${port}`), MAIL, TIMEOUT_MS);
 
-  const [mine, everybodys] = [{ isSent: false, scope: "mail" }, { isSent: false, scope: "all" }];
-  deepEqual(await send(refusing), { ...mine, isFinal: true, reason: "EMESSAGE 550" });
-  deepEqual(await send(busy), { ...mine, isFinal: false, reason: "EMESSAGE 451" });
-  deepEqual(await send(closed, "shop:wrong@"), {
-    ...everybodys,
-    isFinal: false,
-    reason: "EAUTH 535",
-  });
-});
+    const [mine, everybodys] = [{ isSent: false, scope: "mail" }, { isSent: false, scope: "all" }];
+    deepEqual(await send(refusing), { ...mine, isFinal: true, reason: "EMESSAGE 550" });
+    deepEqual(await send(busy), { ...mine, isFinal: false, reason: "EMESSAGE 451" });
+    deepEqual(await send(closed, "shop:wrong@"), {
+      ...everybodys,
+      isFinal: false,
+      reason: "EAUTH 535",
+    });
+  },
+);
 
 Deno.test("openMailer().send() fails in time on a server that is silent or unreachable", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });

@@ -113,6 +113,7 @@ function spawn({ kvPath, env = {}, flags = [] }: ServerOptions) {
     env: {
       ...Object.fromEntries(inherited),
       NO_COLOR: "1",
+      DENO_NO_UPDATE_CHECK: "1",
       APP_ENV: "development",
       HOST: "127.0.0.1",
       PORT: "0",

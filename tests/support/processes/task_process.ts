@@ -128,6 +128,7 @@ function spawn(task: string, args: string[], { kvPath, env = {} }: TaskSetting) 
     env: {
       ...Object.fromEntries(inherited),
       NO_COLOR: "1",
+      DENO_NO_UPDATE_CHECK: "1",
       KV_PATH: kvPath,
       STORAGE_URL: `file:${folder}/backups`,
       ...env,

@@ -78,7 +78,7 @@ export function startMailApi(api: "resend" | "postmark", key: string): MailApiSe
 
   function resend(request: ApiRequest, text: string): Response {
     const problem = (statusCode: number, name: string) =>
-      Response.json({ statusCode, name, message: "Told to someone@example.com" }, {
+      Response.json({ statusCode, name, message: "Rejected someone@example.com" }, {
         status: statusCode,
       });
     if (request.path !== "/emails") return problem(404, "not_found");
@@ -102,7 +102,7 @@ export function startMailApi(api: "resend" | "postmark", key: string): MailApiSe
 
   function postmark(request: ApiRequest): Response {
     const problem = (status: number, ErrorCode: number) =>
-      Response.json({ ErrorCode, Message: "Told to someone@example.com" }, { status });
+      Response.json({ ErrorCode, Message: "Rejected someone@example.com" }, { status });
     if (request.path !== "/email") return problem(404, 0);
     if (request.headers.get("accept") !== "application/json") return problem(422, 409);
     if (request.headers.get("x-postmark-server-token") !== key) return problem(401, 10);
