@@ -10,7 +10,7 @@ import { type Config, ConfigError, environment, readConfig } from "./lib/config/
 import { loadPhones } from "./lib/contact.ts";
 import { seedCatalogue } from "./lib/products/demo.ts";
 import { HealthMonitor } from "./lib/health/mod.ts";
-import { openLog } from "./lib/telemetry/log.ts";
+import { openLog } from "./lib/telemetry/mod.ts";
 import { openServices } from "./lib/app/open.ts";
 import { sleep, systemClock } from "./lib/time.ts";
 import { startTracing } from "./lib/telemetry/tracing.ts";

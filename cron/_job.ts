@@ -18,7 +18,7 @@ import {
   type JobRun,
   type JobRunStatus,
 } from "../lib/jobs/mod.ts";
-import { type Meter, newMeter, withContext } from "../lib/telemetry/log.ts";
+import { type Meter, newMeter, withContext } from "../lib/telemetry/mod.ts";
 import type { Caller } from "../lib/entities/caller.ts";
 import { MINUTE_MS, SECOND_MS } from "../lib/time.ts";
 import type { DueJob } from "../lib/jobs/timetable.ts";

@@ -23,10 +23,10 @@ export function callerOf(c: Context<AppEnv>): Caller {
     );
   }
   return {
-    actor: c.var.principal?.actor ?? "public",
-    requestId: c.var.requestId,
+    actor: c.get("principal")?.actor ?? "public",
+    requestId: c.get("requestId"),
     idempotencyKey: key,
-    guards: c.var.guards ?? [],
+    guards: c.get("guards") ?? [],
   };
 }
 

@@ -44,7 +44,7 @@ export function countWrite(
  * @throws {AppError} `rate_limited` at once, if this instance already knows
  */
 export function countLead(services: Services, c: Context<AppEnv>, email: string | undefined): void {
-  if (!c.var.principal) countWrite(services, c, "lead_post", byAddress(c, services));
+  if (!c.get("principal")) countWrite(services, c, "lead_post", byAddress(c, services));
   if (email !== undefined) countWrite(services, c, "lead_email", email.trim().toLowerCase());
 }
 
@@ -55,7 +55,7 @@ export function countLead(services: Services, c: Context<AppEnv>, email: string 
  * @throws {AppError} `rate_limited`
  */
 export function countUnstored({ limiter }: Services, c: Context<AppEnv>): void {
-  for (const guard of c.var.guards ?? []) limiter.takeHere(guard);
+  for (const guard of c.get("guards") ?? []) limiter.takeHere(guard);
 }
 
 /** Counts a read, in this instance only. @throws {AppError} `rate_limited` */
@@ -77,7 +77,7 @@ function addGuard(
   subject: string,
 ): RateGuard | null {
   const guard = limiter.guard(rule, subject);
-  if (guard) c.set("guards", [...c.var.guards ?? [], guard]);
+  if (guard) c.set("guards", [...c.get("guards") ?? [], guard]);
   return guard;
 }
 
@@ -90,25 +90,22 @@ export function limitReads(services: Services, rule: RateRuleName): MiddlewareHa
   };
 }
 
-/** Sends the rate limit headers, and remembers refusals. */
-export function sendLimitHeaders(services: Services): MiddlewareHandler<AppEnv> {
-  return async (c, next) => {
-    await next();
-    const guards = c.var.guards ?? [];
-    if (guards.length === 0) return;
-    for (const guard of guards.filter(({ isRefused }) => isRefused)) {
-      services.limiter.noteRefusal(guard);
-      services.metrics.refusals.add({ rule: guard.rule.name });
-    }
-    c.header(
-      "ratelimit-policy",
-      guards.map(({ rule: { name, limit, windowMs } }) =>
-        `"${name}";q=${limit};w=${Math.ceil(windowMs / 1_000)}`
-      ).join(", "),
-    );
-    const states = guards.flatMap(({ state }) => state ?? []);
-    if (states.length > 0) c.header("ratelimit", states.map(stateField).join(", "));
-  };
+/** Sets the rate limit headers of a response, and remembers refusals. */
+export function limitHeaders(services: Services, c: Context<AppEnv>, headers: Headers): void {
+  const guards = c.get("guards");
+  if (!guards) return;
+  const states: string[] = [];
+  const policies: string[] = [];
+  for (const guard of guards) {
+    const { rule: { name, limit, windowMs }, state, isRefused } = guard;
+    policies.push(`"${name}";q=${limit};w=${Math.ceil(windowMs / 1_000)}`);
+    if (state) states.push(stateField(state));
+    if (!isRefused) continue;
+    services.limiter.noteRefusal(guard);
+    services.metrics.refusals.add({ rule: name });
+  }
+  headers.set("ratelimit-policy", policies.join(", "));
+  if (states.length > 0) headers.set("ratelimit", states.join(", "));
 }
 
 function stateField({ rule, remaining, resetMs }: RateState): string {

@@ -43,7 +43,7 @@ const RESPONSES: Readonly<Record<ErrorKind, readonly [status: number, title: str
   internal: [500, "Internal error"],
 };
 
-/** What a caller learns of an unexpected error. */
+/** The detail of an unexpected error; its cause is logged only. */
 export const UNEXPECTED = "An unexpected error occurred. It has been logged; please try again";
 
 /** Field problems in one response; the rest is left out. */
@@ -58,7 +58,7 @@ export function answerError(error: unknown, c: Context<AppEnv>, services: Servic
     log.error("request.failed", { error });
     metrics.errors.add();
     reportUnexpected(services, error, {
-      requestId: c.var.requestId,
+      requestId: c.get("requestId"),
       route: `${c.req.method} ${routePath(c, -1)}`,
     });
   } else if (status === 503) log.warn("request.unavailable", { error });
@@ -75,7 +75,7 @@ export function answerProblem(c: Context<AppEnv>, error: AppError): Response {
     status,
     detail: kind === "internal" ? UNEXPECTED : error.message,
     instance: c.req.path,
-    requestId: c.var.requestId,
+    requestId: c.get("requestId"),
     ...(fields.length > 0 ? { errors: fields.slice(0, ERRORS_MAX) } : {}),
   };
   const headers: Record<string, string> = {
@@ -130,9 +130,5 @@ function toAppError(error: unknown): AppError {
       retryAfterMs: 1_000,
     });
   }
-  return new AppError(
-    "internal",
-    "An unexpected error occurred. It has been logged; please try again",
-    { cause: error },
-  );
+  return new AppError("internal", UNEXPECTED, { cause: error });
 }

@@ -1,69 +1,75 @@
 /**
- * Security of all routes: host check, HTTPS, security headers, CORS, CSRF and the time
- * limit of a request.
+ * Security of all routes: host check, HTTPS, security headers, CORS and CSRF.
  *
  * @module
  */
 import type { Context, MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
 import { csrf } from "hono/csrf";
-import { secureHeaders } from "hono/secure-headers";
 import { AppError } from "../lib/errors.ts";
 import { newSecret } from "../lib/ids.ts";
-import { withDeadline } from "../lib/time.ts";
+import type { Config } from "../lib/config/mod.ts";
 import type { Services } from "../lib/app/mod.ts";
 import type { AppEnv } from "./_env.ts";
 
 /** How long browsers insist on HTTPS: a year, in seconds. */
 const HSTS_MAX_AGE_S = 365 * 24 * 3_600;
-/** Time limit of a request, in milliseconds: longer than the store's own deadlines. */
-const REQUEST_MS = 20_000;
+/** Authorities remembered as allowed: a host may come with several ports. */
+const KNOWN_MAX = 100;
 
 /**
  * Serves only the configured hosts, so that no link made from a request can point
  * elsewhere. Health routes are exempt: monitors may use an IP address.
+ *
+ * @returns What throws {AppError} `misdirected` for a request to another host.
  */
-export function checkHost({ config }: Services): MiddlewareHandler<AppEnv> {
-  const hosts = new Set(config.allowedHosts);
-  return async (c, next) => {
-    if (!isHealth(c) && !hosts.has(new URL(c.req.url).hostname)) {
+export function checkHost(
+  { allowedHosts }: Pick<Config, "allowedHosts">,
+): (c: Context<AppEnv>) => void {
+  const hosts = new Set(allowedHosts);
+  /** Authorities that were allowed, such as `shop.example:8000`; as many as there are hosts. */
+  const known = new Set<string>();
+  return (c) => {
+    const { url } = c.req;
+    const start = url.indexOf("://") + 3;
+    const authority = url.slice(start, url.indexOf("/", start));
+    if (known.has(authority) || isHealth(c)) return;
+    if (!hosts.has(new URL(url).hostname)) {
       throw new AppError("misdirected", "This server does not serve the requested host");
     }
-    await next();
+    if (known.size < KNOWN_MAX) known.add(authority);
   };
 }
 
 /**
- * Redirects plain HTTP to the public address, in production. The scheme comes from the
- * socket or the outermost trusted proxy; the target comes from the configuration.
+ * Where plain HTTP is redirected to in production; null for a request to be answered. The scheme
+ * comes from the socket or the outermost trusted proxy; the target comes from the configuration.
  */
-export function redirectToHttps({ config }: Services): MiddlewareHandler<AppEnv> {
-  return async (c, next) => {
-    if (config.appEnv !== "production" || isHealth(c) || isHttps(c, config.trustedProxyHops)) {
-      return await next();
-    }
-    const { pathname, search } = new URL(c.req.url);
-    return c.redirect(config.publicUrl + pathname + search, 308);
-  };
+export function httpsAddress(
+  { appEnv, trustedProxyHops, publicUrl }: Config,
+  c: Context<AppEnv>,
+): string | null {
+  if (appEnv !== "production" || isHealth(c) || isHttps(c, trustedProxyHops)) return null;
+  const { pathname, search } = new URL(c.req.url);
+  return publicUrl + pathname + search;
 }
 
-/** Security headers of every response. */
-export function sendSecurityHeaders({ config }: Services): MiddlewareHandler<AppEnv> {
-  const isPublic = config.appEnv === "production";
-  const protect = secureHeaders({
-    crossOriginResourcePolicy: "same-origin",
-    referrerPolicy: "no-referrer",
-    strictTransportSecurity: isPublic ? `max-age=${HSTS_MAX_AGE_S}; includeSubDomains` : false,
-    xFrameOptions: "DENY",
-    xXssProtection: false,
-  });
-  return async (c, next) => {
-    await protect(c, next);
-    // Pages set their own policy; other responses load nothing.
-    if (!c.res.headers.has("content-security-policy")) {
-      c.header("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
-    }
-  };
+/** Security headers of every response; pages add a content security policy of their own. */
+export function securityHeaders({ appEnv }: Pick<Config, "appEnv">): readonly [string, string][] {
+  return [
+    ["cross-origin-opener-policy", "same-origin"],
+    ["cross-origin-resource-policy", "same-origin"],
+    ["origin-agent-cluster", "?1"],
+    ["referrer-policy", "no-referrer"],
+    ...(appEnv === "production"
+      ? [["strict-transport-security", `max-age=${HSTS_MAX_AGE_S}; includeSubDomains`] as const]
+      : []),
+    ["x-content-type-options", "nosniff"],
+    ["x-dns-prefetch-control", "off"],
+    ["x-download-options", "noopen"],
+    ["x-frame-options", "DENY"],
+    ["x-permitted-cross-domain-policies", "none"],
+  ].map(([name = "", value = ""]) => [name, value]);
 }
 
 /**
@@ -131,17 +137,6 @@ export function checkCsrf({ config }: Services): MiddlewareHandler<AppEnv> {
     await next();
   };
 }
-
-/** Answers a request that takes too long. The deadlines of what it waits for end the rest. */
-export const limitTime: MiddlewareHandler<AppEnv> = async (c, next) => {
-  await withDeadline(next(), REQUEST_MS, () => {
-    // A write may still complete after this.
-    const kind = c.req.method === "GET" ? "unavailable" : "outcome_unknown";
-    throw new AppError(kind, `The request took longer than ${REQUEST_MS / 1_000} seconds`, {
-      retryAfterMs: 1_000,
-    });
-  });
-};
 
 function isHealth({ req: { path } }: Context): boolean {
   return path === "/health" || path.startsWith("/health/");

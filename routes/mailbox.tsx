@@ -1,9 +1,4 @@
 /**
- * | method | path                   | who                        | answers  |
- * | ------ | ---------------------- | -------------------------- | -------- |
- * | GET    | `/dev/mailbox`         | anyone, in development only | 200      |
- * | GET    | `/dev/mailbox/:number` | anyone, in development only | 200, 404 |
- *
  * The captured mails of a development process. Content from outside is shown as text,
  * or as HTML in a sandboxed frame.
  *

@@ -4,23 +4,17 @@
  * @module
  */
 import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { Context } from "hono";
 import { TrieRouter } from "hono/router/trie-router";
 import { AppError } from "../lib/errors.ts";
 import type { HealthMonitor } from "../lib/health/mod.ts";
 import type { Services } from "../lib/app/mod.ts";
 import type { AppEnv } from "./_env.ts";
-import { expectJson, limitBody, trackRequest } from "./_guards.ts";
-import { sendLimitHeaders } from "./_limits.ts";
+import { exchange, REQUEST_MS } from "./_exchange.ts";
+import { checkBody } from "./_guards.ts";
 import { newRoutes } from "./_openapi.ts";
 import { answerError, answerProblem } from "./_problem.ts";
-import {
-  allowCorsOrigins,
-  checkCsrf,
-  checkHost,
-  limitTime,
-  redirectToHttps,
-  sendSecurityHeaders,
-} from "./_security.ts";
+import { allowCorsOrigins, checkCsrf } from "./_security.ts";
 import { callbackRoutes } from "./callbacks.ts";
 import { docsRoutes } from "./docs.ts";
 import { healthRoutes } from "./health.ts";
@@ -44,24 +38,29 @@ import { sweepRoutes } from "./v2/sweeps.ts";
 import { systemRoutes } from "./v2/system.ts";
 import { webhookRoutes } from "./v2/webhooks.ts";
 
-/** The whole program behind HTTP. */
-export function createApp(services: Services, monitor: HealthMonitor): OpenAPIHono<AppEnv> {
-  const app = newRoutes();
-  app.onError((error, c) => (isV1Request(c.req) ? answerV1Error : answerError)(error, c, services));
+/** Parts that a test may replace. */
+export interface AppOptions {
+  /** The time limit of a request, in milliseconds; 20 seconds when absent. */
+  requestMs?: number;
+}
 
-  app.use(trackRequest(services));
-  app.use(sendSecurityHeaders(services));
-  app.use(sendLimitHeaders(services));
-  app.use(limitTime);
-  app.use(checkHost(services));
-  app.use(redirectToHttps(services));
+/** The whole program behind HTTP. */
+export function createApp(
+  services: Services,
+  monitor: HealthMonitor,
+  { requestMs = REQUEST_MS }: AppOptions = {},
+): OpenAPIHono<AppEnv> {
+  const app = newRoutes();
+  const answer = (error: unknown, c: Context<AppEnv>) =>
+    (isV1Request(c.req) ? answerV1Error : answerError)(error, c, services);
+  app.onError(answer);
+
+  app.use(exchange(services, answer, requestMs));
   if (services.config.corsOrigins.length > 0) {
     for (const path of ["/api/*", "/save-lead/*"]) app.use(path, allowCorsOrigins(services));
   }
   app.use(checkCsrf(services));
-  app.use(limitBody);
-  app.use("/api/*", expectJson);
-  app.use("/save-lead/*", expectJson);
+  app.use(checkBody);
 
   mount(app, services, monitor);
   app.openAPIRegistry.registerComponent("securitySchemes", "apiKey", {

@@ -1,9 +1,4 @@
 /**
- * | method | path        | who                | answers                 |
- * | ------ | ----------- | ------------------ | ----------------------- |
- * | GET    | `/u/:token` | holder of the link | 200, 404                |
- * | POST   | `/u/:token` | holder of the link | 200, 404, 413, 429, 503 |
- *
  * Unsubscribing from the newsletter: a page with one button, and the one-click POST
  * of mail programs (RFC 8058). GET changes nothing, since mail scanners follow links.
  *

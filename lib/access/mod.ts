@@ -12,7 +12,7 @@ import { AppError } from "../errors.ts";
 import { hyphenated, newId, newSecret } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Actor, ApiKey, Scope } from "../kv/records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { listEntities, type Page, type PageRequest } from "../entities/page.ts";
 import type { StoreServices } from "../kv/store.ts";

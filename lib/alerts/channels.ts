@@ -9,7 +9,7 @@
  */
 import type { MailServer, Webhook } from "../config/endpoints.ts";
 import type { Severity } from "../kv/records.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import type { Mailer } from "../mailer/mod.ts";
 import { openMailer } from "../mailer/open.ts";
 import { parseRetryAfter, sendRequest } from "../outgoing/mod.ts";

@@ -14,7 +14,7 @@ import { type AlertNotifier, NOTIFY_MS } from "./notifier.ts";
 import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Incident } from "../kv/records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Writes } from "../kv/transaction.ts";
 import { operationOf } from "../entities/caller.ts";
 import { putAlertMessages } from "./delivery.ts";
@@ -30,7 +30,7 @@ import {
   resolved,
 } from "./incidents.ts";
 import type { StoreServices } from "../kv/store.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import { HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../time.ts";
 
 export type { Alert } from "./incidents.ts";

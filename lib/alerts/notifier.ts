@@ -6,7 +6,7 @@
  */
 import type { AlertChannel, AlertNotification, DeliveryResult } from "./channels.ts";
 import type { Incident } from "../kv/records.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import { backoffMs, SECOND_MS, sleep, withDeadline } from "../time.ts";
 
 /** What this instance has seen of an incident. */

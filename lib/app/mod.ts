@@ -17,7 +17,7 @@ import type { Catalogue } from "../products/catalogue.ts";
 import type { ObjectStorage } from "../storage/mod.ts";
 import type { ErrorRate } from "../telemetry/error_rate.ts";
 import type { ErrorTracker } from "../telemetry/error_tracking.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Clock } from "../time.ts";
 import type { WebhookSender } from "../webhooks/sender.ts";

@@ -25,7 +25,7 @@ import { Catalogue } from "../products/catalogue.ts";
 import { openStorage } from "../storage/open.ts";
 import { ErrorRate } from "../telemetry/error_rate.ts";
 import { openErrorTracker } from "../telemetry/error_tracking.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { type Clock, HOUR_MS, sleep } from "../time.ts";
 import { newWebhookMessageSender, newWebhookSubscriber } from "../webhooks/delivery.ts";

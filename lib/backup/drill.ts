@@ -8,7 +8,7 @@ import { AppError } from "../errors.ts";
 import type { RestoreProgress, RestoreProof } from "../kv/backup_records.ts";
 import { BulkWriter } from "../kv/bulk.ts";
 import { type KvPort, Store } from "../kv/store.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import { isoTime, MINUTE_MS } from "../time.ts";
 import { raiseAlarm, resolveAlarms } from "./alarms.ts";
 import { listBackupIds, type Manifest, manifestName, readManifest } from "./manifest.ts";

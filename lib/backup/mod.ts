@@ -38,7 +38,7 @@ import type {
 import { AppError } from "../errors.ts";
 import * as keys from "../kv/keys.ts";
 import type { JobRun } from "../kv/job_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import type { KvPort, StoreServices } from "../kv/store.ts";
 import { isoTime, MINUTE_MS } from "../time.ts";

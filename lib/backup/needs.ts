@@ -8,7 +8,7 @@ import type { Retention } from "../config/mod.ts";
 import { AppError } from "../errors.ts";
 import type { KvPort, Store } from "../kv/store.ts";
 import type { Guard } from "../kv/transaction.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import type { Caller } from "../entities/caller.ts";
 import type { ObjectStorage } from "../storage/mod.ts";
 import type { Clock } from "../time.ts";

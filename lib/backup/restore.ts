@@ -16,7 +16,7 @@ import { AppError } from "../errors.ts";
 import type { RestoreProgress } from "../kv/backup_records.ts";
 import { BulkWriter, isEmpty, scanAll, wipe } from "../kv/bulk.ts";
 import * as keys from "../kv/keys.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import { isoTime } from "../time.ts";
 import { verifyBackup } from "./check.ts";
 import { commitsOf, readShipped, type ShippedCommit } from "./journal.ts";

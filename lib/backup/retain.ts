@@ -10,7 +10,7 @@
 import type { Retention } from "../config/mod.ts";
 import type { RestoreProof } from "../kv/backup_records.ts";
 import * as keys from "../kv/keys.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import { DAY_MS, isoTime } from "../time.ts";
 import { raiseAlarm, resolveAlarms } from "./alarms.ts";
 import { LOGS, segmentOf } from "./journal.ts";

@@ -10,7 +10,7 @@ import type { BackupPart, BackupRun, LogPosition, RestoreProof } from "../kv/bac
 import { mark, prune, scanRange } from "../kv/bulk.ts";
 import { decode } from "../kv/codec.ts";
 import * as keys from "../kv/keys.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Operation, Writes } from "../kv/transaction.ts";
 import { HOUR_MS, isoTime } from "../time.ts";
 import { STAMP_ZERO } from "./journal.ts";

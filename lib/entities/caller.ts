@@ -8,7 +8,7 @@ import { sha256, toBase64Url } from "../digest.ts";
 import { newId } from "../ids.ts";
 import type { Actor } from "../kv/records.ts";
 import type { Store } from "../kv/store.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Guard, Operation } from "../kv/transaction.ts";
 import { type Clock, DAY_MS, MINUTE_MS } from "../time.ts";
 

@@ -18,11 +18,11 @@ export interface AzamPayKeyOptions {
   /** Measures the age of the key. */
   clock: Clock;
   /** Fetches the key from AzamPay, in PEM. */
-  ask: () => Promise<string>;
+  request: () => Promise<string>;
 }
 
 /** The validity of a signature; `unverified` if the key is not available. */
-export type Verdict = "valid" | "invalid" | "unverified";
+export type SignatureValidity = "valid" | "invalid" | "unverified";
 
 /** As in AzamPay's documents. */
 const KEY_LIFE_MS = DAY_MS;
@@ -60,9 +60,9 @@ export class AzamPayKey {
    * most one call to AzamPay in half a minute.
    *
    * @param signature In base64.
-   * @throws what `ask` and the cache throw
+   * @throws what `request` and the cache throw
    */
-  async verify(text: string, signature: string): Promise<Verdict> {
+  async verify(text: string, signature: string): Promise<SignatureValidity> {
     const bytes = decoded(signature);
     if (bytes === null) return "invalid";
     const { clock } = this.#options;
@@ -84,7 +84,7 @@ export class AzamPayKey {
   }
 
   async #seek(unfit: Held | null): Promise<Held | null> {
-    const { cache, name, clock, ask } = this.#options;
+    const { cache, name, clock, request } = this.#options;
     const stored = await cache.get(name);
     const shared: Kept | null = stored === null ? null : JSON.parse(stored);
     if (shared && shared.pem !== unfit?.pem) return this.#hold(shared);
@@ -94,7 +94,7 @@ export class AzamPayKey {
     const askedAt = clock();
     // Before the call, so that a failing one counts too.
     await cache.set(pauseName, "1", askedAt + ASK_PAUSE_MS);
-    const kept = { pem: await ask(), askedAt };
+    const kept = { pem: await request(), askedAt };
     const found = this.#hold(kept);
     await cache.set(name, JSON.stringify(kept), askedAt + KEY_LIFE_MS);
     return found;

@@ -21,13 +21,13 @@ import {
   TaskCancelledError,
 } from "cockatiel";
 import { type OutgoingFailure, parseJson, sendRequest } from "../outgoing/mod.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import { REDACTED, redactStart } from "../telemetry/redact.ts";
 import { backoffMs, MINUTE_MS, SECOND_MS } from "../time.ts";
 import { type BreakerState, type CallPolicy, GatewayError, type GatewayName } from "./mod.ts";
 
 /** Short enough for a payer who waits for a page. */
-export const CALL_POLICY: CallPolicy = Object.freeze({
+const CALL_POLICY: CallPolicy = Object.freeze({
   timeoutMs: 10 * SECOND_MS,
   attemptsMax: 3,
   backoffMs: 250,
@@ -87,7 +87,7 @@ const BODY_MAX_BYTES = 2 ** 20;
 const SECRET_LENGTH_MIN = 6;
 
 /** The length to which a gateway's message is quoted. */
-const SAID_MAX = 200;
+const QUOTE_MAX = 200;
 
 /** Codes that say nothing about the health of the gateway. */
 const NO_FAILURES: ReadonlySet<string> = new Set(["aborted", "down"]);
@@ -232,8 +232,8 @@ export class GatewayCaller {
       throw this.#unknown(call, "redirected", `redirected with status ${status}`);
     }
     const body = parseJson(without(this.#secrets, text));
-    const said = body === undefined ? "" : sayingOf(body);
-    const words = said === "" ? "" : `: ${said}`;
+    const quoted = body === undefined ? "" : messageOf(body);
+    const words = quoted === "" ? "" : `: ${quoted}`;
     if (status === 429) {
       const message = `Cannot ${call.does}: ${this.#gateway} limits the rate of calls${words}`;
       throw this.#error("refused", "rate_limited", message);
@@ -298,17 +298,17 @@ function wasNotSent(error: unknown): boolean {
 }
 
 /** Fields in which gateways put a message, the more useful ones first. */
-const SAYINGS = ["message", "error_description", "code", "error_type", "title", "detail"];
+const MESSAGE_FIELDS = ["message", "error_description", "code", "error_type", "title", "detail"];
 
 /** The message in an error's body: the first of the usual fields, of it or of its `error`. */
-function sayingOf(body: unknown): string {
+function messageOf(body: unknown): string {
   if (typeof body !== "object" || body === null) return "";
   const inner: unknown = Reflect.get(body, "error");
   const places = typeof inner === "object" && inner !== null ? [inner, body] : [body];
   for (const place of places) {
-    for (const name of SAYINGS) {
-      const said: unknown = Reflect.get(place, name);
-      if (typeof said === "string" && said.trim() !== "") return quotable(said);
+    for (const name of MESSAGE_FIELDS) {
+      const text: unknown = Reflect.get(place, name);
+      if (typeof text === "string" && text.trim() !== "") return quotable(text);
     }
   }
   return "";
@@ -329,13 +329,13 @@ const LONG_RUN = /(?=[\w+/=.-]{0,63}\d)[\w+/=.-]{24,512}/g;
  *
  * @param secrets Further texts to remove.
  */
-export function quotable(said: string, secrets: readonly string[] = []): string {
-  const text = without(secrets, said.slice(0, 2_000))
+export function quotable(message: string, secrets: readonly string[] = []): string {
+  const text = without(secrets, message.slice(0, 2_000))
     .replaceAll(/\bhttps?:\/\/\S{1,1000}/gi, "[address]")
     .replaceAll(LONG_RUN, "[id]")
     .replaceAll(/[\s\p{Cc}\p{Cf}\u2028\u2029]+/gu, " ")
     // Telephone numbers and cards as digits; amounts are shorter.
     .replaceAll(/\d(?:[ -]?\d){8,}/g, "[number]")
     .trim();
-  return redactStart(text, SAID_MAX);
+  return redactStart(text, QUOTE_MAX);
 }

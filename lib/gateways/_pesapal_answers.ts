@@ -96,7 +96,7 @@ export function isUnauthorized({ status, body }: { status: number; body: unknown
 }
 
 /** The outcome of a call that is answered by `status` and `message` only; null if unclear. */
-export function verdictOf(body: unknown): { isDone: boolean; message: string } | null {
+export function outcomeOf(body: unknown): { isDone: boolean; message: string } | null {
   const { data: answer } = Answer.safeParse(body);
   const status = String(answer?.status ?? "");
   if (!answer || (status !== "200" && status !== "500")) return null;
@@ -173,11 +173,11 @@ export function confirmationOf(body: unknown): Confirmation {
 function stateOf(body: unknown): Pick<Confirmation, "state" | "reason"> {
   const { data } = StatusBody.safeParse(body);
   const error = errorOf(body);
-  const said = quotable(data?.description || data?.payment_status_code || "") || null;
+  const ownReason = quotable(data?.description || data?.payment_status_code || "") || null;
   if (error?.code === NOT_PAID_YET) {
     return data?.status_code
       ? { state: "unknown", reason: `It reports status ${data.status_code}, and that nobody paid` }
-      : { state: "pending", reason: said ?? error.message };
+      : { state: "pending", reason: ownReason ?? error.message };
   }
   const known = STATES[data?.status_code ?? -1];
   if (!data || !known) {
@@ -194,7 +194,7 @@ function stateOf(body: unknown): Pick<Confirmation, "state" | "reason"> {
   }
   // This alone decides that somebody has paid, so nothing may contradict it.
   const isSound = state === "failed" || state === "reversed" || error === null;
-  return isSound ? { state, reason: said } : { state: "unknown", reason: error.message };
+  return isSound ? { state, reason: ownReason } : { state: "unknown", reason: error.message };
 }
 
 /** A valid amount; additional zeros after the decimals do not matter. */

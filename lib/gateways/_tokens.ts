@@ -21,10 +21,10 @@ export interface TokenKeeperOptions {
   cache: SharedCache;
   /** Its name in the cache, different for each account and environment. */
   name: string;
-  /** Tells when it has expired. */
+  /** Decides when it has expired. */
   clock: Clock;
   /** Requests a new token from the gateway. */
-  ask: () => Promise<FreshToken>;
+  request: () => Promise<FreshToken>;
 }
 
 /** For clocks that differ, and slow calls. */
@@ -54,10 +54,10 @@ export class TokenKeeper {
    * A token for the next call.
    *
    * @param refused A token that the gateway no longer accepts; the result is another one.
-   * @throws what `ask` throws
+   * @throws what `request` throws
    */
   async get(refused: string | null = null): Promise<string> {
-    // A renewal already under way may return the refused token.
+    // A renewal already in progress may return the refused token.
     for (let tries = 0; tries < 2; tries++) {
       if (this.#isGood(this.#held, refused)) break;
       this.#renewal ??= this.#renew(refused).finally(() => this.#renewal = null);
@@ -67,11 +67,11 @@ export class TokenKeeper {
   }
 
   async #renew(refused: string | null): Promise<Held> {
-    const { cache, name, clock, ask } = this.#options;
+    const { cache, name, clock, request } = this.#options;
     const stored = await cache.get(name);
     const shared: Held | null = stored === null ? null : JSON.parse(stored);
     if (shared && this.#isGood(shared, refused)) return shared;
-    const { token, lifeMs } = await ask();
+    const { token, lifeMs } = await request();
     const fresh = { token, goodUntil: clock() + usableMs(lifeMs) };
     await cache.set(name, JSON.stringify(fresh), fresh.goodUntil);
     return fresh;

@@ -7,7 +7,7 @@
  */
 import { z } from "zod";
 import type { AzamPayConfig } from "../config/gateways.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import type { Money } from "../money.ts";
 import type { Clock } from "../time.ts";
 import { GatewayCaller, type GatewayReply, quotable } from "./_call.ts";
@@ -21,7 +21,7 @@ import {
   trackingIdsOf,
 } from "./_azampay_callback.ts";
 import { amountRefusal, newMnoCheckout, readCheckout } from "./_azampay_checkout.ts";
-import { AzamPayKey, publicKeyOf, type Verdict } from "./_azampay_key.ts";
+import { AzamPayKey, publicKeyOf, type SignatureValidity } from "./_azampay_key.ts";
 import {
   type BreakerState,
   type CallbackAnswer,
@@ -65,13 +65,13 @@ export class AzamPay implements Gateway {
       cache,
       name: `${account} token`,
       clock,
-      ask: () => this.#requestToken(),
+      request: () => this.#requestToken(),
     });
     this.#key = new AzamPayKey({
       cache,
       name: `${account} key`,
       clock,
-      ask: () => this.#requestKey(),
+      request: () => this.#requestKey(),
     });
   }
 
@@ -130,18 +130,24 @@ export class AzamPay implements Gateway {
   async readCallback(call: IncomingCall): Promise<GatewayCallback | null> {
     const callback = parseCallback(call);
     if (!callback) return null;
-    const verdict = await this.#verify(callback);
+    const validity = await this.#verify(callback);
     const { utilityref: reference, transactionstatus } = callback;
     const trackingIds = trackingIdsOf(callback);
     const kind = stateOf(transactionstatus);
-    const confirmation: Confirmation | null = verdict === "valid" ? confirmationOf(callback) : null;
+    const confirmation: Confirmation | null = validity === "valid"
+      ? confirmationOf(callback)
+      : null;
     if (confirmation) {
       // Which of them is the id of the checkout is not documented: the log shows it.
       const { externalreference, reference: azamReference, transid } = callback;
       const fields = { externalreference, azamReference, transid };
       this.#log.info("azampay.callback", { paymentId: reference, state: kind, ...fields });
     } else {
-      this.#log.warn("azampay.callback_unproven", { paymentId: reference, state: kind, verdict });
+      this.#log.warn("azampay.callback_unproven", {
+        paymentId: reference,
+        state: kind,
+        verdict: validity,
+      });
     }
     return { reference, trackingId: trackingIds[0] ?? null, kind, confirmation };
   }
@@ -154,7 +160,7 @@ export class AzamPay implements Gateway {
       : { status: 500, body: { success: false, message: "Not stored, please send it again" } };
   }
 
-  async #verify(callback: AzamPayCallback): Promise<Verdict | "unsigned"> {
+  async #verify(callback: AzamPayCallback): Promise<SignatureValidity | "unsigned"> {
     if (callback.signature === "") return "unsigned";
     try {
       return await this.#key.verify(signedText(callback), callback.signature);

@@ -12,8 +12,8 @@ import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { SealedValue } from "../kv/payment_records.ts";
 import type { Store } from "../kv/store.ts";
-import { transact } from "../kv/transact.ts";
-import type { Log } from "../telemetry/log.ts";
+import { transact } from "../kv/mod.ts";
+import type { Log } from "../telemetry/mod.ts";
 import { seal, type SealConfig, type SealPlace, unseal } from "../crypto/mod.ts";
 import { type Clock, MINUTE_MS } from "../time.ts";
 import type { SharedCache } from "./mod.ts";
@@ -22,7 +22,7 @@ import type { SharedCache } from "./mod.ts";
 export interface GatewayCacheOptions {
   /** Stores the values. */
   store: Store;
-  /** Tells what has expired. */
+  /** Decides what has expired. */
   clock: Clock;
   /** Records that the store did not answer. */
   log: Log;

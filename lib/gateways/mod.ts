@@ -8,7 +8,7 @@
  * @module
  */
 import type { GatewayName } from "../kv/payment_records.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import type { Money } from "../money.ts";
 import type { Clock } from "../time.ts";
 
@@ -192,7 +192,7 @@ export interface CallPolicy {
 export interface GatewayOptions {
   /** Shares tokens and the like. */
   cache: SharedCache;
-  /** Tells what has expired. */
+  /** Decides what has expired. */
   clock: Clock;
   /** Numbers in [0, 1), for jitter. */
   random: () => number;

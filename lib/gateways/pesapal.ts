@@ -19,9 +19,9 @@ import {
   ipnIdOf,
   isUnauthorized,
   orderOf,
+  outcomeOf,
   tokenOf,
   trackingIdOf,
-  verdictOf,
 } from "./_pesapal_answers.ts";
 import { callbackOf, ipnAnswer } from "./_pesapal_callbacks.ts";
 import { type FreshToken, TokenKeeper } from "./_tokens.ts";
@@ -90,7 +90,7 @@ export class Pesapal implements Gateway {
       cache,
       clock,
       name: `pesapal token ${this.#account}`,
-      ask: () => this.#requestToken(),
+      request: () => this.#requestToken(),
     });
   }
 
@@ -186,14 +186,14 @@ export class Pesapal implements Gateway {
       isRepeatable: false,
       signal,
     });
-    const verdict = verdictOf(body);
-    if (!verdict) {
+    const outcome = outcomeOf(body);
+    if (!outcome) {
       throw this.#unknown("no_verdict", "Pesapal did not say whether it accepts the refund");
     }
-    if (!verdict.isDone) {
-      throw this.#refused("refund_refused", `Pesapal refused the refund: ${verdict.message}`);
+    if (!outcome.isDone) {
+      throw this.#refused("refund_refused", `Pesapal refused the refund: ${outcome.message}`);
     }
-    return { message: verdict.message };
+    return { message: outcome.message };
   }
 
   /** Cancels an unpaid order; false if Pesapal did not, as for a paid one. */
@@ -207,7 +207,7 @@ export class Pesapal implements Gateway {
       isRepeatable: false,
       signal,
     });
-    return verdictOf(body)?.isDone ?? false;
+    return outcomeOf(body)?.isDone ?? false;
   }
 
   /** Reads a callback; null if it is not one of Pesapal. */

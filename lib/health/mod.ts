@@ -13,7 +13,7 @@ import { checkPayments } from "../payments/reconcile.ts";
 import type { Config } from "../config/mod.ts";
 import type { StoreServices } from "../kv/store.ts";
 import type { PaymentServices } from "../payments/mod.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import { DAY_MS, HOUR_MS, isoTime, SECOND_MS } from "../time.ts";
 import { jobProblems, readJobs } from "../jobs/timetable.ts";
 

@@ -15,7 +15,7 @@ import { FINDINGS_MAX, sweep, type SweepReport } from "./mod.ts";
 import * as keys from "../kv/keys.ts";
 import type { JobRun } from "../kv/job_records.ts";
 import type { Finding, RepairRecord, SweepRecord, SweepRun } from "../kv/sweep_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Writes } from "../kv/transaction.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { listEntities, type Page, type PageRequest } from "../entities/page.ts";

@@ -24,6 +24,7 @@ import {
   type Worth,
 } from "./paid.ts";
 import { View } from "./view.ts";
+import { chunksOf } from "../kv/chunks.ts";
 import * as keys from "../kv/keys.ts";
 import type { Payment } from "../kv/payment_records.ts";
 import type { Invoice } from "../kv/records.ts";
@@ -120,8 +121,6 @@ function stateFault(payment: Payment): string | null {
 const STEP = 200;
 /** Payments per page. */
 const PAGE = 500;
-/** Keys that Deno KV reads in one call. */
-const KEYS_PER_READ = 10;
 /** Retries of an invoice that changed while its payments were read. */
 const MOVES_MAX = 3;
 
@@ -204,11 +203,8 @@ async function readAll(
   store: Store,
   paymentKeys: readonly keys.Key<Payment>[],
 ): Promise<(Payment | null | undefined)[]> {
-  const chunks: Promise<StoredEntry[]>[] = [];
-  for (let i = 0; i < paymentKeys.length; i += KEYS_PER_READ) {
-    chunks.push(store.getStored(paymentKeys.slice(i, i + KEYS_PER_READ)));
-  }
-  const entries = (await Promise.all(chunks)).flat();
+  const reads = chunksOf(paymentKeys).map((chunk) => store.getStored(chunk));
+  const entries = (await Promise.all(reads)).flat();
   return entries.map((entry) => entry.versionstamp === null ? null : valueOf<Payment>(entry));
 }
 

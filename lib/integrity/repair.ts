@@ -17,7 +17,7 @@ import { decode } from "../kv/codec.ts";
 import * as keys from "../kv/keys.ts";
 import type { StoreServices } from "../kv/store.ts";
 import type { RepairRecord } from "../kv/sweep_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Operation, Reads } from "../kv/transaction.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { DAY_MS, isoTime } from "../time.ts";

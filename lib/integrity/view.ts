@@ -9,6 +9,7 @@
  */
 import type { Get } from "./indexes.ts";
 import { hasValidShape } from "./shapes.ts";
+import { chunksOf } from "../kv/chunks.ts";
 import { decode } from "../kv/codec.ts";
 import { type Key, keyText } from "../kv/keys.ts";
 import type { Store, StoredEntry } from "../kv/store.ts";
@@ -34,8 +35,6 @@ export type Fault = "undecodable" | "malformed";
 /** An entry, read. */
 export type Reading = { value: unknown } | { fault: Fault };
 
-/** Keys that Deno KV reads as one snapshot. */
-const KEYS_PER_READ = 10;
 /** Concurrent reads: enough to hide latency, few enough to let others read in between. */
 const READS_AT_ONCE = 10;
 /** Retries of a snapshot whose entries began to refer to other keys. */
@@ -103,12 +102,8 @@ export class View {
   async fill(store: Store): Promise<void> {
     const keys = [...this.#missing.values()];
     this.#missing.clear();
-    const perRound = KEYS_PER_READ * READS_AT_ONCE;
-    for (let from = 0; from < keys.length; from += perRound) {
-      const reads: Promise<StoredEntry[]>[] = [];
-      for (let i = from; i < Math.min(from + perRound, keys.length); i += KEYS_PER_READ) {
-        reads.push(store.getStored(keys.slice(i, i + KEYS_PER_READ)));
-      }
+    for (const round of chunksOf(chunksOf(keys), READS_AT_ONCE)) {
+      const reads = round.map((chunk) => store.getStored(chunk));
       for (const entries of await Promise.all(reads)) {
         for (const entry of entries) this.add(entry);
       }

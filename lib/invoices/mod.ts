@@ -20,7 +20,7 @@ import type {
   InvoiceSequence,
   InvoiceStatus,
 } from "../kv/records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Writes } from "../kv/transaction.ts";
 import type { Currency } from "../money.ts";
 import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../entities/caller.ts";

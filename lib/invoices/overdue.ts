@@ -12,13 +12,13 @@ import { AWAITED, type DueRules, dueStep } from "./due.ts";
 import * as keys from "../kv/keys.ts";
 import type { JobRun } from "../kv/job_records.ts";
 import type { Invoice } from "../kv/records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Writes } from "../kv/transaction.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { invoiceFacts, putEvent, putInvoiceEvent } from "../outbox/events.ts";
 import type { StoreServices } from "../kv/store.ts";
 import type { Config } from "../config/mod.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import { businessDate, SECOND_MS } from "../time.ts";
 import { lastDue } from "../jobs/timetable.ts";
 

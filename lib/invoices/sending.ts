@@ -7,7 +7,7 @@ import { AppError } from "../errors.ts";
 import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Invoice } from "../kv/records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { putInvoiceEvent } from "../outbox/events.ts";
 import type { StoreServices } from "../kv/store.ts";

@@ -11,7 +11,7 @@
  */
 import type { Heartbeat } from "../config/endpoints.ts";
 import { sendRequest } from "../outgoing/mod.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import { SECOND_MS, sleep } from "../time.ts";
 
 /** What heartbeats need. */

@@ -11,7 +11,7 @@
 import { AppError } from "../errors.ts";
 import * as keys from "../kv/keys.ts";
 import type { JobRun, JobRunStatus, Lease } from "../kv/job_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Guard } from "../kv/transaction.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import type { StoreServices } from "../kv/store.ts";

@@ -15,7 +15,7 @@ import { type JobRun, listJobRuns } from "./mod.ts";
 import type { StoreServices } from "../kv/store.ts";
 import * as keys from "../kv/keys.ts";
 import type { Timetable } from "../kv/job_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import { operationOf } from "../entities/caller.ts";
 import { HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../time.ts";
 

@@ -5,7 +5,7 @@
  * @module
  */
 import { AppError } from "../errors.ts";
-import type { Meter } from "../telemetry/log.ts";
+import type { Meter } from "../telemetry/mod.ts";
 import { decode, encode } from "./codec.ts";
 import { isDurable, type Key, keyText, logPart } from "./keys.ts";
 import type { Receipt } from "./records.ts";

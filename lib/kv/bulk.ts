@@ -8,6 +8,7 @@
 import { AppError } from "../errors.ts";
 import { backoffMs, sleep, withDeadline } from "../time.ts";
 import type { RestoreProgress } from "./backup_records.ts";
+import { chunksOf } from "./chunks.ts";
 import { decode, encode } from "./codec.ts";
 import { isDurable, type Key, logMark, restoring } from "./keys.ts";
 import type { KvPort } from "./store.ts";
@@ -112,8 +113,7 @@ export async function* scanRange(
 /** Reads keys without decoding; each 10 are one snapshot. */
 export async function readRaw(kv: KvPort, keys: Deno.KvKey[]): Promise<(RawEntry | null)[]> {
   const found: (RawEntry | null)[] = [];
-  for (let i = 0; i < keys.length; i += 10) {
-    const chunk = keys.slice(i, i + 10);
+  for (const chunk of chunksOf(keys)) {
     const entries = await repeated("A read", () => kv.getMany<unknown[]>(chunk));
     for (const entry of entries) {
       found.push(entry.versionstamp === null ? null : { ...entry });
@@ -138,10 +138,10 @@ export async function mark(kv: KvPort, now: number): Promise<string> {
 
 /** Deletes keys that are no longer written, such as those of the old log. */
 export async function prune(kv: KvPort, keys: Deno.KvKey[]): Promise<void> {
-  for (let i = 0; i < keys.length; i += MUTATIONS_MAX) {
+  for (const chunk of chunksOf(keys, MUTATIONS_MAX)) {
     await repeated("A deletion", () => {
       const atomic = kv.atomic();
-      for (const key of keys.slice(i, i + MUTATIONS_MAX)) atomic.delete(key);
+      for (const key of chunk) atomic.delete(key);
       return atomic.commit();
     });
   }

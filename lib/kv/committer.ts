@@ -20,6 +20,7 @@ import {
   type Transaction,
   type View,
 } from "./batch.ts";
+import { chunksOf } from "./chunks.ts";
 import { decode, encode } from "./codec.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { Key, Prefix } from "./keys.ts";
@@ -33,7 +34,6 @@ const QUEUE_MAX = 2_000;
 const SPLIT_AFTER_ATTEMPTS = 3;
 const BACKOFF_MS = 2;
 const BACKOFF_MAX_MS = 64;
-const KEYS_PER_READ = 10;
 
 interface Pending extends Transaction {
   /** By `performance.now()`. */
@@ -66,7 +66,7 @@ type CommitterKv = Pick<Deno.Kv, "getMany" | "atomic" | "commitVersionstamp">;
 
 /** How a {@linkcode Committer} works. */
 export interface CommitterOptions {
-  /** Tells what has expired, and dates receipts and log entries. */
+  /** Decides what has expired, and dates receipts and log entries. */
   clock: Clock;
   /** Numbers in [0, 1), for jitter. */
   random: () => number;
@@ -214,7 +214,7 @@ export class Committer {
     };
     let view: View;
     try {
-      view = await spent(batch, "kvRead", () => this.#read(batch));
+      view = await timed(batch, "kvRead", () => this.#read(batch));
     } catch (error) {
       return retry(error);
     }
@@ -224,7 +224,7 @@ export class Committer {
       const atomic = writes.build(this.#kv);
       try {
         for (const { pending } of decided) pending.meter.kvCommits++;
-        const { ok } = await spent(
+        const { ok } = await timed(
           batch,
           "kvCommit",
           () => withDeadline(atomic.commit(), this.#options.deadlines.commitMs, "A commit"),
@@ -279,11 +279,7 @@ export class Committer {
       add(pending.receipt, pending.operation.isNew && pending.inDoubt.size === 0);
       for (const key of pending.reads) add(key, false);
     }
-    const chunks: Seen[][] = [];
-    for (let i = 0; i < unread.length; i += KEYS_PER_READ) {
-      chunks.push(unread.slice(i, i + KEYS_PER_READ));
-    }
-    const reads = chunks.map(async (chunk) => {
+    const reads = chunksOf(unread).map(async (chunk) => {
       const entries = await this.#kv.getMany<Uint8Array[]>(chunk.map(({ key }) => key));
       entries.forEach(({ versionstamp, value }, i) => {
         chunk[i]!.versionstamp = versionstamp;
@@ -367,7 +363,7 @@ export class Committer {
 const SPANS = { kvRead: "kv.read", kvCommit: "kv.commit" } as const;
 
 /** Waits for `call`, in a span, and adds the time to every meter of the batch. */
-async function spent<T>(
+async function timed<T>(
   batch: readonly Pending[],
   what: "kvRead" | "kvCommit",
   call: () => Promise<T>,

@@ -244,7 +244,7 @@ export const apiKey = (id: string): Key<ApiKey> => ["api_key", id];
 /** All API keys. */
 export const apiKeys: Prefix<ApiKey> = ["api_key"];
 
-/** The receipt of an operation; see `transact.ts`. */
+/** The receipt of an operation; see `transact()`. */
 export const receipt = (operationId: string): Key<Receipt> => ["op", operationId];
 
 /** A rate window, by the rule's name and the subject's digest. */

@@ -5,9 +5,10 @@
  * @module
  */
 import { AppError } from "../errors.ts";
-import { currentContext } from "../telemetry/log.ts";
+import { currentContext } from "../telemetry/mod.ts";
 import { type Clock, withDeadline } from "../time.ts";
 import { traced } from "../telemetry/tracing.ts";
+import { chunksOf } from "./chunks.ts";
 import { decode, encode } from "./codec.ts";
 import { Committer, type CommitterOptions, type WriteListener } from "./committer.ts";
 import { DEADLINES, type Deadlines } from "./deadlines.ts";
@@ -55,9 +56,6 @@ export interface ListOptions {
   start?: Key<unknown>;
 }
 
-/** Keys that Deno KV reads in one call, as one snapshot. */
-const KEYS_PER_READ = 10;
-
 /** What every use case needs: the stored data, and the time. */
 export interface StoreServices {
   /** The one way to the stored data. */
@@ -103,13 +101,10 @@ export class Store implements Disposable {
    * @throws {AppError} `unavailable`
    */
   async getMany<T extends readonly unknown[]>(keys: KeysOf<T>): Promise<FoundOf<T>> {
-    const chunks: Key<unknown>[][] = [];
-    for (let i = 0; i < keys.length; i += KEYS_PER_READ) {
-      chunks.push(keys.slice(i, i + KEYS_PER_READ));
-    }
-    const found = await Promise.all(
-      chunks.map((chunk) => this.#read(this.#kv.getMany<Uint8Array[]>(chunk))),
+    const reads = chunksOf<Key<unknown>>(keys).map((chunk) =>
+      this.#read(this.#kv.getMany<Uint8Array[]>(chunk))
     );
+    const found = await Promise.all(reads);
     const values = found.flat().map(({ value }) => value === null ? null : decode(value));
     return values as FoundOf<T>; // in the order of the keys, which say what they hold
   }

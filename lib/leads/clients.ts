@@ -13,7 +13,7 @@ import { AppError, type FieldProblem, invalidField } from "../errors.ts";
 import * as keys from "../kv/keys.ts";
 import type { Payment } from "../kv/payment_records.ts";
 import type { Client, Contact, Invoice, Lead } from "../kv/records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Writes } from "../kv/transaction.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import {

@@ -21,7 +21,7 @@ import {
 import { productLine } from "../invoices/lines.ts";
 import * as keys from "../kv/keys.ts";
 import type { Contact, Invoice, Lead, LeadSource, LeadStatus, Product } from "../kv/records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Language } from "../languages.ts";
 import type { Currency } from "../money.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";

@@ -10,7 +10,7 @@ import { newId } from "../ids.ts";
 import type { AcceptedLead, NewLead } from "./mod.ts";
 import type { Caller } from "../entities/caller.ts";
 import type { Config } from "../config/mod.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Clock } from "../time.ts";
 

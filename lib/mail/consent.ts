@@ -10,7 +10,7 @@ import { AppError } from "../errors.ts";
 import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { OutboxMessage } from "../kv/outbox_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { putMessage } from "../outbox/states.ts";
 import type { StoreServices } from "../kv/store.ts";

@@ -11,7 +11,7 @@ import { AppError } from "../errors.ts";
 import { derivedId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { MailKind, MailTemplate, MailTexts } from "../kv/mail_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import { type Language, LANGUAGES } from "../languages.ts";
 import { type Caller, operationOf, passGuards } from "../entities/caller.ts";
 import type { StoreServices } from "../kv/store.ts";
@@ -30,6 +30,8 @@ export interface TemplateName {
 
 /** The template in use for a mail. */
 export interface UsedTemplate extends TemplateName, MailTexts {
+  /** Its id in the history. */
+  id: string;
   /** Whether it is custom. */
   isOwn: boolean;
   /** Revision of the custom template, in use or not; 0 if there never was one. */
@@ -155,7 +157,7 @@ function usedOf(name: TemplateName, stored: MailTemplate | null | undefined): Us
   const isOwn = stored?.resetAt === null;
   const { subject, text, html } = isOwn ? stored : DEFAULT_MAILS[language][kind];
   const { revision = 0, updatedAt = null } = stored ?? {};
-  return { kind, language, subject, text, html, isOwn, revision, updatedAt };
+  return { id: idOf(name), kind, language, subject, text, html, isOwn, revision, updatedAt };
 }
 
 /** A fixed id for each kind and language, so no index is needed. Its time part is not a time. */

@@ -14,11 +14,11 @@ export interface MailDialect {
   /** The mail, to be sent as JSON. */
   bodyOf(mail: Mail): unknown;
   /** What an answer means if its status alone does not say; `answer` is its JSON, if it is JSON. */
-  judge(status: number, answer: unknown): Verdict;
+  interpret(status: number, answer: unknown): Meaning;
 }
 
 /** The meaning of an answer: the mail is sent, or refused and why. */
-export type Verdict =
+export type Meaning =
   | "sent"
   | {
     scope: RefusalScope;

@@ -42,7 +42,7 @@ export const postmark: MailDialect = {
     MessageStream: mail.unsubscribeUrl === undefined ? "outbound" : "broadcast",
     TrackOpens: false,
   }),
-  judge(status, answer) {
+  interpret(status, answer) {
     const { ErrorCode: number }: { ErrorCode?: unknown } = Object(answer);
     const code = typeof number === "number" ? String(number) : "";
     if (status === 200 && (number === 0 || number === undefined)) return "sent";

@@ -45,7 +45,7 @@ export const resend: MailDialect = {
       })),
     }),
   }),
-  judge(status, answer) {
+  interpret(status, answer) {
     const code = wordOf(answer, "name");
     if (status >= 200 && status < 300) return "sent";
     if (status === 409) {

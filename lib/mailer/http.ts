@@ -9,7 +9,7 @@
 import type { MailApi } from "../config/endpoints.ts";
 import { parseJson, parseRetryAfter, sendRequest } from "../outgoing/mod.ts";
 import { DAY_MS } from "../time.ts";
-import type { MailDialect, Verdict } from "./_dialect.ts";
+import type { MailDialect, Meaning } from "./_dialect.ts";
 import { postmark } from "./_postmark.ts";
 import { resend } from "./_resend.ts";
 import type { Mail, SendResult } from "./mod.ts";
@@ -52,15 +52,15 @@ export async function sendByApi(
     return { isSent: false, isFinal: false, scope: "all", reason: result.reason };
   }
   const { status, headers, text } = result;
-  const temporary: Verdict = { scope: "all", code: "" };
-  const verdict = isTemporary(status) ? temporary : dialect.judge(status, parseJson(text));
-  if (verdict === "sent") return { isSent: true };
+  const temporary: Meaning = { scope: "all", code: "" };
+  const meaning = isTemporary(status) ? temporary : dialect.interpret(status, parseJson(text));
+  if (meaning === "sent") return { isSent: true };
   const waitMs = parseRetryAfter(headers.get("retry-after"));
   return {
     isSent: false,
-    isFinal: verdict.scope !== "all" && !verdict.isTemporary,
-    scope: verdict.scope,
-    reason: `status ${status} ${verdict.code}`.trim(),
+    isFinal: meaning.scope !== "all" && !meaning.isTemporary,
+    scope: meaning.scope,
+    reason: `status ${status} ${meaning.code}`.trim(),
     ...(waitMs === null ? {} : { retryAfterMs: Math.min(waitMs, RETRY_AFTER_MAX_MS) }),
   };
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import { type Clock, isoTime } from "../time.ts";
 import { safeMail } from "./_message.ts";
 import type { Mail, Mailer, SendResult } from "./mod.ts";

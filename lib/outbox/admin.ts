@@ -14,7 +14,7 @@ import { closed } from "./rules.ts";
 import { change, deleteExpired, revive } from "./states.ts";
 import { listByIndex, listEntities, type Page, type PageRequest } from "../entities/page.ts";
 import type { StoreServices } from "../kv/store.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import { MINUTE_MS } from "../time.ts";
 
 export type { OutboxState } from "./mod.ts";

@@ -13,7 +13,7 @@ import { AppError } from "../errors.ts";
 import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Listed } from "../kv/store.ts";
-import { newMeter, withContext } from "../telemetry/log.ts";
+import { newMeter, withContext } from "../telemetry/mod.ts";
 import type { DeliveryPolicy, OutboxEvent, OutboxMessage, Subscriber } from "./ports.ts";
 import { firstDues, kindOf, type Lane, Lanes, parseDueKey } from "./lanes.ts";
 import {

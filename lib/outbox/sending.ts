@@ -10,7 +10,7 @@ import { closed, type DispatchResult } from "./rules.ts";
 import { type Change, change, finish } from "./states.ts";
 import type { StoreServices } from "../kv/store.ts";
 import type { ErrorTracker } from "../telemetry/error_tracking.ts";
-import type { Log } from "../telemetry/log.ts";
+import type { Log } from "../telemetry/mod.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { SECOND_MS, sleep, withDeadline } from "../time.ts";
 

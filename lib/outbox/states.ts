@@ -16,7 +16,7 @@ import type {
   OutboxEvent,
   OutboxMessage,
 } from "../kv/outbox_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Writes } from "../kv/transaction.ts";
 import { operationOf } from "../entities/caller.ts";
 import type { DeliveryPolicy, NewMessage } from "./ports.ts";

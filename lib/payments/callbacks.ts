@@ -14,7 +14,7 @@ import type { Gateway, GatewayCallback, GatewayName, IncomingCall } from "../gat
 import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Payment } from "../kv/payment_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { putPayment } from "./records.ts";
 import { applyEvidence, confirmLoaded } from "./confirm.ts";

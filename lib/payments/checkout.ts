@@ -21,7 +21,7 @@ import { isPayable, owedMinor } from "../invoices/status.ts";
 import * as keys from "../kv/keys.ts";
 import type { CheckoutSlot, Payment } from "../kv/payment_records.ts";
 import type { Invoice } from "../kv/records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Language } from "../languages.ts";
 import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../entities/caller.ts";
 import { newPayment, putNewPayment, putPayment, trackingKey } from "./records.ts";

@@ -12,7 +12,7 @@ import { type Confirmation, GatewayError } from "../gateways/mod.ts";
 import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Payment } from "../kv/payment_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../entities/caller.ts";
 import { putPayment, trackingKey } from "./records.ts";
 import { effectsOf, type PaymentEffects, reportEffects } from "./effects.ts";

@@ -10,7 +10,7 @@ import { voidInvoice } from "../invoices/mod.ts";
 import * as keys from "../kv/keys.ts";
 import type { Payment, Resolution } from "../kv/payment_records.ts";
 import type { Invoice } from "../kv/records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../entities/caller.ts";
 import {
   newPayment,

@@ -13,7 +13,7 @@ import { GatewayError } from "../gateways/mod.ts";
 import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Payment, PaymentChannel, Refund } from "../kv/payment_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import { type Caller, MONEY_RECEIPT_MS, operationOf } from "../entities/caller.ts";
 import { putPayment } from "./records.ts";
 import { followUp } from "./confirm.ts";

@@ -12,7 +12,7 @@ import { AppError, invalidField } from "../errors.ts";
 import { isId, newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Product, ProductCategory } from "../kv/records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Money } from "../money.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { listEntities, type Page, type PageRequest } from "../entities/page.ts";

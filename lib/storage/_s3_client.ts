@@ -97,7 +97,7 @@ export class S3Client {
   }
 
   /** Makes a call and reads its answer, with retries. */
-  ask(call: S3Call, isGood?: (text: string) => boolean): Promise<S3Answer> {
+  request(call: S3Call, isGood?: (text: string) => boolean): Promise<S3Answer> {
     return this.repeat(async () => {
       const body = await this.open(call);
       const { status, headers } = body;

@@ -74,7 +74,7 @@ async function* pagesOf(
 ): AsyncGenerator<string> {
   let place: Record<string, string> = {};
   for (;;) {
-    const { text } = await client.ask(
+    const { text } = await client.request(
       { does, method: "GET", query: { ...query, ...place } },
       (text) => isDocument(text, document),
     );

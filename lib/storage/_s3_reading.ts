@@ -47,7 +47,7 @@ export class S3Reading {
   /** Requests the object, with retries; returns its headers. */
   async open(): Promise<Headers> {
     const { key, range } = this.#options;
-    const body = await this.#client.repeat(() => this.#ask(range ? rangeHeader(range) : {}));
+    const body = await this.#client.repeat(() => this.#request(range ? rangeHeader(range) : {}));
     this.#body = body;
     const { status, headers } = body;
     const isBehindEnd = status === 416;
@@ -103,7 +103,7 @@ export class S3Reading {
     const offset = this.#position;
     const length = this.#end === undefined ? {} : { length: this.#end - offset };
     const range = rangeHeader({ offset, ...length });
-    const body = await this.#ask({ ...range, "if-match": this.#etag ?? "" });
+    const body = await this.#request({ ...range, "if-match": this.#etag ?? "" });
     const { status, headers } = body;
     const isNext = status === 206 && headers.get("etag") === this.#etag &&
       headers.get("content-range")?.startsWith(`bytes ${offset}-`);
@@ -112,7 +112,7 @@ export class S3Reading {
     throw this.#failure("precondition_failed", "it was replaced in the meantime");
   }
 
-  #ask(headers: Record<string, string>): Promise<S3Body> {
+  #request(headers: Record<string, string>): Promise<S3Body> {
     const { key, place } = this.#options;
     const does = `read "${key}"`;
     return this.#client.open({ does, method: "GET", key: place, headers, accepts: [416] });

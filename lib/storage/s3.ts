@@ -120,7 +120,7 @@ class Bucket implements ObjectStorage {
   }
 
   async head(key: string): Promise<ObjectInfo | null> {
-    const { status, headers } = await this.#client.ask({
+    const { status, headers } = await this.#client.request({
       does: `look up "${key}"`,
       method: "HEAD",
       key: this.#place(checkKey(key)),
@@ -189,7 +189,7 @@ class Bucket implements ObjectStorage {
   ): Promise<ObjectInfo> {
     checkDigest(write, sha256);
     const { key, id } = write;
-    const { status, headers } = await this.#client.ask({
+    const { status, headers } = await this.#client.request({
       does: `store "${key}"`,
       method: "PUT",
       key: this.#place(key),
@@ -206,7 +206,7 @@ class Bucket implements ObjectStorage {
   async #begin(write: Write): Promise<Upload> {
     const { key, sha256 = BESIDE } = write;
     if (write.ifAbsent && await this.head(key)) throw alreadyThere(key);
-    const { text } = await this.#client.ask({
+    const { text } = await this.#client.request({
       does: `start to store "${key}"`,
       method: "POST",
       key: this.#place(key),
@@ -227,7 +227,7 @@ class Bucket implements ObjectStorage {
         `Cannot store "${key}": it has more than ${PARTS_MAX} parts`,
       );
     }
-    const { headers } = await this.#client.ask({
+    const { headers } = await this.#client.request({
       does: `store part ${etags.length + 1} of "${key}"`,
       method: "PUT",
       key: this.#place(key),
@@ -245,7 +245,7 @@ class Bucket implements ObjectStorage {
     checkDigest(write, sha256);
     const { key, id } = write;
     if (write.sha256 === undefined) {
-      await this.#client.ask({
+      await this.#client.request({
         does: `store the digest of "${key}"`,
         method: "PUT",
         key: this.#place(`${DIGESTS}${key}/${id}`),
@@ -257,7 +257,7 @@ class Bucket implements ObjectStorage {
     const parts = etags.map((etag, i) =>
       `<Part><PartNumber>${i + 1}</PartNumber><ETag>${escapeXml(etag)}</ETag></Part>`
     );
-    const { status } = await this.#client.ask({
+    const { status } = await this.#client.request({
       does: `complete "${key}"`,
       method: "POST",
       key: this.#place(key),
@@ -287,7 +287,7 @@ class Bucket implements ObjectStorage {
   }
 
   async #abort(key: string, uploadId: string): Promise<void> {
-    await this.#client.ask({
+    await this.#client.request({
       does: `abort an upload of "${key}"`,
       method: "DELETE",
       key: this.#place(key),
@@ -298,7 +298,7 @@ class Bucket implements ObjectStorage {
 
   /** Whether the object was stored by the write of this id. */
   async #isFrom(key: string, writeId: string): Promise<boolean> {
-    const { status, headers } = await this.#client.ask({
+    const { status, headers } = await this.#client.request({
       does: `look up "${key}"`,
       method: "HEAD",
       key: this.#place(key),
@@ -312,7 +312,7 @@ class Bucket implements ObjectStorage {
     // For an object of another program it may be anything.
     if (kept !== BESIDE) return kept !== null && HEX.test(kept) ? kept : undefined;
     try {
-      const { text } = await this.#client.ask({
+      const { text } = await this.#client.request({
         does: `read the digest of "${key}"`,
         method: "GET",
         key: this.#place(`${DIGESTS}${key}/${headers.get(WRITE_ID)}`),
@@ -325,7 +325,7 @@ class Bucket implements ObjectStorage {
   }
 
   async #remove(key: string): Promise<void> {
-    await this.#client.ask({ does: `delete "${key}"`, method: "DELETE", key: this.#place(key) })
+    await this.#client.request({ does: `delete "${key}"`, method: "DELETE", key: this.#place(key) })
       .catch((error) => {
         // Some services report this, others do not.
         if (!(error instanceof StorageError && error.code === "not_found")) throw error;

@@ -9,7 +9,7 @@
  */
 import { ConfigError, environment, readConfig } from "../config/mod.ts";
 import { AppError } from "../errors.ts";
-import { openLog } from "../telemetry/log.ts";
+import { openLog } from "../telemetry/mod.ts";
 import { openServices } from "../app/open.ts";
 import type { Services } from "../app/mod.ts";
 import { systemClock } from "../time.ts";

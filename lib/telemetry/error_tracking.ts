@@ -4,15 +4,17 @@
  * A report is put together here from harmless parts: the kind of the error, its
  * message, stack and causes after redaction, and a few tags. The SDK only sends it; its
  * integrations are off, since they cost most of the throughput and send headers and
- * cookies along. The SDK is loaded with the first report, or once the program listens.
+ * cookies along. The SDK takes 90 ms to import; it is loaded with the first
+ * report, or once the program listens.
  *
  * @module
  */
+import type { Event } from "@sentry/deno";
 import { newId } from "../ids.ts";
-import { sendRequest } from "../outgoing/mod.ts";
 import { type Clock, MINUTE_MS, SECOND_MS, withDeadline } from "../time.ts";
+import { IngestError, sendToIngest } from "./_ingest.ts";
 import { errorCopies, type ErrorCopy } from "./error_copy.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "./mod.ts";
 import { redactStart } from "./redact.ts";
 
 /** Where an error occurred. */
@@ -103,13 +105,8 @@ const NOWHERE: ErrorTracker = {
 const WAITING_MAX = 100;
 /** In a storm of errors the first ones are enough, and each costs money. */
 const REPORTS_PER_MINUTE_MAX = 60;
-/** Time limit of one request; the report is then lost. */
-const SEND_MS = 5 * SECOND_MS;
 
 type Options = ErrorTrackerOptions & { dsn: string };
-
-/** The ingest did not take a request. The message is a few words without its address. */
-class IngestError extends Error {}
 
 /** Sends what this module has put together. */
 interface Carrier {
@@ -264,11 +261,11 @@ async function loadSentry(
     transport: (transport) =>
       createTransport(
         transport,
-        ({ body }) => track(send(transport.url, transport.headers ?? {}, body)),
+        ({ body }) => track(sendToIngest(transport.url, transport.headers ?? {}, body)),
       ),
     // The SDK adds what it finds; only our own fields pass.
-    beforeSend: (event) => ({ ...essence(event), type: undefined }),
-    beforeSendTransaction: (event) => ({ ...essence(event), type: "transaction" }),
+    beforeSend: (event) => ({ ...allowedFieldsOf(event), type: undefined }),
+    beforeSendTransaction: (event) => ({ ...allowedFieldsOf(event), type: "transaction" }),
   });
   client.init();
   const scope = new Scope();
@@ -292,49 +289,36 @@ async function loadSentry(
   };
 }
 
-/** The fields of an event that may leave the process. */
-interface Essence {
-  event_id?: string;
-  timestamp?: number;
-  start_timestamp?: number;
-  platform?: string;
-  level?: "fatal" | "error" | "warning" | "log" | "info" | "debug";
-  transaction?: string;
-  environment?: string;
-  release?: string;
-  tags?: Record<string, unknown>;
-  exception?: object;
-  contexts?: { trace?: object };
-  sdk?: object;
-}
+/** The fields of an event that may leave the process; of `contexts` only `trace`. */
+const ALLOWED = [
+  "event_id",
+  "timestamp",
+  "start_timestamp",
+  "platform",
+  "level",
+  "transaction",
+  "environment",
+  "release",
+  "tags",
+  "exception",
+  "sdk",
+] as const;
 
-function essence<E extends Essence>(event: E) {
-  const { event_id, timestamp, start_timestamp, platform, level, transaction } = event;
-  const { environment, release, tags, exception, contexts, sdk } = event;
-  const kept = {
-    event_id,
-    timestamp,
-    start_timestamp,
-    platform,
-    level,
-    transaction,
-    environment,
-    release,
-    tags,
-    exception,
-    sdk,
+/** An event with its allowed fields only, and the version of Deno. */
+function allowedFieldsOf(event: Event): Event {
+  const allowed = ALLOWED.filter((name) => event[name] !== undefined);
+  const trace = event.contexts?.trace;
+  return {
+    ...Object.fromEntries(allowed.map((name) => [name, event[name]])),
     contexts: {
-      ...(contexts?.trace ? { trace: contexts.trace } : {}),
+      ...(trace ? { trace } : {}),
       runtime: { name: "deno", version: Deno.version.deno },
     },
   };
-  return Object.fromEntries(
-    Object.entries(kept).filter(([, value]) => value !== undefined),
-  ) as Pick<E, keyof E & keyof Essence>; // a selection of what it had
 }
 
-/** From the first cause to the error that was thrown. */
-function exceptionOf(copies: ErrorCopy[]) {
+/** The error as an exception with its causes, the first cause first. */
+function exceptionOf(copies: ErrorCopy[]): NonNullable<Event["exception"]> {
   const values = copies.map(({ name, message, frames }, i) => ({
     type: name,
     value: message,
@@ -373,33 +357,4 @@ function transactionOf({ name, kind, durationMs, isOk, requestId }: Timing, ende
 
 function newHexId(now: number): string {
   return newId(now).replaceAll("-", "");
-}
-
-/** One request to the ingest. @throws {IngestError} if it does not answer, or redirects */
-async function send(
-  url: string,
-  headers: Record<string, string>,
-  body: string | Uint8Array,
-): Promise<
-  { statusCode: number; headers: Record<"x-sentry-rate-limits" | "retry-after", string | null> }
-> {
-  const result = await sendRequest({
-    url,
-    method: "POST",
-    headers,
-    body: typeof body === "string" ? body : new Uint8Array(body),
-    timeoutMs: SEND_MS,
-    // An event has an id, by which the ingest drops a duplicate.
-    isRepeatable: true,
-  });
-  if (!result.isAnswered) throw new IngestError(result.reason);
-  const { status: statusCode, headers: answered } = result;
-  if (statusCode >= 300 && statusCode < 400) throw new IngestError(`status ${statusCode}`);
-  return {
-    statusCode,
-    headers: {
-      "x-sentry-rate-limits": answered.get("x-sentry-rate-limits"),
-      "retry-after": answered.get("retry-after"),
-    },
-  };
 }

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { Meter } from "./log.ts";
+import type { Meter } from "./mod.ts";
 
 /** Labels of a sample; values must come from a small, fixed set. */
 export type Labels = Readonly<Record<string, string>>;

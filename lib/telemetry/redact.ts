@@ -52,21 +52,21 @@ const NAMED_THINGS = words(`
 `);
 
 /** A program uses few names; names made up by visitors must not fill the memory. */
-const VERDICTS_MAX = 2_000;
+const KNOWN_MAX = 2_000;
 
-const verdicts = new Map<string, boolean>();
+const known = new Map<string, boolean>();
 
 /** Whether a field called `name`, in any naming convention, is always hidden. */
 export function isPrivateName(name: string): boolean {
-  let verdict = verdicts.get(name);
-  if (verdict === undefined) {
-    verdict = judge(name);
-    if (verdicts.size < VERDICTS_MAX) verdicts.set(name, verdict);
+  let isPrivate = known.get(name);
+  if (isPrivate === undefined) {
+    isPrivate = hasPrivateForm(name);
+    if (known.size < KNOWN_MAX) known.set(name, isPrivate);
   }
-  return verdict;
+  return isPrivate;
 }
 
-function judge(name: string): boolean {
+function hasPrivateForm(name: string): boolean {
   const parts = name.slice(0, 200)
     .replace(/([\p{Ll}\d])(\p{Lu})/gu, "$1 $2")
     .replace(/(\p{Lu})(\p{Lu}\p{Ll})/gu, "$1 $2")

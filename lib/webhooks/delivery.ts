@@ -10,7 +10,7 @@
 import { raiseAlert } from "../alerts/mod.ts";
 import * as keys from "../kv/keys.ts";
 import type { OutboxEvent, OutboxMessage } from "../kv/outbox_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type {
   WebhookAttempt,
   WebhookDelivery,

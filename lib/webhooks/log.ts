@@ -7,7 +7,7 @@ import { AppError } from "../errors.ts";
 import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { MessageStatus, OutboxMessage } from "../kv/outbox_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { WebhookAttempt, WebhookDelivery } from "../kv/webhook_records.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import { getMessage, retryMessage } from "../outbox/admin.ts";

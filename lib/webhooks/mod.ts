@@ -16,7 +16,7 @@ import {
   type WebhookEventType,
   type WebhookSecret,
 } from "../kv/webhook_records.ts";
-import { transact } from "../kv/transact.ts";
+import { transact } from "../kv/mod.ts";
 import type { Writes } from "../kv/transaction.ts";
 import { type Caller, operationOf } from "../entities/caller.ts";
 import type { WebhookServices } from "./needs.ts";

@@ -1,9 +1,4 @@
 /**
- * | method | path            | who                | answers                                |
- * | ------ | --------------- | ------------------ | -------------------------------------- |
- * | GET    | `/i/:token`     | holder of the link | 200, 304, 404                          |
- * | POST   | `/i/:token/pay` | holder of the link | 303, 404, 409, 413, 415, 422, 429, 503 |
- *
  * The public invoice page with payment; a PDF with `.pdf` after the token. The link is
  * the only credential, so the page is not cached, sends no Referer and loads nothing.
  *

@@ -132,7 +132,7 @@ function addAccept(routes: OpenAPIHono<AppEnv>, services: Services): void {
     const { website, elapsedMs, ...enquiry } = c.req.valid("json");
     countLead(services, c, enquiry.email);
     const by = callerOf(c);
-    const spam = c.var.principal ? null : spamReason({ website, elapsedMs });
+    const spam = c.get("principal") ? null : spamReason({ website, elapsedMs });
     if (spam) countUnstored(services, c);
     const { lead, client, invoice } = spam
       ? await dropLead(services, enquiry, { reason: spam, by })

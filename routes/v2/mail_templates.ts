@@ -54,6 +54,7 @@ const MailDraft = z.strictObject({
   html: Html.optional(),
 }).openapi("MailDraft");
 const MailTemplateBody = z.object({
+  id: Id.openapi({ description: "For the history: `/system/audit?entity=mail_template`" }),
   kind: z.enum(MAIL_KINDS),
   language: z.enum(LANGUAGES),
   subject: z.string(),

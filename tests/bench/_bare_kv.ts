@@ -10,7 +10,7 @@ import { readConfig } from "../../lib/config/mod.ts";
 import type { KvPort } from "../../lib/kv/store.ts";
 import { type AcceptedLead, acceptLead } from "../../lib/leads/mod.ts";
 import { createProduct } from "../../lib/products/mod.ts";
-import { openLog } from "../../lib/telemetry/log.ts";
+import { openLog } from "../../lib/telemetry/mod.ts";
 import { percentile, type Rate } from "./_figures.ts";
 import { cpuEach, cpuMs, inAnotherProcess } from "./_processes.ts";
 import { enquiry, PRODUCT, visitor } from "./_visitors.ts";
@@ -79,9 +79,10 @@ async function commit(
     const rename = renamer(footprint, ++state.last);
     for (const { key, value } of footprint.writes) atomic.set(rename(key), value);
   }
-  for (let left = footprint.logBytes * leads, part = 0; left > 0; left -= LOG_PART_BYTES, part++) {
-    const bytes = new Uint8Array(Math.min(LOG_PART_BYTES, left));
-    atomic.set(["log", part, kv.commitVersionstamp()], bytes);
+  const logBytes = footprint.logBytes * leads;
+  for (let at = 0; at < logBytes; at += LOG_PART_BYTES) {
+    const part = new Uint8Array(Math.min(LOG_PART_BYTES, logBytes - at));
+    atomic.set(["log", at / LOG_PART_BYTES, kv.commitVersionstamp()], part);
   }
   await atomic.commit();
 }

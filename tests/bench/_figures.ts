@@ -28,6 +28,8 @@ const BAR_WIDTH = 16;
 const NAME_WIDTH = 20;
 /** Widths of per second, p50, p99, CPU and ratio. */
 const WIDTHS = { perSecond: 8, p50: 7, p99: 8, cpu: 8, ratio: 7 };
+/** With five columns a table still fits. */
+const CELL_WIDTH = 11;
 const EIGHTHS = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 /** What stands for a figure that cannot be measured here. */
 const NONE = "n/a";
@@ -58,11 +60,17 @@ export function medianRate(rounds: readonly Rate[]): Rate {
   };
 }
 
-/** A figure with thousands separators, to three significant digits below a hundred. */
+/** A figure with thousands separators and at most three decimals, fewer the larger it is. */
 export function figure(value: number | null): string {
   if (value === null || Number.isNaN(value)) return NONE;
   const size = Math.abs(value);
-  const decimals = size >= 99.95 || Number.isInteger(value) ? 0 : size >= 9.995 ? 1 : 2;
+  const decimals = size >= 99.95 || Number.isInteger(value)
+    ? 0
+    : size >= 9.995
+    ? 1
+    : size >= 0.0995
+    ? 2
+    : 3;
   return value.toLocaleString("en", {
     minimumFractionDigits: decimals,
     maximumFractionDigits: decimals,
@@ -138,6 +146,6 @@ export function timeTable(rows: readonly { name: string; ms: number; bareMs: num
 export function columnTable(rows: readonly [name: string, ...cells: string[]][]): string {
   const nameWidth = Math.max(...rows.map(([name]) => name.length));
   return rows.map(([name, ...cells]) =>
-    `  ${name.padEnd(nameWidth)}${cells.map((cell) => cell.padStart(12)).join("")}`
+    `  ${name.padEnd(nameWidth)}${cells.map((cell) => cell.padStart(CELL_WIDTH)).join("")}`
   ).join("\n");
 }

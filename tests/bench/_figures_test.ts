@@ -46,8 +46,9 @@ Deno.test("rates of rounds are summed up figure by figure, without unknown CPU t
   deepEqual(medianRate(rounds.slice(0, 1)).cpuUs, null);
 });
 
-Deno.test("figures have thousands separators and three digits, or n/a", () => {
-  deepEqual([0.517, 9.994, 12.34, 99.96, 1_234.5, 7, 0].map(figure), [
+Deno.test("figures have thousands separators and few decimals, or n/a", () => {
+  deepEqual([0.0523, 0.517, 9.994, 12.34, 99.96, 1_234.5, 7, 0].map(figure), [
+    "0.052",
     "0.52",
     "9.99",
     "12.3",
@@ -80,8 +81,8 @@ Deno.test("tables fit 80 columns with large figures", () => {
     { name: "bare Hono and zod", ms: 100, bareMs: 100 },
   ]);
   const columns = columnTable([
-    ["", "10,000 leads", "1,000,000"],
-    ["an invoice, p50 ms", "0.11", "0.12"],
+    ["", "1,000", "10,000", "100,000", "1,000,000", "change"],
+    ["store, bytes per lead", "12,345", "12,345", "12,345", "12,345", "1.00x"],
   ]);
   const title = heading("LEADS", "POST /api/v2/leads");
 

@@ -14,7 +14,7 @@ import { sweep } from "../../lib/integrity/mod.ts";
 import { getInvoice, type InvoiceFilter, listInvoices } from "../../lib/invoices/mod.ts";
 import { acceptLead } from "../../lib/leads/mod.ts";
 import { createProduct } from "../../lib/products/mod.ts";
-import { openLog } from "../../lib/telemetry/log.ts";
+import { openLog } from "../../lib/telemetry/mod.ts";
 import { DAY_MS } from "../../lib/time.ts";
 import { count, percentile } from "./_figures.ts";
 import { kvPathOf, memoryBytes, storeBytes } from "./_processes.ts";

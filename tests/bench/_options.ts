@@ -35,10 +35,10 @@ export const HELP = `Measures the program's speed, beside bare programs on the s
 
 Usage: deno task bench [options]
 
-  --only <list>     parts: leads, reads, start, growth, outbox (default: all)
+  --only <list>     parts: ${PARTS.join(", ")} (default: all)
   --seconds <n>     length of each load, 1 to 600 (default 3)
   --rounds <n>      rounds, 1 to 99; the figures are medians (default 3)
-  --growth <list>   sizes of stores in leads, 100 to 9,000,000
+  --growth <list>   up to four sizes of stores in leads, 100 to 9000000
                     (default 10000,100000; a million takes about half an hour)
   --help            this text
 
@@ -64,16 +64,20 @@ export function readOptions(args: readonly string[]): Options | null {
   if (unknown !== undefined) {
     throw new TypeError(`Unknown part ${unknown}: use ${PARTS.join(", ")}`);
   }
+  const sizes = values.growth.split(",");
+  if (sizes.length > SIZES_MAX) throw new TypeError(`--growth takes at most ${SIZES_MAX} sizes`);
   return {
     parts: PARTS.filter((part) => names.includes(part)),
     seconds: numberOf("--seconds", values.seconds, 1, 600),
     rounds: numberOf("--rounds", values.rounds, 1, 99),
-    growth: values.growth.split(",").map((size) => numberOf("--growth", size, 100, GROWTH_MAX)),
+    growth: sizes.map((size) => numberOf("--growth", size, 100, GROWTH_MAX)),
   };
 }
 
 /** Leaves some visitors for the measurements. */
 const GROWTH_MAX = VISITORS_MAX - 1_000_000;
+/** So many columns fit a terminal. */
+const SIZES_MAX = 4;
 
 function numberOf(option: string, text: string, min: number, max: number): number {
   const number = Number(text);

@@ -8,7 +8,7 @@ import { openServices } from "../../lib/app/open.ts";
 import { readConfig } from "../../lib/config/mod.ts";
 import type { KvPort } from "../../lib/kv/store.ts";
 import { MAIL_POLICY } from "../../lib/mail/mod.ts";
-import { openLog } from "../../lib/telemetry/log.ts";
+import { openLog } from "../../lib/telemetry/mod.ts";
 import { HOUR_MS } from "../../lib/time.ts";
 import { happen, newOutbox, newPost, REFUSED, TAKEN } from "../support/program/outbox.ts";
 

@@ -15,9 +15,9 @@ const ROWS: readonly [name: string, of: (filled: Filled, measured: Measured) => 
   ["a lead, p50 ms", (_, { lead }) => lead.p50],
   ["a lead, p99 ms", (_, { lead }) => lead.p99],
   ["an invoice, p50 ms", (_, { invoice }) => invoice.p50],
-  ["list of 50, p50 ms", (_, { list }) => list.p50],
-  ["50 in the middle, p50 ms", (_, { middle }) => middle.p50],
-  ["50 overdue ones, p50 ms", (_, { overdue }) => overdue.p50],
+  ["newest 50, p50 ms", (_, { list }) => list.p50],
+  ["middle 50, p50 ms", (_, { middle }) => middle.p50],
+  ["overdue 50, p50 ms", (_, { overdue }) => overdue.p50],
   ["sweep, s", (_, { sweepSeconds }) => sweepSeconds],
   ["backup, s", (_, { backupSeconds }) => backupSeconds],
   ["restore and sweep, s", (_, { restoreSeconds }) => restoreSeconds],
@@ -41,21 +41,22 @@ export async function benchGrowth({ folder, growth, progress }: Setting): Promis
   }
   const isGrowing = stores.length > 1;
   const table = columnTable([
-    ["", ...stores.map(([{ leads }]) => `${count(leads)}`), ...(isGrowing ? ["last / first"] : [])],
+    ["", ...stores.map(([{ leads }]) => count(leads)), ...(isGrowing ? ["change"] : [])],
     ...ROWS.map(([name, of]): [string, ...string[]] => {
       const values = stores.map(([filled, measured]) => of(filled, measured));
       const [first, last] = [values[0] ?? NaN, values.at(-1) ?? NaN];
       return [name, ...values.map(figure), ...(isGrowing ? [ratio(last, first)] : [])];
     }),
   ]);
-  const short = stores.filter(([filled], i) => filled.leads < growth[i]!)
-    .map(([{ leads, seconds }], i) =>
-      `  Filling to ${count(growth[i]!)} stopped at ${count(leads)} after ${count(seconds)} s.`
-    );
+  const stopped = stores.flatMap(([{ leads, seconds }], i) =>
+    leads === growth[i]
+      ? []
+      : `  Filling to ${count(growth[i]!)} stopped at ${count(leads)} after ${count(seconds)} s.`
+  );
   return [
     heading("GROWTH", "in a process that has the store to itself, by leads stored"),
     table,
-    ...short,
+    ...stopped,
     "",
   ].join("\n");
 }

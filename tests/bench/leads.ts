@@ -122,8 +122,9 @@ function report(rounds: Round[], bareRounds: Rate[][]): string {
     ]),
     "",
     `  Memory ${figure(mebibytes(of(({ idleBytes }) => idleBytes)))} MiB idle, ` +
-    `${figure(mebibytes(of(({ loadedBytes }) => loadedBytes)))} MiB after the load; ` +
-    `disk ${count(of(({ bytesPerLead }) => bytesPerLead))} bytes per lead.`,
+    `${figure(mebibytes(of(({ loadedBytes }) => loadedBytes)))} MiB after the load.`,
+    `  Disk ${count(of(({ bytesPerLead }) => bytesPerLead))} bytes per lead, ` +
+    "with the log that backups are made of.",
     `  Checked: all ${count(stored)} acknowledged leads are stored, with distinct numbers,`,
     `  in ${count(commits)} commits.`,
     "",

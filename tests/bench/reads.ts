@@ -62,14 +62,14 @@ async function benchRound({ folder, seconds, progress }: Setting): Promise<Round
   const productId = await sellProduct(program);
   progress("filling");
   const { accepted } = await load(program, { kind: "leads", productId, first: 0 }, FILL);
-  const wanted = await readsOf(program, productId);
+  const targets = await readsOf(program, productId);
   const reads: Round["reads"] = [];
-  for (const { name, ...read } of wanted) {
+  for (const { name, ...read } of targets) {
     progress(name);
     const { rate } = await load(program, { kind: "reads", ...read }, amount);
     reads.push({ name, rate });
   }
-  const { name: _, ...invoice } = wanted.find(({ name }) => name === INVOICE)!;
+  const { name: _, ...invoice } = targets.find(({ name }) => name === INVOICE)!;
   const one = { ...amount, connections: 1 };
   progress("an invoice over one connection");
   const alone = await load(program, { kind: "reads", ...invoice }, one);

@@ -254,7 +254,7 @@ Deno.test("nothing is left for later in the product or its tests", async () => {
 Deno.test("objection() refuses each import that would point the wrong way", () => {
   const wrong = [
     "routes/v2/leads.ts -> lib/kv/keys.ts",
-    "cron/mod.ts -> lib/kv/transact.ts",
+    "cron/mod.ts -> lib/kv/mod.ts",
     "routes/callbacks.ts -> lib/gateways/pesapal.ts",
     "cron/mod.ts -> lib/storage/s3.ts",
     "routes/mod.ts -> cron/mod.ts",
@@ -267,7 +267,7 @@ Deno.test("objection() refuses each import that would point the wrong way", () =
     "lib/health/mod.ts -> lib/app/open.ts",
     "lib/leads/mod.ts -> tests/support/program/app.ts",
     "lib/money.ts -> lib/invoices/mod.ts",
-    "lib/text.ts -> lib/telemetry/log.ts",
+    "lib/text.ts -> lib/telemetry/mod.ts",
     "lib/leads/mod.ts -> lib/mail/_parts.ts",
     "main.ts -> routes/_problem.ts",
     "main.ts -> file:///elsewhere/x.ts",
@@ -291,7 +291,7 @@ Deno.test("objection() refuses each import that would point the wrong way", () =
     "lib/leads/mod.ts -> lib/kv/keys.ts",
     "lib/kv/records.ts -> lib/money.ts",
     "lib/money.ts -> lib/errors.ts",
-    "lib/telemetry/log.ts -> node:async_hooks",
+    "lib/telemetry/mod.ts -> node:async_hooks",
   ];
   const refused = (arrow: string) => {
     const [from = "", to = ""] = arrow.split(" -> ");

@@ -32,7 +32,7 @@ const rules: Rules = {
           if (KV_WRITES.has(name) || (onKv && KV_WRITES_BY_NAME.has(name))) {
             context.report({
               node: callee,
-              message: `Write to the store through transact() of lib/kv/transact.ts, not ${name}()`,
+              message: `Write to the store through transact() of lib/kv/mod.ts, not ${name}()`,
             });
           }
         },
@@ -65,8 +65,8 @@ const rules: Rules = {
     }),
   ),
   printing: rule(
-    /^lib\/telemetry\/log\.ts$/,
-    "Tell the log of Services; only lib/telemetry/log.ts prints",
+    /^lib\/telemetry\/mod\.ts$/,
+    "Tell the log of Services; only lib/telemetry/mod.ts prints",
     (report) => ({
       Identifier(node) {
         if (node.name === "console" && isReference(node)) report(node);

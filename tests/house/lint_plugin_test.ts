@@ -44,7 +44,7 @@ const CASES: { rule: string; room: string; breaks: string[]; keeps: string[] }[]
   },
   {
     rule: "house/printing",
-    room: "lib/telemetry/log.ts",
+    room: "lib/telemetry/mod.ts",
     breaks: ["console.log(1)", "console['error'](1)", "globalThis.console.log(1)", "f(console)"],
     keeps: [
       "import x from './console/mod.ts'",

@@ -124,7 +124,7 @@ Deno.test("normalizePhone() reads a number without country code as one of the re
   equal(await normalizePhone("(415) 555-2671", "US"), "+14155552671");
 });
 
-Deno.test("normalizePhone() refuses what is no whole, valid number", async () => {
+Deno.test("normalizePhone() refuses incomplete and invalid numbers", async () => {
   for (const text of NO_PHONES) {
     equal(await normalizePhone(text, "TZ"), null, JSON.stringify(text.slice(0, 40)));
   }
@@ -135,7 +135,7 @@ Deno.test("normalizePhone() refuses a national number of a region that does not 
   equal(await normalizePhone("0712345678", ""), null);
 });
 
-Deno.test("normalizePhone() gives E.164 or null for any text, and its result once more", async () => {
+Deno.test("normalizePhone() returns E.164 or null for any text, and keeps its own results", async () => {
   const digitsAndMore = fc.string({
     unit: fc.constantFrom(..."0123456789255712+()- ./x\u0661\u202A<"),
     maxLength: 20,
@@ -169,7 +169,7 @@ Deno.test("normalizeEmail() gives one result for all spellings of an address", (
   }
 });
 
-Deno.test("normalizeEmail() knows the limits of RFC 5321", () => {
+Deno.test("normalizeEmail() applies the limits of RFC 5321", () => {
   const local = "a".repeat(64);
   const domain = `${`${"d".repeat(63)}.`.repeat(2)}${"d".repeat(57)}.tz`;
 
@@ -181,7 +181,7 @@ Deno.test("normalizeEmail() knows the limits of RFC 5321", () => {
   equal(normalizeEmail(`${local}@${domain}zz`), null);
 });
 
-Deno.test("normalizeEmail() refuses what is no address", () => {
+Deno.test("normalizeEmail() refuses invalid addresses", () => {
   for (
     const text of [
       ...["", "@", "a", "a@", "@b.tz", "a@b", "a@@b.tz", "a@b@c.tz", "a b@c.tz", "a@b c.tz"],
@@ -212,7 +212,7 @@ Deno.test("normalizeEmail() refuses what is no address", () => {
   }
 });
 
-Deno.test("normalizeEmail() gives an address it would give again, or null", () => {
+Deno.test("normalizeEmail() returns null, or an address that it keeps", () => {
   const texts = fc.oneof(
     fc.string({ unit: "binary" }),
     fc.emailAddress(),
@@ -229,7 +229,7 @@ Deno.test("normalizeEmail() gives an address it would give again, or null", () =
   }));
 });
 
-Deno.test("parseContact() tells an e-mail address from a telephone number", async () => {
+Deno.test("parseContact() distinguishes e-mail addresses from telephone numbers", async () => {
   deepEqual(await parseContact(" Asha@Example.tz ", "TZ"), { email: "asha@example.tz" });
   deepEqual(await parseContact("0712 345 678", "TZ"), { phone: "+255712345678" });
   for (const text of ["", "Asha", "@asha", "0712@", "asha@example", "0712345678 / asha@x.tz"]) {
@@ -237,7 +237,7 @@ Deno.test("parseContact() tells an e-mail address from a telephone number", asyn
   }
 });
 
-Deno.test("parseContact() finds nobody in the big list of naughty strings", async () => {
+Deno.test("parseContact() finds no contact in the big list of naughty strings", async () => {
   const strings: string[] = naughtyStrings;
 
   for (const text of strings) equal(await parseContact(text, "TZ"), null, text);

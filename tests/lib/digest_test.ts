@@ -65,7 +65,7 @@ Deno.test("hmacSha256() gives the codes of RFC 4231", () => {
   }
 });
 
-Deno.test("timingSafeEqual() tells equal from different, whatever the lengths", () => {
+Deno.test("timingSafeEqual() distinguishes equal from different values of any length", () => {
   // So often that comparing but one byte of a digest would be found out.
   fc.assert(
     fc.property(bytes, bytes, (a, b) => {
@@ -93,7 +93,7 @@ Deno.test("toBase64Url() writes a part of a buffer, not all of it", () => {
   equal(toBase64Url(new Uint8Array([1, 2, 3, 4]).subarray(1, 3)), "AgM");
 });
 
-Deno.test("fromBase64Url() refuses every second spelling", () => {
+Deno.test("fromBase64Url() refuses every other spelling", () => {
   deepEqual(fromBase64Url("AA"), new Uint8Array(1));
 
   for (

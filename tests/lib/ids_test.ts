@@ -41,7 +41,7 @@ Deno.test("newId() rises whatever the clock does", () => {
   ));
 });
 
-Deno.test("newId() tells the time of a clock that moves on, and starts its counter anew", () => {
+Deno.test("newId() has the time of a clock that advances, and restarts its counter", () => {
   const moments = Array.from({ length: 1_000 }, (_, i) => NOW + 2e9 + i);
 
   const ids = moments.map(newId);
@@ -52,7 +52,7 @@ Deno.test("newId() tells the time of a clock that moves on, and starts its count
   ok(new Set(heads).size > 500, "all else is random");
 });
 
-Deno.test("newId() differs in more than its counter from one to the next", () => {
+Deno.test("consecutive ids differ in more than their counter", () => {
   const ids = Array.from({ length: 1_000 }, () => newId(NOW + 3e9));
 
   equal(new Set(ids.map((id) => id.slice(-10))).size, ids.length);
@@ -89,7 +89,7 @@ Deno.test("isId() refuses other versions, variants and spellings", () => {
   }
 });
 
-Deno.test("newSecret() gives as many random bytes as asked for, 32 if not", () => {
+Deno.test("newSecret() returns the requested number of random bytes, 32 by default", () => {
   const secrets = Array.from({ length: 1_000 }, () => newSecret());
 
   equal(new Set(secrets).size, secrets.length);
@@ -97,7 +97,7 @@ Deno.test("newSecret() gives as many random bytes as asked for, 32 if not", () =
   equal(fromBase64Url(newSecret(16))?.length, 16);
 });
 
-Deno.test("newSecret() refuses to make one that can be guessed", () => {
+Deno.test("newSecret() refuses lengths that can be guessed", () => {
   for (const bytes of [0, 15, -1, NaN]) throws(() => newSecret(bytes), AppError, String(bytes));
 });
 

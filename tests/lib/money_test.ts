@@ -49,7 +49,7 @@ Deno.test("formatMajor() has as many decimals as Intl gives every currency", () 
   }
 });
 
-Deno.test("isCurrency() knows our currencies, in capitals, and nothing else", () => {
+Deno.test("isCurrency() accepts our currencies in capitals, and nothing else", () => {
   ok(CURRENCIES.every(isCurrency));
   deepEqual(["TZS", "KES", "UGX", "USD"].filter(isCurrency), ["TZS", "KES", "UGX", "USD"]);
   for (const x of ["tzs", "XXX", "", "toString", "__proto__", null, undefined, 834, ["TZS"]]) {
@@ -66,7 +66,7 @@ Deno.test("multiply() is exact, or refuses", () => {
   }));
 });
 
-Deno.test("multiply() gives the greatest amount and refuses one unit more", () => {
+Deno.test("multiply() returns the largest amount and refuses one unit more", () => {
   const most: Money = { currency: "UGX", minor: MINOR_MAX };
 
   deepEqual(multiply({ currency: "UGX", minor: MINOR_MAX / 4 }, 4), most);
@@ -74,7 +74,7 @@ Deno.test("multiply() gives the greatest amount and refuses one unit more", () =
   ok(Object.is(multiply({ currency: "UGX", minor: -5 }, 0).minor, 0), "not -0");
 });
 
-Deno.test("multiply() refuses a quantity that is not counted in wholes", () => {
+Deno.test("multiply() refuses a quantity that is not a whole number", () => {
   for (const quantity of [-1, 0.5, NaN, Infinity, 2 ** 53]) {
     const act = () => multiply({ currency: "TZS", minor: 100 }, quantity);
 
@@ -92,7 +92,7 @@ Deno.test("add() is exact in either order, or refuses", () => {
   }));
 });
 
-Deno.test("add() never lets two currencies meet", () => {
+Deno.test("add() refuses two currencies", () => {
   fc.assert(fc.property(anyMoney, anyMoney, (a, b) => {
     fc.pre(a.currency !== b.currency);
 
@@ -100,7 +100,7 @@ Deno.test("add() never lets two currencies meet", () => {
   }));
 });
 
-Deno.test("add() calls a fraction of a minor unit a defect", () => {
+Deno.test("add() reports a fraction of a minor unit as a defect", () => {
   const act = () => add({ currency: "TZS", minor: 0.5 }, { currency: "TZS", minor: 1 });
 
   throws(act, (error) => error instanceof AppError && error.kind === "internal");
@@ -134,7 +134,7 @@ Deno.test("parseMajor() reads digits and a point", () => {
   deepEqual(parseMajor("1000000000000.00", "TZS"), { currency: "TZS", minor: MINOR_MAX });
 });
 
-Deno.test("parseMajor() refuses everything else, saying what and where", () => {
+Deno.test("parseMajor() refuses everything else, and names the problem and the field", () => {
   const cases: Record<string, string[]> = {
     not_an_amount: [
       ...["", ".", ".5", "5.", "-5", "+5", "1e3", "0x10", " 5", "5 ", "5\n", "1,000", "1 000"],
@@ -165,7 +165,7 @@ Deno.test("parseMajor() refuses everything else, saying what and where", () => {
   }
 });
 
-Deno.test("formatMoney() writes for people, in English and Swahili", () => {
+Deno.test("formatMoney() formats for people, in English and Swahili", () => {
   const cases: [Currency, number, string, string][] = [
     ["TZS", 1_250_000_00, "TZS 1,250,000", "TSh 1,250,000"],
     ["TZS", 1_250_000_50, "TZS 1,250,000.50", "TSh 1,250,000.50"],

@@ -28,7 +28,7 @@ const DAR = "Africa/Dar_es_Salaam";
 
 const moment = fc.integer({ min: 0, max: Date.UTC(9999, 11, 30) });
 
-Deno.test("businessYear() and businessDate() turn with midnight in Dar es Salaam, not in London", () => {
+Deno.test("businessYear() and businessDate() change at midnight in Dar es Salaam, not in London", () => {
   const newYear = Date.parse("2026-12-31T21:00:00.000Z");
 
   equal(businessYear(newYear - 1, DAR), 2026);
@@ -39,7 +39,7 @@ Deno.test("businessYear() and businessDate() turn with midnight in Dar es Salaam
   equal(businessDate(newYear, "UTC"), "2026-12-31");
 });
 
-Deno.test("businessDate() follows summer time where there is one", () => {
+Deno.test("businessDate() follows summer time", () => {
   equal(businessDate(Date.parse("2026-07-01T22:30:00Z"), "Europe/London"), "2026-07-01");
   equal(businessDate(Date.parse("2026-07-01T23:30:00Z"), "Europe/London"), "2026-07-02");
   equal(businessDate(Date.parse("2026-01-01T23:30:00Z"), "Europe/London"), "2026-01-01");
@@ -64,7 +64,7 @@ Deno.test("businessDate() refuses a zone that does not exist", () => {
   throws(() => businessYear(NaN, DAR), RangeError);
 });
 
-Deno.test("isoTime() writes UTC with milliseconds and refuses what is no moment", () => {
+Deno.test("isoTime() writes UTC with milliseconds and refuses invalid moments", () => {
   equal(isoTime(0), "1970-01-01T00:00:00.000Z");
   equal(isoTime(Date.UTC(2026, 1, 28, 23, 59, 59, 7)), "2026-02-28T23:59:59.007Z");
   throws(() => isoTime(NaN), RangeError);
@@ -93,7 +93,7 @@ Deno.test("systemClock() is between two readings of the machine's clock", () => 
   ok(before <= now && now <= Date.now());
 });
 
-Deno.test("sleep() resolves no sooner than asked, and no later than a second after", async () => {
+Deno.test("sleep() resolves not before its time, and within a second after it", async () => {
   const before = performance.now();
 
   await sleep(20, new AbortController().signal);
@@ -113,7 +113,7 @@ Deno.test("sleep() ends with the signal's reason, and leaves no timer for the sa
   await rejects(sleep(HOUR_MS, stop.signal), reason);
 });
 
-Deno.test("sleep() leaves no listener on a signal that outlives it", async () => {
+Deno.test("sleep() leaves no listener on its signal", async () => {
   const { signal } = new AbortController();
   const listeners = new Set<unknown>();
   const { addEventListener, removeEventListener } = signal;
@@ -133,7 +133,7 @@ Deno.test("sleep() leaves no listener on a signal that outlives it", async () =>
   equal(listeners.size, 0);
 });
 
-Deno.test("sleep() refuses what a timer would cut short", async () => {
+Deno.test("sleep() refuses more than the longest timer", async () => {
   await rejects(sleep(2 ** 31), RangeError);
   await rejects(sleep(NaN), RangeError);
 });
@@ -143,7 +143,7 @@ Deno.test("withDeadline() returns or throws what the call does in time", async (
   await rejects(withDeadline(Promise.reject(new TypeError("x")), 1_000, "A call"), TypeError);
 });
 
-Deno.test("withDeadline() gives up a call that takes too long, and ignores its later failure", async () => {
+Deno.test("withDeadline() stops waiting for a call that takes too long, and ignores its later failure", async () => {
   const { promise: call, reject } = Promise.withResolvers<string>();
 
   await rejects(withDeadline(call, 5, "A call"), new DeadlineError("A call took over 5 ms"));

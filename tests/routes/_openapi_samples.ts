@@ -2,7 +2,7 @@
 import * as keys from "../../lib/kv/keys.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Payment, Refund } from "../../lib/kv/payment_records.ts";
-import { transact } from "../../lib/kv/transact.ts";
+import { transact } from "../../lib/kv/mod.ts";
 import { operationOf } from "../../lib/entities/caller.ts";
 import { newPayment, putNewPayment } from "../../lib/payments/records.ts";
 import { isoTime } from "../../lib/time.ts";

@@ -7,7 +7,7 @@ import { type Job, runJob } from "../../cron/_job.ts";
 import { HealthMonitor } from "../../lib/health/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import { DEADLINES } from "../../lib/kv/deadlines.ts";
-import { transact } from "../../lib/kv/transact.ts";
+import { transact } from "../../lib/kv/mod.ts";
 import { operationOf } from "../../lib/entities/caller.ts";
 import { DAY_MS, HOUR_MS, isoTime, MINUTE_MS, SECOND_MS } from "../../lib/time.ts";
 import { storeTimetable } from "../../lib/jobs/timetable.ts";
@@ -302,7 +302,7 @@ Deno.test("GET /health/ready says 503 once the instance is stopping, which stays
   equal((await app.get("/health")).body.status, "healthy");
 });
 
-Deno.test("GET /health tells why only to whoever may read the system", async () => {
+Deno.test("GET /health shows reasons only to keys that may read the system", async () => {
   await using app = await startShop({ deadlines: SHORT_DEADLINES });
   const operator = await app.newKey("system:read");
   const other = await app.newKey("leads:read", "products:write");
@@ -327,7 +327,7 @@ Deno.test("GET /health/details says nothing: there is one health page", async ()
   equal((await asAdmin(app, "GET", "/health/details")).status, 404);
 });
 
-Deno.test("a sick store is told to the log, with the reason", async () => {
+Deno.test("an unhealthy store is logged with the reason", async () => {
   await using app = await startShop({ deadlines: SHORT_DEADLINES });
   app.kv.isHanging = true;
 

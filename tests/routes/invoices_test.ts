@@ -4,7 +4,7 @@
  */
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
 import * as keys from "../../lib/kv/keys.ts";
-import { transact } from "../../lib/kv/transact.ts";
+import { transact } from "../../lib/kv/mod.ts";
 import { assertProblem, etagOf } from "../support/program/answers.ts";
 import {
   asAdmin,

@@ -2,7 +2,7 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import * as keys from "../../lib/kv/keys.ts";
-import { transact } from "../../lib/kv/transact.ts";
+import { transact } from "../../lib/kv/mod.ts";
 import { newId } from "../../lib/ids.ts";
 import { LEAD, startApp } from "../support/program/app.ts";
 import { assertProblem } from "../support/program/answers.ts";

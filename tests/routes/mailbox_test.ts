@@ -37,7 +37,9 @@ Deno.test("GET /dev/mailbox shows captured mails, and their content cannot run a
     ok(!/script-src/.test(headers.get("content-security-policy") ?? ""));
     ok(!text.includes("<script>") && !text.includes("</iframe><b>"));
   }
-  const [notice] = mails.filter(({ text }) => text.includes("<th>To</th><td>owner@example.com</td>"));
+  const [notice] = mails.filter(({ text }) =>
+    text.includes("<th>To</th><td>owner@example.com</td>")
+  );
   match(notice!.text, /<iframe sandbox="" srcdoc="&lt;!DOCTYPE html&gt;/);
   match(notice!.text, /&lt;script&gt;/);
   match(notice!.text, /INV-2026-000001/);

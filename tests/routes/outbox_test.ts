@@ -67,7 +67,7 @@ Deno.test("GET /api/v2/outbox lists messages by status and kind, without an addr
   );
 });
 
-Deno.test("GET /api/v2/outbox gives pages, and no message that is none", async () => {
+Deno.test("GET /api/v2/outbox returns pages, and 404 for an unknown message", async () => {
   await using app = await startApp();
   const post = newPost();
   post.answer = () => BUSY;
@@ -251,7 +251,7 @@ Deno.test("POST /api/v2/invoices/:id/send refuses drafts, void ones, and buyers 
   equal(await app.count(keys.outboxEvents), before);
 });
 
-Deno.test("a request that has something told costs one read and one commit, whoever sends it meanwhile", async () => {
+Deno.test("a request that publishes an event costs one read and one commit, even while it is being sent", async () => {
   await using app = await startShop({ env: { ...MAIL, SHOP_EMAIL: "owner@example.com" } });
   app.services.outbox.start();
   const product = await app.stockProduct();

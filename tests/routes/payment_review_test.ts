@@ -26,7 +26,7 @@ function resolve(
   return app.send(`/api/v2/payments/${id}/resolve`, decision, headers);
 }
 
-Deno.test("POST resolve completes a push that AzamPay never told of, on evidence", async () => {
+Deno.test("POST resolve completes a push that AzamPay never reported, on evidence", async () => {
   await using app = await startGatewayTill();
   const invoice = await app.bill();
   const payment = await app.payByPhone(invoice);

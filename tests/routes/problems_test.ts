@@ -166,7 +166,7 @@ Deno.test("nothing is to be kept unless it says so", async () => {
   }
 });
 
-Deno.test("a defect of ours is 500 with a request id, and told to the log only", async () => {
+Deno.test("an unexpected error is 500 with a request id, and its cause is logged only", async () => {
   await using app = await startShop();
   const { body: { lead, client } } = await app.post("/api/v2/leads", LEAD);
   await app.kv.corrupt(keys.lead(lead.id));

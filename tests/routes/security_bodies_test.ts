@@ -83,16 +83,15 @@ Deno.test("a slow body that arrives in time is read whole", async () => {
   match(new TextDecoder().decode(buffer.subarray(0, size ?? 0)), /^HTTP\/1\.1 201 /);
 });
 
-Deno.test("a stuck request is answered after twenty seconds", async () => {
-  await using app = await startShop({ deadlines: SHORT_DEADLINES });
+Deno.test("a request that is stuck is answered after the time limit", async () => {
+  await using app = await startShop({ deadlines: SHORT_DEADLINES, requestMs: 50 });
   app.kv.isHanging = true;
-  using _ = hasten(20_000);
 
   const read = await asAdmin(app, "GET", "/api/v2/clients");
   const written = await app.post("/api/v2/leads", LEAD);
 
   assertProblem(read, 503, "unavailable");
-  equal(read.body.detail, "The request took longer than 20 seconds");
+  equal(read.body.detail, "The request took longer than 0.05 seconds");
   // By now it is unknown whether it will be stored.
   assertProblem(written, 503, "outcome_unknown");
   equal(written.headers.get("retry-after"), "1");

@@ -48,7 +48,7 @@ Deno.test("a request that is not slow is no news", async () => {
   equal(slowLines(app).length, 0);
 });
 
-Deno.test("Server-Timing tells where the time went, in development only", async () => {
+Deno.test("Server-Timing shows where the time went, in development only", async () => {
   await using app = await startApp();
   await using inDevelopment = await startApp({
     env: { APP_ENV: "development", STORAGE_URL: "" },

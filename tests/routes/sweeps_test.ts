@@ -4,7 +4,7 @@
 // Under their short names Deno exports from here what compares with `==`.
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import * as keys from "../../lib/kv/keys.ts";
-import { transact } from "../../lib/kv/transact.ts";
+import { transact } from "../../lib/kv/mod.ts";
 import { operationOf } from "../../lib/entities/caller.ts";
 import { runSweep } from "../../lib/integrity/job.ts";
 import { LEAD, TESTER } from "../support/program/app.ts";
@@ -30,7 +30,7 @@ async function damage(app: TestShop): Promise<void> {
   }, { operation: operationOf(TESTER, "test", null, { now: app.services.clock() }) });
 }
 
-Deno.test("POST /api/v2/system/sweeps asks for a sweep that mends, and GET tells how it went", async () => {
+Deno.test("POST /api/v2/system/sweeps requests a sweep that repairs, and GET shows its result", async () => {
   await using app = await startShop();
   await damage(app);
 

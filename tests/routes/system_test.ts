@@ -54,10 +54,10 @@ Deno.test("GET /api/v2/system/audit shows the history of a mail template", async
   const body = { subject: "Ankara", text: "Habari", html: "" };
   await app.request("PUT", path, { key: app.adminKey, body });
   await app.request("PUT", path, { key: app.adminKey, body: { ...body, text: "Habari tena" } });
-  const [template] = await app.services.store.list(keys.mailTemplates, { limit: 1 });
+  const template = await app.get(path, app.adminKey);
 
   const history = await app.get(
-    `/api/v2/system/audit?entity=mail_template&id=${template?.value.id}`,
+    `/api/v2/system/audit?entity=mail_template&id=${template.body.id}`,
     app.adminKey,
   );
 

@@ -251,7 +251,11 @@ Deno.test("POST /api/v1/save-lead says nothing of a defect of ours", async () =>
 
   const answer = await leavesStoreAlone(app, () => app.post("/api/v1/save-lead", OLD_LEAD));
 
-  assertOldError(answer, 500, /^An unexpected error occurred\. It has been logged; please try again$/);
+  assertOldError(
+    answer,
+    500,
+    /^An unexpected error occurred\. It has been logged; please try again$/,
+  );
   equal(accessLog(app).at(-1)?.status, 500);
 });
 

@@ -102,7 +102,7 @@ Deno.test(`POST /api/v2/webhooks adds ${WEBHOOKS_MAX} endpoints at most`, async 
   await add(app);
 });
 
-Deno.test("PATCH /api/v2/webhooks/:id changes what is given, and tells it in the history", async () => {
+Deno.test("PATCH /api/v2/webhooks/:id changes the given fields, and records it in the history", async () => {
   await using app = await startApp();
   const { id } = await add(app);
   const patch = (body: object, headers = {}) =>

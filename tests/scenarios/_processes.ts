@@ -4,7 +4,7 @@ import { environment, readConfig } from "../../lib/config/mod.ts";
 import { sweep } from "../../lib/integrity/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
 import type { Client, Invoice, Lead } from "../../lib/kv/records.ts";
-import { openLog } from "../../lib/telemetry/log.ts";
+import { openLog } from "../../lib/telemetry/mod.ts";
 import { openServices } from "../../lib/app/open.ts";
 import { systemClock } from "../../lib/time.ts";
 import type { ServerProcess } from "../support/processes/server_process.ts";

@@ -13,7 +13,7 @@ import { type BackupServices, hasBackups } from "../../lib/backup/needs.ts";
 import { shipLog } from "../../lib/backup/ship.ts";
 import { logState } from "../../lib/backup/state.ts";
 import { readConfig } from "../../lib/config/mod.ts";
-import { openLog } from "../../lib/telemetry/log.ts";
+import { openLog } from "../../lib/telemetry/mod.ts";
 import { openServices } from "../../lib/app/open.ts";
 import { systemClock } from "../../lib/time.ts";
 import { shopBooksOf } from "../support/processes/backup_shop.ts";

@@ -7,7 +7,7 @@ import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:ass
 import { readConfig } from "../../lib/config/mod.ts";
 import { sweep } from "../../lib/integrity/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
-import { openLog } from "../../lib/telemetry/log.ts";
+import { openLog } from "../../lib/telemetry/mod.ts";
 import { openServices } from "../../lib/app/open.ts";
 import { DAY_MS, HOUR_MS } from "../../lib/time.ts";
 import { campaignSize } from "../support/program/campaign.ts";

@@ -8,7 +8,7 @@ import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:ass
 import { readConfig } from "../../lib/config/mod.ts";
 import { sweep } from "../../lib/integrity/mod.ts";
 import * as keys from "../../lib/kv/keys.ts";
-import { openLog } from "../../lib/telemetry/log.ts";
+import { openLog } from "../../lib/telemetry/mod.ts";
 import { resolvePayment } from "../../lib/payments/operators.ts";
 import type { Payment } from "../../lib/payments/mod.ts";
 import { reconcile } from "../../lib/payments/reconcile.ts";

@@ -8,7 +8,7 @@ import {
   type AlertNotification,
   openAlertChannels,
 } from "../../../lib/alerts/channels.ts";
-import type { Log } from "../../../lib/telemetry/log.ts";
+import type { Log } from "../../../lib/telemetry/mod.ts";
 import { hasSmtpServer, SMTP_HINT, startSmtpServer } from "../../support/servers/smtp_server.ts";
 import { startWebhookReceiver } from "../../support/servers/webhook_receiver.ts";
 

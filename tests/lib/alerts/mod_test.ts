@@ -13,7 +13,7 @@ import {
 } from "../../../lib/alerts/mod.ts";
 import { encode } from "../../../lib/kv/codec.ts";
 import * as keys from "../../../lib/kv/keys.ts";
-import type { Log } from "../../../lib/telemetry/log.ts";
+import type { Log } from "../../../lib/telemetry/mod.ts";
 import { DAY_MS, MINUTE_MS, SECOND_MS } from "../../../lib/time.ts";
 import {
   type Instances,

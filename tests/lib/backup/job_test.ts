@@ -33,7 +33,7 @@ import { HealthMonitor } from "../../../lib/health/mod.ts";
 import { callerOf, claimJob, listJobRuns } from "../../../lib/jobs/mod.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import { type KvPort, Store } from "../../../lib/kv/store.ts";
-import { openLog } from "../../../lib/telemetry/log.ts";
+import { openLog } from "../../../lib/telemetry/mod.ts";
 import { openServices } from "../../../lib/app/open.ts";
 import type { Services } from "../../../lib/app/mod.ts";
 import type { ObjectStorage } from "../../../lib/storage/mod.ts";

@@ -7,7 +7,7 @@ import { openGatewayCache } from "../../../lib/gateways/cache.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
 import { newId } from "../../../lib/ids.ts";
-import { transact } from "../../../lib/kv/transact.ts";
+import { transact } from "../../../lib/kv/mod.ts";
 import { TEST_START } from "../../support/program/app.ts";
 import { FaultyKv } from "../../support/store/faulty_kv.ts";
 import { BRISK } from "../../support/store/faulty_store.ts";

@@ -12,7 +12,7 @@ import {
 import fc from "fast-check";
 import { type GatewayCall, GatewayCaller, quotable } from "../../../lib/gateways/_call.ts";
 import { type CallPolicy, GatewayError } from "../../../lib/gateways/mod.ts";
-import { openLog } from "../../../lib/telemetry/log.ts";
+import { openLog } from "../../../lib/telemetry/mod.ts";
 import { sleep } from "../../../lib/time.ts";
 
 type Answer = (request: Request, count: number) => Response | Promise<Response>;

@@ -12,7 +12,7 @@ import { newPayment, putNewPayment, putPayment } from "../../../lib/payments/rec
 import { recordPayment } from "../../../lib/payments/operators.ts";
 import { refundPayment } from "../../../lib/payments/refunds.ts";
 import { repair } from "../../../lib/integrity/repair.ts";
-import { transact } from "../../../lib/kv/transact.ts";
+import { transact } from "../../../lib/kv/mod.ts";
 import { operationOf } from "../../../lib/entities/caller.ts";
 import { TEST_START, TESTER } from "../../support/program/app.ts";
 import { type Books, invoiceOf, leadOf } from "../../support/program/books.ts";

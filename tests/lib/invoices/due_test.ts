@@ -187,7 +187,10 @@ Deno.test("markFault() sees a mark on what nobody waits for, and one that came t
   const fault = (fields: Partial<Invoice>) => markFault(sampleInvoice({ overdueAt, ...fields }));
 
   equal(fault({ dueOn: "2026-06-29" }), null);
-  equal(fault({ dueOn: "2026-06-30" }), "It was marked as overdue before it was");
-  equal(fault({ status: "paid" }), "It is paid and marked as overdue");
+  equal(
+    fault({ dueOn: "2026-06-30" }),
+    "The invoice was marked as overdue before its due date was over",
+  );
+  equal(fault({ status: "paid" }), "The invoice is paid and marked as overdue");
   equal(fault({ status: "paid", overdueAt: null }), null);
 });

@@ -4,7 +4,7 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { sendHeartbeat } from "../../../lib/jobs/heartbeats.ts";
-import { openLog } from "../../../lib/telemetry/log.ts";
+import { openLog } from "../../../lib/telemetry/mod.ts";
 
 /** Fast, for these wait for nothing on purpose. */
 const QUICK = { timeoutMs: 300, retryAfterMs: 1 };

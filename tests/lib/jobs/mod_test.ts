@@ -6,7 +6,7 @@ import type { Services } from "../../../lib/app/mod.ts";
 import { operationOf } from "../../../lib/entities/caller.ts";
 import { type Claim, claimJob, finishJob, leaseGuard, listJobRuns } from "../../../lib/jobs/mod.ts";
 import * as keys from "../../../lib/kv/keys.ts";
-import { transact } from "../../../lib/kv/transact.ts";
+import { transact } from "../../../lib/kv/mod.ts";
 import { MINUTE_MS, SECOND_MS } from "../../../lib/time.ts";
 import { START, startInstances } from "../../support/processes/instances.ts";
 

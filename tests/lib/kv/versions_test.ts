@@ -9,7 +9,7 @@ import { deepStrictEqual as deepEqual, ok } from "node:assert/strict";
 import { decode } from "../../../lib/kv/codec.ts";
 import * as keys from "../../../lib/kv/keys.ts";
 import type { Key } from "../../../lib/kv/keys.ts";
-import { transact } from "../../../lib/kv/transact.ts";
+import { transact } from "../../../lib/kv/mod.ts";
 import { startApp, TEST_START } from "../../support/program/app.ts";
 import { ask } from "../../support/processes/many_leads.ts";
 

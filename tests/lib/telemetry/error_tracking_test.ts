@@ -10,7 +10,7 @@ import {
 } from "node:assert/strict";
 import { type ErrorTracker, openErrorTracker } from "../../../lib/telemetry/error_tracking.ts";
 import { AppError } from "../../../lib/errors.ts";
-import type { Log } from "../../../lib/telemetry/log.ts";
+import type { Log } from "../../../lib/telemetry/mod.ts";
 import { startSentryIngest } from "../../support/servers/sentry_ingest.ts";
 
 const JOB = { name: "outbox", schedule: "* * * * *", timeLimitMs: 50_000 };
@@ -105,7 +105,7 @@ Deno.test("report() sends nothing personal and no secret", async () => {
   }
 });
 
-Deno.test("report() takes whatever is thrown", async () => {
+Deno.test("report() accepts any thrown value", async () => {
   await using ingest = startSentryIngest();
   const { tracker } = track(ingest.dsn);
   const hostile = new Error("x");
@@ -124,7 +124,7 @@ Deno.test("report() takes whatever is thrown", async () => {
   ok(ingest.text().length < 100_000);
 });
 
-Deno.test("report() tells the first of a storm of errors only", async () => {
+Deno.test("report() sends only the first of a storm of errors", async () => {
   await using ingest = startSentryIngest();
   const { tracker } = track(ingest.dsn);
   tracker.start();
@@ -160,7 +160,7 @@ Deno.test("monitored() checks in before and after a run, with its timetable in U
   deepEqual(ingest.of("event"), []);
 });
 
-Deno.test("monitored() tells what a failing job threw, and throws it", async () => {
+Deno.test("monitored() reports the error of a failing job, and rethrows it", async () => {
   await using ingest = startSentryIngest();
   const { tracker } = track(ingest.dsn);
 
@@ -176,7 +176,7 @@ Deno.test("monitored() tells what a failing job threw, and throws it", async () 
   match(event.exception.values[0].value, /^No mail to \[redacted\]$/);
 });
 
-Deno.test("timed() sends the share of traces that the sample rate says", async () => {
+Deno.test("timed() sends the share of traces that the sample rate sets", async () => {
   await using ingest = startSentryIngest();
   const all = track(ingest.dsn, 1).tracker;
   const none = track(ingest.dsn, 0.1).tracker;
@@ -194,7 +194,7 @@ Deno.test("timed() sends the share of traces that the sample rate says", async (
   deepEqual(transaction.tags, { request_id: "req-2" });
 });
 
-Deno.test("an ingest that hangs or fails delays and throws nothing", async () => {
+Deno.test("an ingest that hangs or fails causes no delay and no error", async () => {
   for (const mood of ["hang", "error"] as const) {
     await using ingest = startSentryIngest();
     ingest.mood = mood;
@@ -216,7 +216,7 @@ Deno.test("an ingest that hangs or fails delays and throws nothing", async () =>
   }
 });
 
-Deno.test("an ingest that is not there is said once, without its address", async () => {
+Deno.test("an unreachable ingest is logged once, without its address", async () => {
   const { tracker, log } = track("http://public@127.0.0.1:1/42");
 
   for (let i = 0; i < 20; i++) tracker.report(new Error("nobody hears"));
@@ -225,7 +225,7 @@ Deno.test("an ingest that is not there is said once, without its address", async
   deepEqual(log, ['error_tracking.failed {"reason":"no connection"}']);
 });
 
-Deno.test("flush() of a tracker that has nothing to tell returns at once", async () => {
+Deno.test("flush() returns immediately when nothing is to be sent", async () => {
   const { tracker } = track("http://public@127.0.0.1:1/42");
 
   await tracker.flush(60_000);
@@ -233,7 +233,7 @@ Deno.test("flush() of a tracker that has nothing to tell returns at once", async
   ok(true);
 });
 
-Deno.test("the SDK is loaded when it is needed, and never without a DSN", async () => {
+Deno.test("the SDK is loaded with the first report, and never without a DSN", async () => {
   await using ingest = startSentryIngest();
   const folder = await Deno.makeTempDir();
   const library = new URL("../../../lib/telemetry/", import.meta.url).href;

@@ -1,7 +1,7 @@
 /** What an instance counts, as a scraper reads it. */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal, throws } from "node:assert/strict";
 import fc from "fast-check";
-import { newMeter } from "../../../lib/telemetry/log.ts";
+import { newMeter } from "../../../lib/telemetry/mod.ts";
 import { Counter, Gauge, Histogram, Metrics } from "../../../lib/telemetry/metrics.ts";
 import { parseMetrics } from "../../support/readers/prometheus.ts";
 
@@ -10,7 +10,7 @@ function samplesOf(metrics: Metrics, name: string) {
   return parseMetrics(metrics.render()).get(name)?.samples ?? [];
 }
 
-Deno.test("metrics that have counted nothing are told by name", () => {
+Deno.test("metrics without samples are listed by name", () => {
   const families = parseMetrics(new Metrics().render());
 
   ok(families.size >= 7);
@@ -21,7 +21,7 @@ Deno.test("metrics that have counted nothing are told by name", () => {
   }
 });
 
-Deno.test("a counter counts each set of labels for itself", () => {
+Deno.test("a counter counts each set of labels separately", () => {
   const counter = new Counter("x_total", "X");
 
   counter.add({ a: "1", b: "2" });
@@ -32,7 +32,7 @@ Deno.test("a counter counts each set of labels for itself", () => {
   deepEqual(counter.lines(), ['x_total{a="1",b="2"} 5', 'x_total{a="1",b="3"} 1', "x_total 1"]);
 });
 
-Deno.test("a gauge is read when it is asked", () => {
+Deno.test("a gauge is read at each scrape", () => {
   let value = 1;
   const gauge = new Gauge("depth", "Depth", () => value);
 
@@ -41,7 +41,7 @@ Deno.test("a gauge is read when it is asked", () => {
   equal(gauge.lines()[0], "depth -2.5");
 });
 
-Deno.test("a histogram puts a duration into every bucket that it is not above", () => {
+Deno.test("a histogram counts a duration in every bucket that is not below it", () => {
   const metrics = new Metrics();
   for (const seconds of [0, 0.005, 0.0051, 10, 10.01, 3_600]) {
     metrics.durations.observe(seconds, { route: "/x" });
@@ -64,7 +64,7 @@ Deno.test("a histogram puts a duration into every bucket that it is not above", 
   equal(samples.filter(({ labels }) => labels.route === "/y").length, ofX.length);
 });
 
-Deno.test("any text is a label's value, and comes back the same", () => {
+Deno.test("any text is a valid label value, and is read back unchanged", () => {
   fc.assert(fc.property(fc.string({ unit: "binary" }), (text) => {
     const metrics = new Metrics();
     metrics.errors.add({ kind: text });
@@ -73,7 +73,7 @@ Deno.test("any text is a label's value, and comes back the same", () => {
   }));
 });
 
-Deno.test("any durations add up", () => {
+Deno.test("the counts and sums of any durations are exact", () => {
   const seconds = fc.array(fc.double({ min: 0, max: 100, noNaN: true }), { minLength: 1 });
   fc.assert(fc.property(seconds, (all) => {
     const histogram = new Histogram("x_seconds", "X");
@@ -91,7 +91,7 @@ Deno.test("any durations add up", () => {
   }));
 });
 
-Deno.test("what the store was asked is counted by kind", () => {
+Deno.test("store operations are counted by kind", () => {
   const metrics = new Metrics();
   metrics.countStore({ ...newMeter(), kvReads: 3, kvCommits: 2, kvConflicts: 1, replays: 4 });
   metrics.countStore({ ...newMeter(), kvReads: 1 });
@@ -104,7 +104,7 @@ Deno.test("what the store was asked is counted by kind", () => {
   deepEqual(Object.fromEntries(counts), { read: 4, commit: 2, conflict: 1, replay: 4 });
 });
 
-Deno.test("a gauge that is added is told with the rest", () => {
+Deno.test("an added gauge is rendered with the others", () => {
   const metrics = new Metrics();
   metrics.gauge("wetech_queue_depth", "Messages that wait", () => 7);
 

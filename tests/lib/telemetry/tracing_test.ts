@@ -106,7 +106,7 @@ Deno.test("a request to the program is a span by its route, with the store's wit
   equal(JSON.stringify(collector.spans).includes("asha@example.com"), false);
 });
 
-Deno.test("a span tells what kind of error ended it, and not its message", async () => {
+Deno.test("a span has the kind of the error that ended it, and not its message", async () => {
   await using collector = startCollector();
 
   await runProbe({

@@ -11,11 +11,7 @@ import {
 import { Webhook } from "standardwebhooks";
 import * as keys from "../../../lib/kv/keys.ts";
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from "../../../lib/time.ts";
-import {
-  createWebhook,
-  type NewWebhook,
-  rotateWebhookSecret,
-} from "../../../lib/webhooks/mod.ts";
+import { createWebhook, type NewWebhook, rotateWebhookSecret } from "../../../lib/webhooks/mod.ts";
 import { WEBHOOK_POLICY } from "../../../lib/webhooks/delivery.ts";
 import { listDeliveries } from "../../../lib/webhooks/log.ts";
 import { LEAD, startApp, type TestApp, TESTER } from "../../support/program/app.ts";
@@ -166,7 +162,7 @@ Deno.test("a secret outlives two rotations of SECRET_KEY, if something was sent 
 
     equal(receiver.received.length, 3);
     const [waiting] = await app.services.store.list(keys.messages, { limit: 2 });
-    equal(waiting?.value.lastError, "its secret cannot be read");
+    equal(waiting?.value.lastError, "its secret cannot be decrypted");
   }
 });
 
@@ -362,7 +358,7 @@ Deno.test("an endpoint that takes nothing for five days is disabled, and people 
 
   ok(days >= 5 && days < 7, `${days} days`);
   const incident = await app.services.store.get(keys.incident(`webhook_disabled:${id}`));
-  ok(incident?.detail.endsWith("taken nothing for 5 days; the last time: status 503"));
+  ok(incident?.detail.endsWith("accepted nothing for 5 days; last failure: status 503"));
 });
 
 Deno.test("an endpoint that takes something every fourth day is never disabled", async () => {

@@ -61,7 +61,7 @@ function isPublicAddress(address: string): boolean {
   return isAllowedAddress(address, { isPublicOnly: true });
 }
 
-Deno.test("isAllowedAddress() lets no address of a reserved range pass, however it is drawn", () => {
+Deno.test("isAllowedAddress() refuses every address of a reserved range", () => {
   const reserved = fc.constantFrom(...RESERVED_IPV4).chain(({ base, bits }) =>
     fc.nat({ max: 2 ** (32 - bits) - 1 }).map((rest) => toText(base + rest))
   );
@@ -84,7 +84,7 @@ Deno.test("isAllowedAddress() lets no address of a reserved range pass, however 
   fc.assert(fc.property(outside, right, (a, b) => !isPublicAddress(`${hex(a)}::${hex(b)}`)));
 });
 
-Deno.test("isAllowedAddress() lets every other IPv4 address pass", () => {
+Deno.test("isAllowedAddress() accepts every other IPv4 address", () => {
   const others = fc.nat({ max: 2 ** 32 - 1 }).filter((address) =>
     !RESERVED_IPV4.some(({ base, bits }) =>
       Math.floor(address / 2 ** (32 - bits)) === Math.floor(base / 2 ** (32 - bits))
@@ -96,7 +96,7 @@ Deno.test("isAllowedAddress() lets every other IPv4 address pass", () => {
   ok(isPublicAddress("2606:4700:4700::1111"));
 });
 
-Deno.test("parseTarget() takes no URL that names an address of ours, in any notation", () => {
+Deno.test("parseTarget() refuses a URL with a private address, in any notation", () => {
   const rules = { isPublicOnly: true };
   const forbidden = [
     ...["127.0.0.1", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "0", "10.1.2.3", "[::1]"],
@@ -118,7 +118,7 @@ Deno.test("parseTarget() takes no URL that names an address of ours, in any nota
   equal(parseTarget("http://10.0.0.1/", { isPublicOnly: false }), "forbidden_address");
 });
 
-Deno.test("post() connects to no address that is not public, whatever the name is", async () => {
+Deno.test("post() connects only to public addresses, whatever the host name", async () => {
   await using receiver = startWebhookEndpoint();
   const url = `https://${HOST}:${receiver.port}/`;
 
@@ -137,7 +137,7 @@ Deno.test("post() connects to no address that is not public, whatever the name i
 
 Deno.test({
   name:
-    `post() asks once what a name means and connects there, as the certificate has to confirm${OPENSSL_HINT}`,
+    `post() resolves a name once and connects there, as the certificate has to confirm${OPENSSL_HINT}`,
   ignore: !hasOpenssl,
   async fn() {
     const { ca, ...tls } = await newCertificate(HOST);
@@ -163,7 +163,7 @@ Deno.test({
   },
 });
 
-Deno.test("post() follows no redirect and tells when to come back", async () => {
+Deno.test("post() follows no redirect and returns when to retry", async () => {
   await using elsewhere = startWebhookEndpoint();
   await using receiver = startWebhookEndpoint();
   const local = sender(["127.0.0.1"], { isPublicOnly: false, clock: () => Date.UTC(2026, 5, 15) });
@@ -184,7 +184,7 @@ Deno.test("post() follows no redirect and tells when to come back", async () => 
   equal(elsewhere.received.length, 0);
 });
 
-Deno.test("post() reads little of an answer, and waits for none", async () => {
+Deno.test("post() reads little of an answer, and does not wait for its end", async () => {
   await using receiver = startWebhookEndpoint();
   const post = (timeoutMs: number) =>
     sender([], { isPublicOnly: false, timeoutMs }).post({ ...SENT, url: receiver.url });

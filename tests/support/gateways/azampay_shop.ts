@@ -13,7 +13,7 @@ import type {
   IncomingCall,
 } from "../../../lib/gateways/mod.ts";
 import { newId } from "../../../lib/ids.ts";
-import { openLog } from "../../../lib/telemetry/log.ts";
+import { openLog } from "../../../lib/telemetry/mod.ts";
 import { openServices } from "../../../lib/app/open.ts";
 import type { Services } from "../../../lib/app/mod.ts";
 import { AZAMPAY_ACCOUNT, type Push } from "./azampay_push.ts";

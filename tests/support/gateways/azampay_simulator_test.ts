@@ -7,6 +7,7 @@ import { newId } from "../../../lib/ids.ts";
 import type { SignedCallback } from "./azampay_contract.ts";
 import { AZAMPAY_ACCOUNT } from "./azampay_push.ts";
 import { AzamPaySimulator } from "./azampay_simulator.ts";
+import { runClient } from "./client_process.ts";
 import { until } from "../program/until.ts";
 
 const { apiKey: _, ...ACCOUNT } = AZAMPAY_ACCOUNT;
@@ -192,43 +193,22 @@ function startProxy(simulator: AzamPaySimulator) {
   return { url, asked, [Symbol.asyncDispose]: () => server.shutdown() };
 }
 
-/** Pins what only tests import. */
-const LOCK = new URL("../../deno.lock", import.meta.url).pathname;
-
-async function runClient(proxyUrl: string, input: unknown) {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--quiet",
-      "--no-prompt",
-      // Deno would go through the proxy as well.
-      "--cached-only",
-      `--lock=${LOCK}`,
-      "--allow-env",
-      "--allow-net=127.0.0.1",
-      "--allow-read",
-      new URL("./azampay_client.ts", import.meta.url).pathname,
-      JSON.stringify(input),
-    ],
-    env: { HTTPS_PROXY: proxyUrl, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" },
-  }).output();
-  equal(code, 0, new TextDecoder().decode(stderr));
-  return JSON.parse(new TextDecoder().decode(stdout));
-}
-
 Deno.test("AzamPaySimulator is AzamPay to a client that others wrote for it", async () => {
   await using simulator = await AzamPaySimulator.start();
   await using proxy = startProxy(simulator);
   simulator.behaviour.apiKeyAt.checkout = true;
   const externalId = newId(Date.now());
+  const env = { HTTPS_PROXY: proxy.url };
   const payment = { externalId, amount: "2500", accountNumber: "0712345678", provider: "Tigo" };
 
-  const good = await runClient(proxy.url, { account: AZAMPAY_ACCOUNT, ...payment });
-  const bad = await runClient(proxy.url, {
+  const good = await runClient("azampay_client.ts", { account: AZAMPAY_ACCOUNT, ...payment }, {
+    env,
+  });
+  const bad = await runClient("azampay_client.ts", {
     account: { ...AZAMPAY_ACCOUNT, apiKey: "another" },
     ...payment,
     amount: "25.50",
-  });
+  }, { env });
 
   ok(good.signedIn.success && good.signedIn.data.accessToken);
   equal(good.checkout.transactionId, simulator.push(externalId).transactionId);

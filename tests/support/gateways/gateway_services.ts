@@ -7,7 +7,7 @@ import { readConfig } from "../../../lib/config/mod.ts";
 import type { Gateway, GatewayName, GatewayOptions } from "../../../lib/gateways/mod.ts";
 import type { Deadlines } from "../../../lib/kv/deadlines.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
-import { openLog } from "../../../lib/telemetry/log.ts";
+import { openLog } from "../../../lib/telemetry/mod.ts";
 import { openServices } from "../../../lib/app/open.ts";
 import type { Services } from "../../../lib/app/mod.ts";
 import { TEST_START } from "../program/app.ts";

@@ -16,7 +16,7 @@ import * as keys from "../../../lib/kv/keys.ts";
 import type { Invoice } from "../../../lib/kv/records.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
 import { acceptLead } from "../../../lib/leads/mod.ts";
-import { openLog } from "../../../lib/telemetry/log.ts";
+import { openLog } from "../../../lib/telemetry/mod.ts";
 import type { Caller } from "../../../lib/entities/caller.ts";
 import { confirmPayment } from "../../../lib/payments/confirm.ts";
 import { recordPayment, resolvePayment, withdrawInvoice } from "../../../lib/payments/operators.ts";

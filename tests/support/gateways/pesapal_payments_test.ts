@@ -13,6 +13,7 @@ import { PESAPAL_ACCOUNT } from "./pesapal_behaviour.ts";
 import { startRawServer } from "./raw_server.ts";
 import { until } from "../program/until.ts";
 import { newOrder, start } from "./_plain_pesapal_client.ts";
+import { runClient } from "./client_process.ts";
 
 const SHOP = "https://shop.example.com";
 
@@ -232,26 +233,12 @@ Deno.test("PesapalSimulator works with a client library that someone else wrote"
   const order = newOrder({ notification_id: ipn_id });
   const { consumerKey: key, consumerSecret: secret } = PESAPAL_ACCOUNT;
   const { port } = new URL(pesapal.simulator.origin);
-  const input = JSON.stringify({ port: Number(port), account: { key, secret }, order });
+  const input = { port: Number(port), account: { key, secret }, order };
 
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--quiet",
-      "--no-check",
-      "--cached-only",
-      `--lock=${new URL("../../deno.lock", import.meta.url).pathname}`,
-      "--allow-net=127.0.0.1",
-      "--allow-env",
-      "--allow-read",
-      "--allow-sys",
-      new URL("pesapal_client.ts", import.meta.url).href,
-      input,
-    ],
-  }).output();
+  const { list, registered, submitted, status } = await runClient("pesapal_client.ts", input, {
+    permissions: ["--allow-sys"],
+  });
 
-  ok(success, new TextDecoder().decode(stderr));
-  const { list, registered, submitted, status } = JSON.parse(new TextDecoder().decode(stdout));
   equal(list[0].ipn_id, ipn_id);
   equal(registered.error.code, "invalid_ipn_url");
   equal(submitted.merchant_reference, order.id);

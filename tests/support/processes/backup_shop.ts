@@ -8,7 +8,7 @@ import type { BackupServices } from "../../../lib/backup/needs.ts";
 import { BACKUP_RETENTION, readConfig, type Retention } from "../../../lib/config/mod.ts";
 import { isDurable } from "../../../lib/kv/keys.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
-import { openLog } from "../../../lib/telemetry/log.ts";
+import { openLog } from "../../../lib/telemetry/mod.ts";
 import { acceptLead } from "../../../lib/leads/mod.ts";
 import { createProduct } from "../../../lib/products/mod.ts";
 import { openServices } from "../../../lib/app/open.ts";

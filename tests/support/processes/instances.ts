@@ -8,7 +8,7 @@ import type { AlertChannel } from "../../../lib/alerts/channels.ts";
 import { readConfig } from "../../../lib/config/mod.ts";
 import type { ErrorTracker } from "../../../lib/telemetry/error_tracking.ts";
 import { HealthMonitor } from "../../../lib/health/mod.ts";
-import { openLog } from "../../../lib/telemetry/log.ts";
+import { openLog } from "../../../lib/telemetry/mod.ts";
 import { openServices } from "../../../lib/app/open.ts";
 import type { Services } from "../../../lib/app/mod.ts";
 import type { WatchServices } from "../../../lib/health/watch.ts";

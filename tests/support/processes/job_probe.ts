@@ -12,7 +12,7 @@
 import { type Job, runJob } from "../../../cron/_job.ts";
 import { AlertNotifier } from "../../../lib/alerts/notifier.ts";
 import { readConfig } from "../../../lib/config/mod.ts";
-import { openLog } from "../../../lib/telemetry/log.ts";
+import { openLog } from "../../../lib/telemetry/mod.ts";
 import { openServices } from "../../../lib/app/open.ts";
 import { MINUTE_MS, sleep } from "../../../lib/time.ts";
 import { START } from "./instances.ts";

@@ -10,7 +10,7 @@ import { HealthMonitor } from "../../../lib/health/mod.ts";
 import type { Prefix } from "../../../lib/kv/keys.ts";
 import type { Deadlines } from "../../../lib/kv/deadlines.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
-import { openLog } from "../../../lib/telemetry/log.ts";
+import { openLog } from "../../../lib/telemetry/mod.ts";
 import { createProduct, type NewProduct, type Product } from "../../../lib/products/mod.ts";
 import { openServices, type ServiceOptions } from "../../../lib/app/open.ts";
 import type { Services } from "../../../lib/app/mod.ts";
@@ -30,6 +30,8 @@ export interface TestAppOptions {
   deadlines?: Deadlines;
   /** Policy of calls to gateways, where it differs from the default. */
   gatewayPolicy?: ServiceOptions["gatewayPolicy"];
+  /** The time limit of a request, in milliseconds; that of the program when absent. */
+  requestMs?: number;
   /** Reads the system's clock instead of the test's. */
   useRealClock?: boolean;
 }
@@ -104,7 +106,8 @@ export const LEAD = { name: "Asha Mushi", email: "asha@example.com", message: "H
 
 /** Starts the program. */
 export async function startApp(options: TestAppOptions = {}): Promise<TestApp> {
-  const { env = {}, wrapKv, deadlines = PATIENT, gatewayPolicy, useRealClock = false } = options;
+  const { env = {}, wrapKv, deadlines = PATIENT, gatewayPolicy, requestMs, useRealClock = false } =
+    options;
   const config = readConfig({
     APP_ENV: "test",
     KV_PATH: ":memory:",
@@ -125,7 +128,7 @@ export async function startApp(options: TestAppOptions = {}): Promise<TestApp> {
     ...(gatewayPolicy ? { gatewayPolicy } : {}),
   });
   const monitor = new HealthMonitor(services);
-  const app = createApp(services, monitor);
+  const app = createApp(services, monitor, requestMs === undefined ? {} : { requestMs });
   const closing = new AbortController();
   const { signal } = closing;
   const serving = { hostname: "127.0.0.1", port: 0, onListen: () => {}, signal };

@@ -19,7 +19,7 @@ import type { Client, Invoice, Lead, Product } from "../../../lib/kv/records.ts"
 import type { Deadlines } from "../../../lib/kv/deadlines.ts";
 import type { KvPort } from "../../../lib/kv/store.ts";
 import { type AcceptedLead, acceptLead, moveLead, type NewLead } from "../../../lib/leads/mod.ts";
-import { openLog } from "../../../lib/telemetry/log.ts";
+import { openLog } from "../../../lib/telemetry/mod.ts";
 import { changeProduct, createProduct } from "../../../lib/products/mod.ts";
 import { openServices } from "../../../lib/app/open.ts";
 import type { Services } from "../../../lib/app/mod.ts";

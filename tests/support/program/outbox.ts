@@ -6,7 +6,7 @@
  */
 import { newId } from "../../../lib/ids.ts";
 import type { EventType, OutboxEvent } from "../../../lib/kv/outbox_records.ts";
-import { transact } from "../../../lib/kv/transact.ts";
+import { transact } from "../../../lib/kv/mod.ts";
 import { operationOf } from "../../../lib/entities/caller.ts";
 import { Outbox } from "../../../lib/outbox/mod.ts";
 import type {

@@ -9,7 +9,7 @@ import * as keys from "../../../lib/kv/keys.ts";
 import type { Key } from "../../../lib/kv/keys.ts";
 import type { Deadlines } from "../../../lib/kv/deadlines.ts";
 import { Store } from "../../../lib/kv/store.ts";
-import { transact } from "../../../lib/kv/transact.ts";
+import { transact } from "../../../lib/kv/mod.ts";
 import type { Found, Operation, Reads, Writes } from "../../../lib/kv/transaction.ts";
 import { RECEIPT_MS } from "../../../lib/entities/caller.ts";
 import { startApp, TEST_START } from "../program/app.ts";

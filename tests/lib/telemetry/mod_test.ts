@@ -17,7 +17,7 @@ import {
   newMeter,
   openLog,
   withContext,
-} from "../../../lib/telemetry/log.ts";
+} from "../../../lib/telemetry/mod.ts";
 import { isPrivateName, redactText } from "../../../lib/telemetry/redact.ts";
 
 interface Recorded {
@@ -59,7 +59,7 @@ Deno.test("info() writes one JSON object with time, level, event and fields", ()
   });
 });
 
-Deno.test("openLog() leaves out what is less severe than its level", () => {
+Deno.test("openLog() leaves out records below its level", () => {
   const { log, lines } = record({ level: "warn" });
 
   log.debug("a.debug");
@@ -70,7 +70,7 @@ Deno.test("openLog() leaves out what is less severe than its level", () => {
   deepEqual(lines.map((line) => JSON.parse(line).level), ["warn", "error"]);
 });
 
-Deno.test("openLog() opens logs that do not hear each other", () => {
+Deno.test("openLog() opens independent logs", () => {
   const here = record();
   const there = record({ level: "error" });
 
@@ -81,8 +81,8 @@ Deno.test("openLog() opens logs that do not hear each other", () => {
   deepEqual(there.lines.map((line) => JSON.parse(line).event), ["there.only"]);
 });
 
-Deno.test("openLog() writes to standard output unless told otherwise", async () => {
-  const log = new URL("../../../lib/telemetry/log.ts", import.meta.url).href;
+Deno.test("openLog() writes to standard output by default", async () => {
+  const log = new URL("../../../lib/telemetry/mod.ts", import.meta.url).href;
   const program = `import { openLog } from ${JSON.stringify(log)};
     const log = openLog({ level: "info", format: "json" });
     log.info("to.output", { share: "100%% %s" });
@@ -99,7 +99,7 @@ Deno.test("openLog() writes to standard output unless told otherwise", async () 
   equal(JSON.parse(lines[0]!).share, "100%% %s");
 });
 
-Deno.test("withContext() gives every record its request id and job, across awaits", async () => {
+Deno.test("withContext() adds request id and job to every record, across awaits", async () => {
   const { log, lines } = record();
   const meter = newMeter();
 
@@ -123,7 +123,7 @@ Deno.test("withContext() gives every record its request id and job, across await
   equal(currentContext(), undefined);
 });
 
-Deno.test("a record keeps its own time, level, event and context when a field is called the same", () => {
+Deno.test("a field cannot replace the time, level, event and context of a record", () => {
   const { log, last } = record();
   const mine = { time: "noon", level: "low", event: "party", requestId: "forged", job: "none" };
 
@@ -140,7 +140,7 @@ Deno.test("a record keeps its own time, level, event and context when a field is
   equal(found.job, "none");
 });
 
-Deno.test("a record survives whatever JSON has no word for", () => {
+Deno.test("a record is written although JSON does not support a value", () => {
   const { log, last } = record();
   const circle: Record<string, unknown> = { size: 1 };
   circle.again = circle;
@@ -192,7 +192,7 @@ Deno.test("a record survives whatever JSON has no word for", () => {
   });
 });
 
-Deno.test("a record stays short, however much it is given", () => {
+Deno.test("a record is short, whatever its fields", () => {
   const { log, lines, last } = record();
   let deep: unknown = "bottom";
   for (let i = 0; i < 10_000; i++) deep = { deep };
@@ -222,7 +222,7 @@ Deno.test("a megabyte of hostile text becomes a line of bounded length", () => {
   for (const line of lines) ok(line.length < 20_000, `${line.length} characters`);
 });
 
-Deno.test("no text ends a line, colours it, or turns it around", () => {
+Deno.test("no text ends, colours or reverses a line", () => {
   const tricks = "a\nb\r\u0085\u2028\u2029\u009b31m\u001b[31m\u202e\u2066\ufeff\u0000z";
   for (const format of ["json", "pretty"] as const) {
     const { log, lines } = record({ format });
@@ -234,7 +234,7 @@ Deno.test("no text ends a line, colours it, or turns it around", () => {
   }
 });
 
-Deno.test("logging throws nothing and writes one parsable line, whatever the event and fields", () => {
+Deno.test("logging throws nothing and writes one parsable line for any event and fields", () => {
   for (const format of ["json", "pretty"] as const) {
     const { log, lines } = record({ format });
     fc.assert(fc.property(
@@ -275,7 +275,7 @@ Deno.test("logging throws nothing when the line cannot be written", () => {
   log.error("nobody.hears");
 });
 
-Deno.test("an error is told with its kind, its stack and its causes", () => {
+Deno.test("an error is logged with its kind, stack and causes", () => {
   const { log, last } = record();
   const cause = new TypeError("connection reset", { cause: "a cable" });
 
@@ -283,12 +283,12 @@ Deno.test("an error is told with its kind, its stack and its causes", () => {
 
   const error = last().error as Record<string, unknown>;
   deepEqual([error.name, error.kind, error.message], ["AppError", "unavailable", "Cannot commit"]);
-  match(String(error.stack), /^at .*log_test\.ts/);
+  match(String(error.stack), /^at .*mod_test\.ts/);
   const { name, message, cause: root } = error.cause as Record<string, unknown>;
   deepEqual([name, message, root], ["TypeError", "connection reset", "a cable"]);
 });
 
-Deno.test("an error that is its own cause, or throws when read, is told as far as it goes", () => {
+Deno.test("an error that is its own cause, or throws when read, is logged in part", () => {
   const { log, last } = record();
   const own = new Error("circle");
   own.cause = own;
@@ -332,7 +332,7 @@ Deno.test("a private field keeps its name and loses its value, at any depth", ()
   doesNotMatch(lines[0]!, /asha|2557|abc|hello/i);
 });
 
-Deno.test("isPrivateName() hides secrets and persons, in any convention", () => {
+Deno.test("isPrivateName() accepts names of secrets and personal data, in any convention", () => {
   const hidden = `
     password passwordHash user_password NEW-PASSWORD userpassword secret clientSecret SECRET_KEY secretKey
     token accessToken access_token refreshtoken csrfToken tokenHash authorization Authorization
@@ -346,7 +346,7 @@ Deno.test("isPrivateName() hides secrets and persons, in any convention", () => 
   deepEqual(hidden.filter((name) => !isPrivateName(name)), []);
 });
 
-Deno.test("isPrivateName() leaves what the program says of itself", () => {
+Deno.test("isPrivateName() refuses names of the program's own values", () => {
   const shown = `
     time level event requestId job jobName eventName fileName hostname route routeName method path status
     ms durationMs kvReads kvCommits kvConflicts attempt attempts error reason detail id leadId clientId
@@ -386,7 +386,7 @@ Deno.test("redactText() hides addresses, numbers and keys in the middle of a tex
   }
 });
 
-Deno.test("redactText() hides what stands after the name of a secret", () => {
+Deno.test("redactText() hides the value after the name of a secret", () => {
   const texts = [
     "connect smtp://shop:hunter2@mail.example.com:587",
     "Authorization: Digest hunter2 and more",
@@ -401,7 +401,7 @@ Deno.test("redactText() hides what stands after the name of a secret", () => {
   for (const text of texts) doesNotMatch(redactText(text), /hunter2/, text);
 });
 
-Deno.test("redactText() leaves ids, times, amounts, addresses of pages and prose", () => {
+Deno.test("redactText() keeps ids, times, amounts, URLs and prose", () => {
   const texts = [
     "0190aaaa-bbbb-7ccc-8ddd-255712345678",
     "2026-11-24T10:00:00.000+03:00",
@@ -435,7 +435,7 @@ Deno.test("an error's message, stack and causes are redacted", () => {
   doesNotMatch(lines[0]!, /asha|wtk_|eyJ|2557|a:b@/);
 });
 
-Deno.test("a secret that is cut in two by the limit is hidden all the same", () => {
+Deno.test("a secret that the limit cuts in two is hidden", () => {
   const { log, lines } = record();
 
   for (let before = 2_030; before < 2_050; before++) {
@@ -445,7 +445,7 @@ Deno.test("a secret that is cut in two by the limit is hidden all the same", () 
   for (const line of lines) doesNotMatch(line, /asha|example/);
 });
 
-Deno.test("the pretty format is one line for people, in colour only if asked", () => {
+Deno.test("the pretty format is one line for people, in colour only on request", () => {
   const plain = record({ format: "pretty" });
   const colored = record({ format: "pretty", color: true });
   const fields = { method: "GET", note: "x\n\x1b[31mred", forged: "a b=c", list: [1, 2] };

@@ -14,7 +14,7 @@ import * as keys from "../../../lib/kv/keys.ts";
 import type { Key } from "../../../lib/kv/keys.ts";
 import { DEADLINES } from "../../../lib/kv/deadlines.ts";
 import { Store } from "../../../lib/kv/store.ts";
-import { transact } from "../../../lib/kv/transact.ts";
+import { transact } from "../../../lib/kv/mod.ts";
 import type { Writes } from "../../../lib/kv/transaction.ts";
 import { RECEIPT_MS } from "../../../lib/entities/caller.ts";
 import { changeProduct, createProduct } from "../../../lib/products/mod.ts";

@@ -11,7 +11,7 @@
  * @module
  */
 import { AppError } from "../errors.ts";
-import { currentContext, newMeter } from "../telemetry/log.ts";
+import { currentContext, newMeter } from "../telemetry/mod.ts";
 import { keyText, receipt } from "./keys.ts";
 import type { Store } from "./store.ts";
 import type { Found, Operation, Reads, Writes } from "./transaction.ts";
