@@ -8,7 +8,8 @@ import { AppError } from "../errors.ts";
 import * as keys from "../kv/keys.ts";
 import { type Caller, passGuards } from "../entities/caller.ts";
 import type { MessageKind, MessageStatus, OutboxMessage } from "./ports.ts";
-import type { DeliveryCounts, Outbox, OutboxState } from "./mod.ts";
+import type { OutboxState } from "./gauges.ts";
+import type { DeliveryCounts, Outbox } from "./mod.ts";
 import { firstDues } from "./lanes.ts";
 import { closed } from "./rules.ts";
 import { change, deleteExpired, revive } from "./states.ts";
@@ -17,7 +18,7 @@ import type { StoreServices } from "../kv/store.ts";
 import type { Log } from "../telemetry/mod.ts";
 import { MINUTE_MS } from "../time.ts";
 
-export type { OutboxState } from "./mod.ts";
+export type { OutboxState } from "./gauges.ts";
 export type { MessageKind, MessageStatus, OutboxMessage } from "./ports.ts";
 export { MESSAGE_KINDS, MESSAGE_STATUSES } from "../kv/outbox_records.ts";
 

@@ -13,8 +13,15 @@ import { AppError } from "../errors.ts";
 import { newId } from "../ids.ts";
 import * as keys from "../kv/keys.ts";
 import type { Listed } from "../kv/store.ts";
+import { addOutboxGauges, type OutboxState } from "./gauges.ts";
 import { newMeter, withContext } from "../telemetry/mod.ts";
-import type { DeliveryPolicy, OutboxEvent, OutboxMessage, Subscriber } from "./ports.ts";
+import type {
+  DeliveryPolicy,
+  MessagesOf,
+  OutboxEvent,
+  OutboxMessage,
+  Subscriber,
+} from "./ports.ts";
 import { firstDues, kindOf, type Lane, Lanes, parseDueKey } from "./lanes.ts";
 import {
   deadLetterExhausted,
@@ -25,8 +32,8 @@ import {
   type Sending,
 } from "./sending.ts";
 import { newLease, orderKeyOf } from "./rules.ts";
-import { claim, deadLetterExpired, fanOut } from "./states.ts";
-import { SECOND_MS, withDeadline } from "../time.ts";
+import { claim, deadLetterExpired, dropEvents, fanOut } from "./states.ts";
+import { withDeadline } from "../time.ts";
 import { tracedApart } from "../telemetry/tracing.ts";
 
 export type { DeliveryCounts } from "./sending.ts";
@@ -41,16 +48,6 @@ const LANES_MAX = 200;
 const ACTIVE_MAX = 40;
 /** Messages dead-lettered at once in a lane that is down. */
 const EXPIRED_PAGE = 200;
-
-/** How full the outbox is. */
-export interface OutboxState {
-  /** Messages to send, including undispatched events; 1,000 means 1,000 or more. */
-  waiting: number;
-  /** How long the oldest one has been due, in milliseconds; 0 when none is due. */
-  overdueMs: number;
-  /** Dead-lettered messages; 1,000 means 1,000 or more. */
-  dead: number;
-}
 
 /** What an {@linkcode Outbox} consists of. */
 export interface OutboxOptions extends OutboxServices {
@@ -91,23 +88,7 @@ export class Outbox {
    */
   start(): void {
     this.#isStarted = true;
-    const { metrics } = this.#options;
-    const help = "as last measured by this instance, up to 1,000";
-    metrics.gauge(
-      "wetech_outbox_waiting",
-      `Messages to send, ${help}`,
-      () => this.state?.waiting ?? 0,
-    );
-    metrics.gauge(
-      "wetech_outbox_dead",
-      `Dead-lettered messages, ${help}`,
-      () => this.state?.dead ?? 0,
-    );
-    metrics.gauge(
-      "wetech_outbox_overdue_seconds",
-      "How long the oldest message to send has been due",
-      () => (this.state?.overdueMs ?? 0) / SECOND_MS,
-    );
+    addOutboxGauges(this.#options.metrics, () => this.state);
   }
 
   /** Dispatches events that were just committed, in the background. */
@@ -223,29 +204,49 @@ export class Outbox {
         limit: EVENTS_PAGE,
         ...(start ? { start } : {}),
       });
-      // Events of one subject are dispatched one after another, to keep their order.
-      const groups = Map.groupBy(listed, ({ value }) => orderKeyOf(value));
-      await Promise.all(
-        [...groups.values()].map(async (group) => {
-          for (const { value } of group) if (!await this.#dispatchEvent(value)) break;
-        }),
-      );
+      if (listed.length > 0) await this.#dispatchPage(listed.map(({ value }) => value));
       if (listed.length < EVENTS_PAGE) return;
       start = [...listed.at(-1)!.key, END];
     }
   }
 
-  /** @returns Whether it was turned into its messages. */
-  async #dispatchEvent(event: OutboxEvent): Promise<boolean> {
+  /** Dispatches events side by side, those of one subject one after another, to keep their order. */
+  async #dispatchPage(events: readonly OutboxEvent[]): Promise<void> {
+    const subscribers = await Promise.all(
+      this.#options.subscribers.map(async (one) => await one.prepare?.() ?? one.messagesOf),
+    );
+    const groups = Map.groupBy(events, orderKeyOf);
+    const silent: OutboxEvent[] = [];
+    await Promise.all([...groups.values()].map(async (group) => {
+      for (const event of group) if (!await this.#dispatchEvent(event, subscribers, silent)) break;
+    }));
+    if (silent.length === 0) return;
+    await dropEvents(this.#options, silent);
+    this.counts.events += silent.length;
+  }
+
+  /**
+   * Turns an event into its messages, or adds it to `silent` if there are none.
+   *
+   * @returns Whether the next event of its subject may follow.
+   */
+  async #dispatchEvent(
+    event: OutboxEvent,
+    subscribers: readonly MessagesOf[],
+    silent: OutboxEvent[],
+  ): Promise<boolean> {
     const acquired = new Map<string, Lane>();
     try {
-      const wanted = await Promise.all(
-        this.#options.subscribers.map((subscriber) => subscriber.messagesOf(event)),
-      );
+      const wanted = await Promise.all(subscribers.map((messagesOf) => messagesOf(event)));
+      const messages = wanted.flat();
+      if (messages.length === 0) {
+        silent.push(event);
+        return true;
+      }
       const { mine, open } = await fanOut(
         this.#options,
         event,
-        wanted.flat(),
+        messages,
         (message) => this.#leaseIfCapacity(message, acquired),
       );
       this.counts.events++;

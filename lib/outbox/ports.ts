@@ -45,8 +45,13 @@ export interface Subscriber {
    * failure, and must then return the same messages or fewer. If it throws, the event
    * and later ones of the same subject wait for the next minute.
    */
-  messagesOf(event: OutboxEvent): Promise<NewMessage[]> | NewMessage[];
+  readonly messagesOf: MessagesOf;
+  /** Called once for each page of events when given: what it returns takes the place of `messagesOf`. */
+  prepare?(): Promise<MessagesOf>;
 }
+
+/** The messages that follow from an event. */
+export type MessagesOf = (event: OutboxEvent) => Promise<NewMessage[]> | NewMessage[];
 
 /** The result of one attempt. */
 export type AttemptResult =

@@ -76,6 +76,22 @@ export async function fanOut(
   }, { operation: operationNow(now) });
 }
 
+/**
+ * Deletes events from which no message follows, in one commit. Harmless to repeat, so nothing is
+ * read: an event never changes, and another instance would do the same.
+ *
+ * @throws {AppError} `unavailable`, `outcome_unknown`
+ */
+export async function dropEvents(
+  services: StoreServices,
+  events: readonly OutboxEvent[],
+): Promise<void> {
+  const now = services.clock();
+  await transact(services, {}, (_, writes) => {
+    for (const { id } of events) writes.delete(keys.outboxEvent(id));
+  }, { operation: operationNow(now) });
+}
+
 /** The result of a claim; null if another instance has the message or it has ended. */
 export type ClaimResult =
   | { isExhausted: false; message: OutboxMessage }

@@ -71,23 +71,29 @@ const RECEIPT_KEEP_MS = 10 * MINUTE_MS;
 
 const BY_OUTBOX: Caller = { actor: "job:outbox", requestId: "outbox", idempotencyKey: null };
 
-/** Subscribes the enabled endpoints to their events. One read an event. */
+/** Subscribes the enabled endpoints to their events. One read a page of events. */
 export function newWebhookSubscriber({ store }: Pick<WebhookServices, "store">): Subscriber {
-  return { name: "webhook", messagesOf };
+  return { name: "webhook", prepare, messagesOf: async (event) => (await prepare())(event) };
 
-  async function messagesOf(event: OutboxEvent): Promise<NewMessage[]> {
-    const directory = await store.get(keys.webhookDirectory);
-    if (!directory) return [];
-    return directory.subscriptions.flatMap((subscription) =>
-      typesOf(event).filter((type) => isSubscribed(subscription, type)).map((type) => ({
-        kind: "webhook" as const,
-        type,
-        to: subscription.id,
-        lane: subscription.id,
-        isOrdered: true,
-      }))
-    );
+  async function prepare(): Promise<(event: OutboxEvent) => NewMessage[]> {
+    const { subscriptions } = await store.get(keys.webhookDirectory) ?? { subscriptions: [] };
+    return (event) => messagesTo(subscriptions, event);
   }
+}
+
+function messagesTo(
+  subscriptions: readonly WebhookSubscription[],
+  event: OutboxEvent,
+): NewMessage[] {
+  return subscriptions.flatMap((subscription) =>
+    typesOf(event).filter((type) => isSubscribed(subscription, type)).map((type) => ({
+      kind: "webhook" as const,
+      type,
+      to: subscription.id,
+      lane: subscription.id,
+      isOrdered: true,
+    }))
+  );
 }
 
 /** A lead with an invoice is one event in the store, and two for subscribers. */

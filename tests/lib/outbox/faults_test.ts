@@ -153,3 +153,16 @@ Deno.test("an event whose commit was applied without a reply wakes the outbox to
   await outbox.stop(5_000);
   equal(post.got.length, 1);
 });
+
+Deno.test("events without messages are deleted together in one commit", async () => {
+  const { app: started, kv } = await startFaulty();
+  await using app = started;
+  for (let i = 0; i < 30; i++) await happen(app.services);
+  const before = kv.commits.length;
+
+  const counts = await newOutbox(app.services, newPost(), () => []).run();
+
+  equal(counts.events, 30);
+  equal(kv.commits.length - before, 1);
+  equal(await app.count(keys.outboxEvents), 0);
+});

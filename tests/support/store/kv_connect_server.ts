@@ -51,7 +51,7 @@ export interface KvCall {
 
 /** Options for {@linkcode startKvConnectServer}. */
 export interface KvConnectServerOptions {
-  /** The access token to expect. Default: the same one for every server. */
+  /** The access token to expect. Default: the one that `Deno.openKv` sends here. */
   token?: string;
   /** See {@linkcode KvConnectServer.fault}. */
   fault?: (call: KvCall) => KvFault;
@@ -112,15 +112,15 @@ const GARBAGE = new Uint8Array([0xff, 0xff, 0xff]);
  * Starts a server on a free port of 127.0.0.1.
  *
  * Sets `DENO_KV_ACCESS_TOKEN` in this process's environment and leaves it set:
- * `Deno.openKv` reads it when it opens a URL. Servers share one default token,
- * so several may run at once. A child process needs the variable passed on.
+ * `Deno.openKv` reads it when it opens a URL. It is always the default token, as test
+ * files that run in parallel share the environment: a server with a token of its own
+ * refuses everyone here. A child process needs the variable passed on.
  */
 export function startKvConnectServer(
   options: KvConnectServerOptions = {},
 ): Promise<KvConnectServer> {
-  const server = new MemoryServer(options);
-  Deno.env.set("DENO_KV_ACCESS_TOKEN", server.token);
-  return Promise.resolve(server);
+  Deno.env.set("DENO_KV_ACCESS_TOKEN", DEFAULT_TOKEN);
+  return Promise.resolve(new MemoryServer(options));
 }
 
 class MemoryServer implements KvConnectServer {
