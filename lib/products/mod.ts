@@ -19,7 +19,6 @@ import { listEntities, type Page, type PageRequest } from "../entities/page.ts";
 import type { StoreServices } from "../kv/store.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { sanitizeHtml } from "../text.ts";
-import { type Clock, MINUTE_MS } from "../time.ts";
 
 /** What the catalogue needs. */
 export interface ProductServices extends StoreServices {

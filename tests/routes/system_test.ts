@@ -5,7 +5,6 @@ import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/
 import { type Job, runJob } from "../../cron/_job.ts";
 import type { Services } from "../../lib/app/mod.ts";
 import { ENTITY_KINDS } from "../../lib/entities/mod.ts";
-import * as keys from "../../lib/kv/keys.ts";
 import { LEAD } from "../support/program/app.ts";
 import { startShop } from "../support/program/shop.ts";
 
