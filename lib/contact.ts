@@ -96,8 +96,11 @@ function toDialled(text: string): string | null {
   return /^\+?\d+$/.test(dialled) ? dialled : null;
 }
 
+let phones: Promise<typeof import("libphonenumber-js/max")> | undefined;
+
+/** Kept, since even an import that is loaded already costs more than reading a number. */
 function importPhones(): Promise<typeof import("libphonenumber-js/max")> {
-  return import("libphonenumber-js/max");
+  return phones ??= import("libphonenumber-js/max");
 }
 
 /** The library ignores an unknown country, which its type does not allow. */

@@ -5,7 +5,7 @@
  * @module
  */
 import { LRUCache } from "lru-cache";
-import { sha256, toBase64Url } from "../digest.ts";
+import { sha256Base64Url } from "../digest.ts";
 import type { InvoiceDocument } from "./mod.ts";
 
 /** Cache size of an instance; a one-page PDF has about 25 KB. */
@@ -48,7 +48,7 @@ export class InvoicePdfs {
 
 /** Digest of everything that a document shows, 43 characters. */
 export function digestOf(document: InvoiceDocument): string {
-  return toBase64Url(sha256(JSON.stringify(document)));
+  return sha256Base64Url(JSON.stringify(document));
 }
 
 async function draw(document: InvoiceDocument): Promise<Uint8Array<ArrayBuffer>> {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { sha256, toBase64Url } from "../digest.ts";
+import { sha256Base64Url } from "../digest.ts";
 import { newId } from "../ids.ts";
 import type { Actor } from "../kv/records.ts";
 import type { Store } from "../kv/store.ts";
@@ -46,8 +46,8 @@ export function operationOf(
     return { id: newId(now), fingerprint: "", isNew: true, keepMs, guards };
   }
   return {
-    id: toBase64Url(sha256(JSON.stringify([action, actor, idempotencyKey]))),
-    fingerprint: toBase64Url(sha256(JSON.stringify(input))),
+    id: sha256Base64Url(JSON.stringify([action, actor, idempotencyKey])),
+    fingerprint: sha256Base64Url(JSON.stringify(input)),
     isNew: false,
     keepMs,
     guards,

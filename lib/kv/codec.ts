@@ -30,7 +30,7 @@ const HEADER = `${SCHEMA_VERSION} `;
  * @throws {TypeError} on anything else (functions, symbols, class instances).
  */
 export function encode(value: unknown): Uint8Array {
-  return encoder.encode(HEADER + JSON.stringify(tag(value)));
+  return encoder.encode(HEADER + JSON.stringify(isPlain(value) ? value : tag(value)));
 }
 
 /**
@@ -55,6 +55,27 @@ export function decode<T>(bytes: Uint8Array): T {
   if (text.includes('"$"')) value = untag(value);
   for (const upgrade of UPGRADES.slice(version - 1)) value = upgrade(value);
   return value as T;
+}
+
+/** Whether JSON carries a value as it is, as almost all; found without making anything. */
+function isPlain(value: unknown): boolean {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return true;
+    case "number":
+      return Number.isFinite(value) && !Object.is(value, -0);
+    case "object":
+      break;
+    default:
+      return false;
+  }
+  if (value === null) return true;
+  if (Array.isArray(value)) return value.every(isPlain);
+  if (Object.getPrototypeOf(value) !== Object.prototype) return false;
+  const record = value as Record<string, unknown>; // what the prototype says
+  for (const name in record) if (name === "$" || !isPlain(record[name])) return false;
+  return true;
 }
 
 /** Returns `value` itself if JSON supports it, so that plain records are not copied. */

@@ -5,7 +5,7 @@
  */
 import type { Context } from "hono";
 import { normalizePhone } from "../../lib/contact.ts";
-import { sha256, toBase64Url } from "../../lib/digest.ts";
+import { sha256Base64Url } from "../../lib/digest.ts";
 import type { PayProblem } from "../../lib/documents/texts.ts";
 import { AppError } from "../../lib/errors.ts";
 import type { GatewayName, MobileProvider } from "../../lib/payments/mod.ts";
@@ -72,7 +72,7 @@ export async function readPayChoice(
 export function keyOf(invoiceId: string, { attempt }: PayFields, choice: PayChoice): string {
   const { gateway, phone = "", provider = "" } = choice;
   const text = JSON.stringify([invoiceId, attempt, gateway, phone, provider]);
-  return `page:${toBase64Url(sha256(text))}`;
+  return `page:${sha256Base64Url(text)}`;
 }
 
 function isProvider(text: string): text is MobileProvider {

@@ -6,7 +6,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import type { Services } from "../../lib/app/mod.ts";
-import { sha256, toBase64Url } from "../../lib/digest.ts";
+import { sha256Base64Url } from "../../lib/digest.ts";
 import { AppError } from "../../lib/errors.ts";
 import { isId } from "../../lib/ids.ts";
 import {
@@ -232,7 +232,7 @@ function addArchive(routes: OpenAPIHono<AppEnv>, services: Services): void {
 
 /** An ETag made from the content. */
 function contentTag(body: unknown): string {
-  return `"${toBase64Url(sha256(JSON.stringify(body))).slice(0, 22)}"`;
+  return `"${sha256Base64Url(JSON.stringify(body)).slice(0, 22)}"`;
 }
 
 /** Sets ETag and caching headers. Returns whether the caller's copy is current. */

@@ -35,7 +35,7 @@ import { expectSameBooks } from "../support/store/same_books.ts";
 import { runServer } from "../support/processes/server_process.ts";
 import { killTask, Pace, runTask } from "../support/processes/task_process.ts";
 
-const KILLS = campaignSize("BACKUP_KILLS", { everyday: 4, soak: 900 });
+const KILLS = campaignSize("BACKUP_KILLS", { everyday: 3, soak: 900 });
 /** So many at once: each waits half of its time, and fills a shop of its own first. */
 const LANES = Math.min(3, Math.ceil(KILLS / 7));
 
