@@ -6,7 +6,7 @@
  */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { AppError, type ErrorKind } from "../../../lib/errors.ts";
-import { withDeadline } from "../../../lib/time.ts";
+import { sleep, withDeadline } from "../../../lib/time.ts";
 import { DEADLINES, type Deadlines } from "../../../lib/kv/deadlines.ts";
 import { Store } from "../../../lib/kv/store.ts";
 import {
@@ -54,7 +54,8 @@ const PERSISTENT: Record<(typeof COMMIT_FAULTS)[number], ErrorKind | "stored"> =
 
 for (const fault of COMMIT_FAULTS) {
   Deno.test(`a lead is stored once though its first commit is ${fault}, with and without a key`, async () => {
-    await using app = await startFaultyApp(BRISK);
+    // The first commit may hang for its whole time, and the others take theirs.
+    await using app = await startFaultyApp({ ...BRISK, transactionMs: 5_000 });
 
     app.kv.commitFault = inOrder(fault);
     const keyed = await ask(app, 0);
@@ -246,16 +247,21 @@ Deno.test("a fence that is read slowly and then hangs is abandoned at its deadli
   await using stores = await openStores({ deadlines });
   const { kv, store } = stores;
   let isGivenUp = false;
+  const delays: Promise<void>[] = [];
   kv.commitFault = () => {
     isGivenUp = true;
     return "hang";
   };
   kv.readFault = async (): Promise<ReadFault> => {
-    if (isGivenUp) await new Promise((done) => setTimeout(done, 350));
+    if (isGivenUp) {
+      delays.push(sleep(350));
+      await delays.at(-1);
+    }
     return "ok";
   };
 
   const { kind, ms } = await timed(addOne(store));
+  await Promise.all(delays);
 
   equal(kind, "outcome_unknown");
   // One commit that hangs, then the fence's time.

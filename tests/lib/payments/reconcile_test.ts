@@ -13,6 +13,7 @@ import { reconcile, type ReconcileResult } from "../../../lib/payments/reconcile
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../../lib/time.ts";
 import { type CommitFault, FaultyKv } from "../../support/store/faulty_kv.ts";
 import { SHORT_DEADLINES } from "../../support/program/shop.ts";
+import { deadlinesUnder } from "../../support/store/deadlines.ts";
 import {
   checkedBooks,
   type GatewayTill,
@@ -205,7 +206,7 @@ async function startMortal(): Promise<Mortal & AsyncDisposable> {
   let kv: FaultyKv | undefined;
   const app = await startGatewayTill({
     wrapKv: (opened: KvPort) => kv = new FaultyKv(opened),
-    deadlines: SHORT_DEADLINES,
+    deadlines: deadlinesUnder(() => kv?.hasFaults ?? false, SHORT_DEADLINES),
   });
   // Tokens and the like are there already, so that commits are those of payments.
   await app.payAtPesapal(await app.bill());
