@@ -7,17 +7,10 @@
 import { AppError } from "../errors.ts";
 import type { Meter } from "../telemetry/mod.ts";
 import { decode, encode } from "./codec.ts";
-import { isDurable, type Key, keyText, logPart } from "./keys.ts";
+import { moveHead } from "./head.ts";
+import { head, isDurable, type Key, keyText, logPart } from "./keys.ts";
 import type { Receipt } from "./records.ts";
-import type { Operation, Writes } from "./transaction.ts";
-
-/** A key and its text. */
-export interface TextKey {
-  /** As Deno KV takes it. */
-  key: Key<unknown>;
-  /** What `keyText()` makes of it, made once. */
-  text: string;
-}
+import type { Operation, TextKey, View, Writes } from "./transaction.ts";
 
 /** A transaction, its types forgotten. */
 export interface Transaction {
@@ -37,19 +30,6 @@ export interface Transaction {
 
 /** The outcome of a transaction, if its batch is committed. */
 export type Outcome = { result: unknown; isReplay: boolean } | { error: unknown };
-
-/** An entry as read; `bytes` is null where there is nothing. */
-export interface Seen {
-  /** The key that was read. */
-  key: Key<unknown>;
-  /** The revision that the commit will check; null where there is nothing. */
-  versionstamp: string | null;
-  /** The value as it is stored; null where there is nothing. */
-  bytes: Uint8Array | null;
-}
-
-/** What is at each key, by the key's text. */
-export type View = Map<string, Seen>;
 
 /** A write that will be part of the atomic; `bytes` is null for a deletion. */
 interface Mutation {
@@ -134,10 +114,22 @@ export class Batch {
     for (const { key, bytes } of this.#mutations.values()) if (bytes !== null) yield key;
   }
 
-  /** Turns the batch into an atomic: checks on all that was read, the writes, the log entry. */
-  build(kv: Pick<Deno.Kv, "atomic" | "commitVersionstamp">): Deno.AtomicOperation {
+  /**
+   * Turns the batch into an atomic: checks, the writes, the log entry.
+   *
+   * @param stamp The revision of the head, which stands for all that was read; undefined to check
+   * each key.
+   */
+  build(
+    kv: Pick<Deno.Kv, "atomic" | "commitVersionstamp">,
+    stamp: string | null | undefined,
+  ): Deno.AtomicOperation {
     const atomic = kv.atomic();
-    for (const { key, versionstamp } of this.#view.values()) atomic.check({ key, versionstamp });
+    if (stamp === undefined) {
+      for (const { key, versionstamp } of this.#view.values()) atomic.check({ key, versionstamp });
+    } else {
+      moveHead(atomic.check({ key: head, versionstamp: stamp }));
+    }
     for (const { key, bytes, expireIn } of this.#mutations.values()) {
       if (bytes === null) atomic.delete(key);
       else atomic.set(key, bytes, expireIn === undefined ? {} : { expireIn });
@@ -177,7 +169,7 @@ export class Batch {
     let payloadBytes = 0;
     for (const [text, { bytes }] of own) {
       // JSON text is never shorter than the encoded key, except for a few bytes a part.
-      const size = text.length * 3 + 16;
+      const size = text.length * (isAscii(text) ? 1 : 3) + 16;
       keyBytes += size;
       // Twice as a mutation, and once more with the value in the log.
       payloadBytes += 3 * size + 2 * (bytes?.length ?? 0);
@@ -191,6 +183,11 @@ export class Batch {
     for (const [text, mutation] of own) this.#mutations.set(text, mutation);
     return true;
   }
+}
+
+function isAscii(text: string): boolean {
+  // deno-lint-ignore no-control-regex
+  return /^[\x00-\x7f]*$/.test(text);
 }
 
 function replay(found: Receipt, { fingerprint }: Operation): Outcome {

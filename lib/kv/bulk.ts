@@ -10,6 +10,7 @@ import { backoffMs, sleep, withDeadline } from "../time.ts";
 import type { RestoreProgress } from "./backup_records.ts";
 import { chunksOf } from "./chunks.ts";
 import { decode, encode } from "./codec.ts";
+import { moveHead } from "./head.ts";
 import { isDurable, type Key, logMark, restoring } from "./keys.ts";
 import type { KvPort } from "./store.ts";
 
@@ -258,6 +259,8 @@ export class BulkWriter {
     return await repeated("A bulk write", async () => {
       const atomic = this.#kv.atomic().check({ key: restoring, versionstamp: this.#stamp });
       write(atomic);
+      // Other processes on an embedded store must not rely on what they read before.
+      moveHead(atomic);
       const answer = await atomic.commit();
       if (answer.ok) return answer.versionstamp;
       const [entry] = await readRaw(this.#kv, [restoring]);

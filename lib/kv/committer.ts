@@ -11,20 +11,14 @@
 import { AppError } from "../errors.ts";
 import { backoffMs, type Clock, sleep, withDeadline } from "../time.ts";
 import { traced } from "../telemetry/tracing.ts";
-import {
-  Batch,
-  EXPIRY_GRACE_MS,
-  type Outcome,
-  type Seen,
-  type TextKey,
-  type Transaction,
-  type View,
-} from "./batch.ts";
-import { chunksOf } from "./chunks.ts";
+import { Batch, EXPIRY_GRACE_MS, type Outcome, type Transaction } from "./batch.ts";
 import { decode, encode } from "./codec.ts";
 import type { Deadlines } from "./deadlines.ts";
-import type { Key, Prefix } from "./keys.ts";
+import { Head, moveHead } from "./head.ts";
+import { head, type Key, type Prefix } from "./keys.ts";
 import type { Receipt } from "./records.ts";
+import type { View } from "./transaction.ts";
+import { type Reading, readView } from "./view.ts";
 
 /** The knee of the throughput curve; more per atomic only adds latency. */
 const BATCH_MAX = 64;
@@ -39,8 +33,9 @@ interface Pending extends Transaction {
   /** By `performance.now()`. */
   deadline: number;
   /**
-   * Revisions of its receipt's key that commits without an `ok` have checked. Each of
-   * these commits may have been applied, or may yet be while the key has that revision.
+   * Revisions that commits without an `ok` have checked: of the head on an embedded store, else of
+   * the receipt's key. Each of these commits may have been applied, or may yet be while that key
+   * has that revision.
    */
   inDoubt: Set<string | null>;
   /** Why the last attempt failed, for the log. */
@@ -88,6 +83,8 @@ export class Committer {
   readonly #options: CommitterOptions;
   readonly #lanes = new Map<string, Pending[]>();
   readonly #underWay = new Set<Promise<unknown>>();
+  /** Null on a remote store. */
+  readonly #head: Head | null;
   /** By the first part of the keys. */
   readonly #listeners = new Map<unknown, WriteListener[]>();
   #waiting = 0;
@@ -97,6 +94,7 @@ export class Committer {
     this.#kv = kv;
     this.#clock = options.clock;
     this.#options = options;
+    this.#head = options.isEmbedded ? new Head() : null;
   }
 
   /** Queues a transaction. @throws what `transact()` throws. */
@@ -157,8 +155,9 @@ export class Committer {
     this.#lanes.delete(lane);
   }
 
-  /** Takes from the front as many as the checks of one atomic can guard. */
+  /** Takes from the front as many as one atomic can guard: with a check of the head, any number. */
   #takeBatch(queue: Pending[]): Pending[] {
+    if (this.#head) return queue.splice(0, BATCH_MAX);
     const keys = new Set<string>();
     let size = 0;
     for (; size < Math.min(queue.length, BATCH_MAX); size++) {
@@ -212,30 +211,32 @@ export class Committer {
       }
       return { again: batch, isConflict: true };
     };
-    let view: View;
+    let reading: Reading;
     try {
-      view = await timed(batch, "kvRead", () => this.#read(batch));
+      reading = await timed(batch, "kvRead", () => this.#read(batch));
     } catch (error) {
       return retry(error);
     }
+    const { view, stamp } = reading;
     const { decided, rest, writes } = this.#decide(batch, view);
     const written = decided.filter(({ pending }) => writes.settles(pending));
     if (!writes.isEmpty) {
-      const atomic = writes.build(this.#kv);
+      const atomic = writes.build(this.#kv, stamp);
       try {
         for (const { pending } of decided) pending.meter.kvCommits++;
-        const { ok } = await timed(
+        const answer = await timed(
           batch,
           "kvCommit",
           () => withDeadline(atomic.commit(), this.#options.deadlines.commitMs, "A commit"),
         );
         // `false` may be the answer to the client's own repetition of an applied commit.
-        if (!ok) return retry(this.#doubt(written, view));
+        if (!answer.ok) return retry(this.#doubt(written, reading));
+        if (this.#head) this.#head.stamp = answer.versionstamp;
         for (const key of writes.keysSet()) {
           for (const listener of this.#listeners.get(key[0]) ?? []) listener(key);
         }
       } catch (error) {
-        if (!isNeverApplied(error)) this.#doubt(written, view);
+        if (!isNeverApplied(error)) this.#doubt(written, reading);
         return retry(error);
       }
     }
@@ -246,9 +247,11 @@ export class Committer {
     return { again: rest, isConflict: false };
   }
 
-  #doubt(written: { pending: Pending }[], view: View): void {
+  #doubt(written: { pending: Pending }[], { view, stamp }: Reading): void {
+    this.#head?.lose();
     for (const { pending } of written) {
-      pending.inDoubt.add(view.get(pending.receipt.text)!.versionstamp);
+      const { versionstamp } = view.get(pending.receipt.text)!;
+      pending.inDoubt.add(stamp === undefined ? versionstamp : stamp);
     }
   }
 
@@ -263,31 +266,13 @@ export class Committer {
     return { decided, rest: batch.slice(decided.length), writes };
   }
 
-  /** Reads what the batch needs; what the view holds is what the commit will check. */
-  async #read(batch: Pending[]): Promise<View> {
-    const view: View = new Map();
-    const unread: Seen[] = [];
-    const add = ({ key, text }: TextKey, isAbsent: boolean) => {
-      if (view.has(text)) return;
-      const seen: Seen = { key, versionstamp: null, bytes: null };
-      view.set(text, seen);
-      if (!isAbsent) unread.push(seen);
-    };
-    for (const pending of batch) {
-      pending.meter.kvReads++;
-      // A new id has no receipt before its first commit.
-      add(pending.receipt, pending.operation.isNew && pending.inDoubt.size === 0);
-      for (const key of pending.reads) add(key, false);
-    }
-    const reads = chunksOf(unread).map(async (chunk) => {
-      const entries = await this.#kv.getMany<Uint8Array[]>(chunk.map(({ key }) => key));
-      entries.forEach(({ versionstamp, value }, i) => {
-        chunk[i]!.versionstamp = versionstamp;
-        chunk[i]!.bytes = value;
-      });
-    });
-    await withDeadline(Promise.all(reads), this.#options.deadlines.readMs, "A read");
-    return view;
+  /** Reads what the batch needs. A new id has no receipt before its first commit. */
+  async #read(batch: Pending[]): Promise<Reading> {
+    for (const { meter } of batch) meter.kvReads++;
+    const isAbsent = (_: unknown, i: number) =>
+      batch[i]!.operation.isNew && batch[i]!.inDoubt.size === 0;
+    const reading = readView(this.#kv, batch, isAbsent, this.#head);
+    return await withDeadline(reading, this.#options.deadlines.readMs, "A read");
   }
 
   /**
@@ -324,9 +309,10 @@ export class Committer {
   ): Promise<"applied" | "fenced" | "open"> {
     const { operation, receipt } = pending;
     const { readMs, commitMs } = this.#options.deadlines;
-    const [entry] = await withDeadline(
-      this.#kv.getMany<[Uint8Array]>([receipt.key]),
-      Math.min(readMs, fencedBy - performance.now()),
+    const left = () => fencedBy - performance.now();
+    const [entry, headEntry] = await withDeadline(
+      this.#kv.getMany<[Uint8Array, Uint8Array]>([receipt.key, head]),
+      Math.max(0, Math.min(readMs, left())),
       "A read",
     );
     const now = this.#clock();
@@ -339,15 +325,18 @@ export class Committer {
       for (const listener of [...this.#listeners.values()].flat()) listener(null);
       return "applied";
     }
-    // The receipt's key has changed since: no commit in doubt can pass its check.
-    if (!pending.inDoubt.has(entry.versionstamp)) return "fenced";
+    // The key that the commits in doubt check has changed since: none of them can pass.
+    const checked = this.#head ? headEntry : entry;
+    if (!pending.inDoubt.has(checked.versionstamp)) return "fenced";
     const { fingerprint, keepMs } = operation;
     const fence: Receipt = { fingerprint, isAborted: true, at: now, exp: now + keepMs };
-    const atomic = this.#kv.atomic().check(entry)
+    const atomic = this.#kv.atomic().check(checked)
       .set(receipt.key, encode(fence), { expireIn: keepMs + EXPIRY_GRACE_MS });
+    if (this.#head) moveHead(atomic);
+    this.#head?.lose();
     const { ok } = await withDeadline(
       atomic.commit(),
-      Math.min(commitMs, fencedBy - performance.now()),
+      Math.max(0, Math.min(commitMs, left())),
       "A fence",
     );
     return ok ? "fenced" : "open";

@@ -287,6 +287,8 @@ export const repair = (sweepId: string, id: string): Key<RepairRecord> => [
 /** All repairs of a sweep. */
 export const repairsOf = (sweepId: string): Prefix<RepairRecord> => ["repair", sweepId];
 
+/** Moves with every commit of an embedded store; see `head.ts`. */
+export const head: Key<number> = ["head"];
 /** Written and read by the health probe. */
 export const probe: Key<number> = ["probe"];
 
@@ -346,6 +348,7 @@ const VOLATILE = new Set([
   "incident",
   "sweep",
   "sweep_run",
+  "head",
   "probe",
   "log",
   "epoch",

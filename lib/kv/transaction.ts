@@ -50,3 +50,24 @@ export interface Operation {
   /** Conditions on the write; a replayed operation is not checked again. */
   guards?: readonly Guard<unknown>[];
 }
+
+/** A key and its text. */
+export interface TextKey {
+  /** As Deno KV takes it. */
+  key: Key<unknown>;
+  /** What `keyText()` makes of it, made once. */
+  text: string;
+}
+
+/** An entry as read; `bytes` is null where there is nothing. */
+export interface Seen {
+  /** The key that was read. */
+  key: Key<unknown>;
+  /** Its revision, where the commit checks each key; null where there is nothing. */
+  versionstamp: string | null;
+  /** The value as it is stored; null where there is nothing. */
+  bytes: Uint8Array | null;
+}
+
+/** What is at each key, by the key's text. */
+export type View = Map<string, Seen>;

@@ -1,7 +1,7 @@
 import { deepStrictEqual as deepEqual, rejects, strictEqual as equal } from "node:assert/strict";
 import type { RestoreProgress } from "../../../lib/kv/backup_records.ts";
 import { BulkWriter, isEmpty, mark, scanAll, scanRange, wipe } from "../../../lib/kv/bulk.ts";
-import { isDurable, restoring } from "../../../lib/kv/keys.ts";
+import { head, isDurable, restoring } from "../../../lib/kv/keys.ts";
 import { FaultyKv, inOrder } from "../../support/store/faulty_kv.ts";
 
 const PROGRESS: RestoreProgress = {
@@ -109,7 +109,7 @@ Deno.test("wipe() keeps only the progress of the restore", async () => {
   await wipe(kv, writer);
 
   const left = await Array.fromAsync(kv.list({ prefix: [] }));
-  deepEqual(left.map(({ key }) => key), [restoring]);
+  deepEqual(left.map(({ key }) => key), [head, restoring]);
   equal(await isEmpty(kv), true);
 });
 

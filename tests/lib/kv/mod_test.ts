@@ -248,7 +248,7 @@ Deno.test("the last of several writes to one key in a transaction wins, in the l
     writes.delete(["b"]);
   });
 
-  deepEqual(await store.list([], { limit: 10, end: ["log"] }), [{ key: ["a"], value: 2 }]);
+  deepEqual(await store.list([], { limit: 10, end: ["head"] }), [{ key: ["a"], value: 2 }]);
   deepEqual((await replayed(kv)).state, new Map([['["a"]', "1 2"]]));
 });
 

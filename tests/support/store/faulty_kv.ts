@@ -51,7 +51,7 @@ export interface SentCommit {
   count: number;
   /** The keys that it sets or deletes. */
   keys: readonly Deno.KvKey[];
-  /** Whether it writes one receipt and nothing else, as our store's fences do. */
+  /** Whether it writes one receipt and nothing else but the head, as our store's fences do. */
   isFence: boolean;
 }
 
@@ -180,7 +180,8 @@ export class FaultyKv implements KvPort {
   }
 
   async #commit(keys: Deno.KvKey[], commit: () => Promise<Answer>): Promise<Answer> {
-    const isFence = keys.length === 1 && keys[0]?.[0] === "op";
+    const others = keys.filter(([name]) => name !== "head");
+    const isFence = others.length === 1 && others[0]?.[0] === "op";
     const sent = { count: this.commits.length + 1, keys, isFence };
     this.commits.push(sent);
     const fault = await this.commitFault(sent);
