@@ -14,7 +14,7 @@ import { openLog } from "./lib/telemetry/mod.ts";
 import { openServices } from "./lib/app/open.ts";
 import { sleep, systemClock } from "./lib/time.ts";
 import { startTracing } from "./lib/telemetry/tracing.ts";
-import { createApp } from "./routes/mod.ts";
+import { startApp } from "./routes/start.ts";
 
 /** Upper bound of a shutdown: platforms kill five seconds after the signal. In milliseconds. */
 const STOP_MS = 4_000;
@@ -42,13 +42,14 @@ const jobsEnded = registerJobs(services, monitor, stopping.signal);
 await startTracing();
 if (config.appEnv === "development") await prepareLaptop(config);
 
-const app = createApp(services, monitor);
+const app = startApp(services, monitor);
 const server = serveOrExit(config);
 globalThis.addEventListener("unhandledrejection", crash);
 for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stop);
 services.errorTracker.start();
 services.outbox.start();
-await loadPhones(); // now, so that the first visitor does not wait
+// Now, so that the first visitor does not wait.
+await Promise.all([app.loaded, loadPhones()]);
 
 function configOrExit(): Config {
   try {
@@ -71,7 +72,7 @@ function serveOrExit(config: Config): Deno.HttpServer {
   const { host: hostname, port } = config;
   const onListen = ({ port }: { port: number }) => announce(config, port);
   try {
-    return Deno.serve({ hostname, port, onListen }, app.fetch);
+    return Deno.serve({ hostname, port, onListen }, (request, info) => app.fetch(request, info));
   } catch (error) {
     if (!(error instanceof Deno.errors.AddrInUse)) throw error;
     console.error(`Cannot listen on ${hostname}:${port}: the port is in use; set PORT to another`);

@@ -195,7 +195,22 @@ interface DateParts {
 /** One per time zone of the configuration: making one costs 100 times its use. */
 const dateFormats = new Map<string, Intl.DateTimeFormat>();
 
+/** Within a quarter of an hour no zone's date changes: since 1973 all are whole quarters from UTC. */
+const QUARTER_MS = 15 * MINUTE_MS;
+const QUARTERS_SINCE = 1973;
+/** The last date of each time zone: requests of the same quarter ask again and again. */
+const lastDates = new Map<string, { quarter: number; parts: DateParts }>();
+
 function dateParts(ms: number, timeZone: string): DateParts {
+  const quarter = Math.floor(ms / QUARTER_MS);
+  const last = lastDates.get(timeZone);
+  if (last?.quarter === quarter) return last.parts;
+  const parts = formattedParts(ms, timeZone);
+  if (Number(parts.year) >= QUARTERS_SINCE && ms > 0) lastDates.set(timeZone, { quarter, parts });
+  return parts;
+}
+
+function formattedParts(ms: number, timeZone: string): DateParts {
   let format = dateFormats.get(timeZone);
   if (!format) {
     format = new Intl.DateTimeFormat("en-u-ca-iso8601-nu-latn", {

@@ -5,16 +5,13 @@
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
-import type { Context } from "hono";
-import { authenticate, hasScope } from "../lib/access/mod.ts";
-import { type Health, HEALTH_STATUSES, type HealthMonitor } from "../lib/health/mod.ts";
+import { HEALTH_STATUSES, type HealthMonitor } from "../lib/health/mod.ts";
 import type { Services } from "../lib/app/mod.ts";
 import type { AppEnv } from "./_env.ts";
+import { healthAnswer, PROBE_STATUSES, readyAnswer } from "./_health.ts";
 import { jsonResponse, newRoutes, Time } from "./_openapi.ts";
 
 const Status = z.enum(HEALTH_STATUSES);
-/** Statuses of the live and ready probes. */
-const PROBE_STATUSES = ["live", "ready", "not_ready"] as const;
 const CheckBody = z.object({
   status: Status,
   latencyMs: z.number().nullable().optional(),
@@ -62,12 +59,9 @@ const addHealth: AddProbe = (routes, services, monitor, slash) => {
     },
   });
   routes.openapi(route, async (c) => {
-    const [health, isOperator] = await Promise.all([monitor.check(), isAuthorised(services, c)]);
+    const { body, status } = await healthAnswer(services, monitor, c);
     c.header("cache-control", "no-store");
-    return c.json(
-      isOperator ? health : shortened(health),
-      health.status === "unhealthy" ? 503 : 200,
-    );
+    return c.json(body, status);
   });
 };
 
@@ -100,26 +94,7 @@ const addReady: AddProbe = (routes, _services, monitor, slash) => {
   });
   routes.openapi(route, async (c) => {
     c.header("cache-control", "no-store");
-    const isReady = !monitor.isStopping && (await monitor.check()).status !== "unhealthy";
-    return isReady
-      ? c.json({ status: "ready" as const }, 200)
-      : c.json({ status: "not_ready" as const }, 503);
+    const { body, status } = await readyAnswer(monitor);
+    return c.json(body, status);
   });
 };
-
-function shortened(health: Health): z.infer<typeof HealthBody> {
-  const short = Object.entries(health.checks).map(([name, { status, latencyMs }]) =>
-    [name, { status, ...(latencyMs === undefined ? {} : { latencyMs }) }] as const
-  );
-  return { ...health, checks: Object.fromEntries(short) };
-}
-
-/** Whether to show details. Never fails: a key cannot be checked while the store is down. */
-async function isAuthorised(services: Services, c: Context<AppEnv>): Promise<boolean> {
-  const key = /^Bearer +(\S+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
-  if (key === undefined) return false;
-  return await authenticate(services, key).then(
-    (principal) => hasScope(principal, "system:read"),
-    () => false,
-  );
-}
