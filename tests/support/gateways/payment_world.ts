@@ -28,6 +28,7 @@ import { type NewRefund, refundPayment, resolveRefund } from "../../../lib/payme
 import { openServices } from "../../../lib/app/open.ts";
 import type { Services } from "../../../lib/app/mod.ts";
 import { TEST_START } from "../program/app.ts";
+import { deadlinesUnder } from "../store/deadlines.ts";
 import { invoiceOf, leadOf } from "../program/books.ts";
 import { azampayVariables } from "./azampay_shop.ts";
 import { AzamPaySimulator } from "./azampay_simulator.ts";
@@ -132,7 +133,7 @@ export class Gateways implements AsyncDisposable {
         log: quietLog,
         clock: () => this.now,
         random: Math.random,
-        deadlines: DEADLINES,
+        deadlines: deadlinesUnder(() => process.trouble !== null, DEADLINES),
         gatewayPolicy: GATEWAY_POLICY,
         wrapKv: (opened) => {
           opened.close();
