@@ -29,6 +29,7 @@ const SLICES = 60;
 const SUBJECTS_MAX = 50_000;
 /** Counted by size: with `max` the cache allocates everything at once, which delays every start. */
 const SUBJECTS = { maxSize: SUBJECTS_MAX, sizeCalculation: () => 1 };
+const RECENT = { maxSize: 2_000, sizeCalculation: () => 1 };
 /** A window is kept this long after its end, for clocks that differ. */
 const GRACE_MS = MINUTE_MS;
 
@@ -122,6 +123,8 @@ export class RateLimiter {
   readonly #options: RateLimiterOptions;
   /** When each refusal ends, by window. */
   readonly #refused = new LRUCache<string, number>(SUBJECTS);
+  /** Keys of recent subjects: a keyed digest costs as much as the rest of a light request. */
+  readonly #keys = new LRUCache<string, Key<RateWindow>>(RECENT);
   /** Windows of this instance alone. */
   readonly #here = new LRUCache<string, RateWindow>(SUBJECTS);
 
@@ -140,9 +143,18 @@ export class RateLimiter {
   guard(name: RateRuleName, subject: string): RateGuard | null {
     const rule = this.#rules.get(name);
     if (!rule) return null;
-    const { secret, clock } = this.#options;
-    const digest = hmacSha256(secret, `rate\0${name}\0${subject}`).subarray(0, 16);
-    return new RateGuard(rule, keys.rateWindow(name, toBase64Url(digest)), clock);
+    return new RateGuard(rule, this.#windowKey(name, subject), this.#options.clock);
+  }
+
+  #windowKey(name: RateRuleName, subject: string): Key<RateWindow> {
+    const text = `rate\0${name}\0${subject}`;
+    let key = this.#keys.get(text);
+    if (!key) {
+      const digest = hmacSha256(this.#options.secret, text).subarray(0, 16);
+      key = keys.rateWindow(name, toBase64Url(digest));
+      this.#keys.set(text, key);
+    }
+    return key;
   }
 
   /**

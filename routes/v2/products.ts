@@ -7,6 +7,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import type { Services } from "../../lib/app/mod.ts";
 import { sha256Base64Url } from "../../lib/digest.ts";
+import type { Page } from "../../lib/entities/page.ts";
 import { AppError } from "../../lib/errors.ts";
 import { isId } from "../../lib/ids.ts";
 import {
@@ -142,10 +143,28 @@ function addList(routes: OpenAPIHono<AppEnv>, services: Services): void {
       throw new AppError("unauthenticated", "An API key is required to list products not on sale");
     }
     const page = await listProducts(services, { category, status }, { limit, cursor });
-    const body = pageBody(page, productBody);
-    if (isCopyCurrent(c, contentTag(body))) return c.body(null, 304);
+    const { body, tag } = shownPage(page);
+    if (isCopyCurrent(c, tag)) return c.body(null, 304);
     return c.json(body, 200);
   });
+}
+
+/** Pages of the catalogue's cache, as they are shown: made once for all visitors. */
+const shownPages = new WeakMap<Page<Product>, ShownPage>();
+
+interface ShownPage {
+  body: Page<z.infer<typeof ProductBody>>;
+  tag: string;
+}
+
+function shownPage(page: Page<Product>): ShownPage {
+  let shown = shownPages.get(page);
+  if (!shown) {
+    const body = pageBody(page, productBody);
+    shown = { body, tag: contentTag(body) };
+    shownPages.set(page, shown);
+  }
+  return shown;
 }
 
 function addRead(routes: OpenAPIHono<AppEnv>, services: Services): void {
