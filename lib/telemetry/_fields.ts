@@ -24,6 +24,7 @@ export interface Walk {
   readonly path: object[];
 }
 
+/** In place of a value that throws when it is read. */
 export const UNREADABLE = '"[unreadable]"';
 const FULL = '"[cut]"';
 const HIDDEN = JSON.stringify(REDACTED);
@@ -160,6 +161,7 @@ function errorJson(error: Error, walk: Walk): string {
   return `{${json.slice(1)}}`;
 }
 
+/** A field's name in JSON. */
 export function nameJson(name: string): string {
   return /^[a-z_]{1,64}$/i.test(name) ? `"${name}"` : quote(name, NAME_MAX);
 }

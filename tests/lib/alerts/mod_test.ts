@@ -441,7 +441,7 @@ Deno.test("incidents are volatile: they are neither logged nor backed up", async
 
   const { kv } = instances.at(0);
   const prefixes = new Set(kv.commits.flatMap(({ keys }) => keys.map(([first]) => first)));
-  deepEqual([...prefixes].sort(), ["incident", "op"]);
+  deepEqual([...prefixes].sort(), ["head", "incident", "op"]);
 });
 
 Deno.test("close() waits for deliveries in progress, and flush() at most for its time", async () => {
