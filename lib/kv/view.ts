@@ -4,7 +4,7 @@
  * @module
  */
 import type { Transaction } from "./batch.ts";
-import { chunksOf } from "./chunks.ts";
+import { chunksOf, KEYS_PER_READ } from "./chunks.ts";
 import type { Head } from "./head.ts";
 import { head as headKey } from "./keys.ts";
 import type { Seen, TextKey, View } from "./transaction.ts";
@@ -18,8 +18,9 @@ export interface Reading {
 }
 
 /**
- * Reads the keys of a batch, ten a call and side by side. The head is read before everything else
- * when its revision is not known: what is read later is at least as new.
+ * Reads the keys of a batch, ten a call and side by side. The head, when its revision is not known,
+ * is read with them if that is one call, which is one snapshot; otherwise before them, since what is
+ * read later is at least as new.
  *
  * @param isAbsent Whether a transaction's receipt cannot exist, and need not be read.
  * @param head What is known of the head, on an embedded store.
@@ -30,11 +31,23 @@ export async function readView(
   isAbsent: (transaction: Transaction, index: number) => boolean,
   head: Head | null,
 ): Promise<Reading> {
+  const { view, unread } = emptyView(batch, isAbsent);
   if (head && head.stamp === undefined) {
-    const [{ versionstamp }] = await kv.getMany<[Uint8Array]>([headKey]);
-    head.stamp = versionstamp;
+    const entry: Seen = { key: headKey, versionstamp: null, bytes: null };
+    const isOneCall = unread.length < KEYS_PER_READ;
+    await readChunk(kv, isOneCall ? [entry, ...unread.splice(0)] : [entry]);
+    head.stamp = entry.versionstamp;
   }
   const stamp = head?.stamp;
+  await Promise.all(chunksOf(unread).map((chunk) => readChunk(kv, chunk)));
+  return { view, stamp };
+}
+
+/** An entry for each key that a batch needs, and those that have to be read. */
+function emptyView(
+  batch: readonly Transaction[],
+  isAbsent: (transaction: Transaction, index: number) => boolean,
+): { view: View; unread: Seen[] } {
   const view: View = new Map();
   const unread: Seen[] = [];
   const add = ({ key, text }: TextKey, isKnownAbsent: boolean) => {
@@ -47,14 +60,14 @@ export async function readView(
     add(transaction.receipt, isAbsent(transaction, i));
     for (const key of transaction.reads) add(key, false);
   }
-  await Promise.all(
-    chunksOf(unread).map(async (chunk) => {
-      const entries = await kv.getMany<Uint8Array[]>(chunk.map(({ key }) => key));
-      entries.forEach(({ versionstamp, value }, i) => {
-        chunk[i]!.versionstamp = versionstamp;
-        chunk[i]!.bytes = value;
-      });
-    }),
-  );
-  return { view, stamp };
+  return { view, unread };
+}
+
+/** Reads up to ten entries as one snapshot. */
+async function readChunk(kv: Pick<Deno.Kv, "getMany">, chunk: readonly Seen[]): Promise<void> {
+  const entries = await kv.getMany<Uint8Array[]>(chunk.map(({ key }) => key));
+  entries.forEach(({ versionstamp, value }, i) => {
+    chunk[i]!.versionstamp = versionstamp;
+    chunk[i]!.bytes = value;
+  });
 }
