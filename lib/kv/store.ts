@@ -139,17 +139,16 @@ export class Store implements Disposable {
     const batchSize = Math.min(limit, 500);
     const entries = this.#kv.list<unknown>(selector, { limit, reverse, batchSize });
     const listed: StoredEntry[] = [];
-    for (;;) {
-      // The client fetches batches; only the first entry of each is a round trip.
-      const isFetch = listed.length % batchSize === 0;
-      const { done, value: entry } = await (isFetch ? this.#read(entries.next()) : entries.next());
-      if (done) return listed;
-      listed.push({
-        key: entry.key as Key<unknown>, // every key in the store is one of ours
-        value: entry.value,
-        versionstamp: entry.versionstamp,
-      });
+    while (listed.length < limit) {
+      // The client fetches a batch with its first entry: one round trip, and one deadline.
+      const batch = await this.#read(take(entries, batchSize));
+      for (const { key, value, versionstamp } of batch) {
+        // Every key in the store is one of ours.
+        listed.push({ key: key as Key<unknown>, value, versionstamp });
+      }
+      if (batch.length < batchSize) break;
     }
+    return listed;
   }
 
   /** Writes and reads back the health probe. @returns How long it took, in milliseconds. */
@@ -196,4 +195,18 @@ export class Store implements Disposable {
       if (meter) meter.spentMs.kvRead += performance.now() - startedAt;
     }
   }
+}
+
+/** The next entries of a listing, up to `count`. */
+async function take(
+  entries: Deno.KvListIterator<unknown>,
+  count: number,
+): Promise<Deno.KvEntry<unknown>[]> {
+  const taken: Deno.KvEntry<unknown>[] = [];
+  while (taken.length < count) {
+    const { done, value } = await entries.next();
+    if (done) break;
+    taken.push(value);
+  }
+  return taken;
 }
