@@ -29,7 +29,7 @@ export interface TokenKeeperOptions {
 
 /** For clocks that differ, and slow calls. */
 const MARGIN_MS = MINUTE_MS;
-/** Pesapal's documents promise no more than five minutes. */
+/** Pesapal's documentation promises no more than five minutes. */
 const LIFE_ASSUMED_MS = 4 * MINUTE_MS;
 const LIFE_MAX_MS = DAY_MS;
 
