@@ -49,7 +49,8 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(sign
 services.errorTracker.start();
 services.outbox.start();
 // Now, so that the first visitor does not wait.
-await Promise.all([app.loaded, loadPhones()]);
+await app.loaded;
+await loadPhones();
 
 function configOrExit(): Config {
   try {

@@ -1,17 +1,22 @@
 /**
- * The program behind HTTP from its first moment: health checks are answered at once, and everything
- * else as soon as the routes have loaded, which begins at the same time. Routes, their validators
- * and their documentation are the larger part of a start.
+ * The program behind HTTP from its first moment: health checks are answered at once, everything else
+ * as soon as the routes have loaded. Routes, their validators and their documentation are a large
+ * part of a start, and nothing is answered while they are evaluated; so they load at the first
+ * request that needs them, or after a short pause.
  *
  * @module
  */
 import { type Context, Hono } from "hono";
 import type { Services } from "../lib/app/mod.ts";
 import type { HealthMonitor } from "../lib/health/mod.ts";
+import { sleep } from "../lib/time.ts";
 import type { AppEnv } from "./_env.ts";
 import { exchange, REQUEST_MS } from "./_exchange.ts";
 import { healthAnswer, readyAnswer } from "./_health.ts";
 import { answerError } from "./_problem.ts";
+
+/** Long enough for a check that waits for the port to open. In milliseconds. */
+const PAUSE_MS = 50;
 
 /** A program that is loading. */
 export interface StartingApp {
@@ -23,14 +28,16 @@ export interface StartingApp {
 
 type Fetch = StartingApp["fetch"];
 
-/** Starts to load the routes, and serves meanwhile what needs none. */
+/** Serves what needs no routes, and loads them. */
 export function startApp(services: Services, monitor: HealthMonitor): StartingApp {
   const early = earlyApp(services, monitor);
   let full: Fetch | null = null;
-  const loading = import("./mod.ts").then(({ createApp }): Fetch => {
-    const { fetch } = createApp(services, monitor);
-    return full = (request, info) => fetch(request, info);
-  });
+  let loading: Promise<Fetch> | null = null;
+  const load = () =>
+    loading ??= import("./mod.ts").then(({ createApp }): Fetch => {
+      const { fetch } = createApp(services, monitor);
+      return full = (request, info) => fetch(request, info);
+    });
   return {
     fetch(request, info) {
       if (full) return full(request, info);
@@ -38,9 +45,9 @@ export function startApp(services: Services, monitor: HealthMonitor): StartingAp
       if (pathname === "/health" || pathname.startsWith("/health/")) {
         return early.fetch(request, info);
       }
-      return loading.then((fetch) => fetch(request, info));
+      return load().then((fetch) => fetch(request, info));
     },
-    loaded: loading.then(() => {}),
+    loaded: sleep(PAUSE_MS).then(load).then(() => {}),
   };
 }
 

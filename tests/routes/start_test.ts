@@ -32,6 +32,18 @@ Deno.test("health checks are the same before and after the routes have loaded", 
   }
 });
 
+Deno.test("a health check does not wait for the routes", async () => {
+  await using app = await startApp();
+  const starting = startRoutes(app.services, app.monitor);
+  const loaded = starting.loaded.then(() => "the routes have loaded");
+  const checked = Promise.resolve(starting.fetch(request(app, "/health/live"), INFO));
+
+  equal(await Promise.race([loaded, checked.then(({ status }) => status)]), 200);
+
+  await (await checked).body?.cancel();
+  await loaded;
+});
+
 Deno.test("a request that comes before the routes have loaded is answered when they have", async () => {
   await using app = await startApp();
   const product = await app.stockProduct();
@@ -45,4 +57,5 @@ Deno.test("a request that comes before the routes have loaded is answered when t
   const missing = await starting.fetch(request(app, "/health/unknown"), INFO);
   equal(missing.status, 404);
   await missing.body?.cancel();
+  await starting.loaded;
 });
